@@ -1,0 +1,33 @@
+//! bincode with one configuration: little-endian, variable-length integers, bounded.
+
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use serde::{Deserialize, Serialize};
+
+use super::Fault;
+
+/// The most bytes one value may decode from: a directory entry with the largest key, the largest
+/// attributes and the segments of an object of some terabytes.
+const LIMIT_BYTES: usize = 64 << 20;
+
+const CONFIG: Configuration<LittleEndian, Varint, Limit<LIMIT_BYTES>> =
+    bincode::config::standard().with_limit::<LIMIT_BYTES>();
+
+/// Appends the encoding of `value` to `out`.
+pub(super) fn encode_into<T: Serialize>(value: &T, out: &mut Vec<u8>) {
+    bincode::serde::encode_into_std_write(value, out, CONFIG)
+        .expect("our own types encode into memory");
+}
+
+/// Decodes all of `bytes`, borrowing from them.
+pub(super) fn decode<'a, T: Deserialize<'a>>(
+    what: &'static str,
+    bytes: &'a [u8],
+) -> Result<T, Fault> {
+    let (value, used) = bincode::serde::borrow_decode_from_slice(bytes, CONFIG)
+        .map_err(|e| Fault::Invalid { what, why: e.to_string() })?;
+    if used != bytes.len() {
+        let why = format!("{} bytes follow its end", bytes.len() - used);
+        return Err(Fault::Invalid { what, why });
+    }
+    Ok(value)
+}

@@ -1,0 +1,351 @@
+//! The index's rows: what RocksDB holds of a store.
+//!
+//! | column family | key | value |
+//! | --- | --- | --- |
+//! | `objects` | the object's key | [`Entry`] |
+//! | `parts` | the part's number, 8 bytes big-endian | [`Entry`] |
+//! | `graves` | space (1 byte: 0 object, 1 part), then the key | [`Grave`] |
+//! | `segments` | the segment's seq, 8 bytes big-endian | [`SegmentRow`] |
+//! | `free` | track (4 bytes big-endian), first chunk (4 bytes big-endian) | [`FreeRow`] |
+//! | `tracks` | track (4 bytes big-endian) | [`TrackRow`] |
+//! | `state` | `store` | [`StateRow`] |
+//!
+//! Values are bincode with variable-length integers: 1 byte below 251, else a byte that names the
+//! width and 2, 4 or 8 bytes; options and enums open with their variant's number. Example: the
+//! free row of 3 chunks, freed by batch 9, not punched, is `03 09 00`.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::record::{Meta, OWNED_MIN_BYTES, SegmentList, Space};
+use super::track_header::TrackKind;
+use super::{DiskId, Fault, Seq, StoreId, TrackId, chunk, codec};
+
+/// The version of the rows; an index of another version is rebuilt.
+pub const INDEX_VERSION: u32 = 1;
+
+/// What a key means.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Entry<'a> {
+    /// The put's seq.
+    pub seq: Seq,
+    /// The track that holds the put's record.
+    pub track: TrackId,
+    /// The chain that holds it.
+    pub chain: Seq,
+    /// Length, checksum, times, attributes.
+    #[serde(borrow)]
+    pub meta: Meta<'a>,
+    /// Where the bytes are.
+    pub place: Place,
+}
+
+/// Where a value's bytes are.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Place {
+    /// Nowhere: the value is empty.
+    Empty,
+    /// In the put's own chain, from this chunk of the track and this byte of its payload on.
+    Inline {
+        /// Chunk of the track.
+        chunk: u32,
+        /// Byte of its payload.
+        offset: u16,
+    },
+    /// In segments; `segments` knows where each is.
+    Segments(SegmentList),
+}
+
+/// A run of consecutive chunks of one track.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Extent {
+    /// The track.
+    pub track: TrackId,
+    /// The first chunk.
+    pub chunk: u32,
+    /// Chunks.
+    pub chunks: u32,
+}
+
+impl<'a> Entry<'a> {
+    /// The row's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self, 64 + self.meta.attributes.len())
+    }
+
+    /// Decodes a row, borrowing its attributes.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, Fault> {
+        codec::decode("index entry", bytes)
+    }
+
+    /// The whole chunks that the value owns in the put's chain.
+    #[must_use]
+    pub fn owned_extent(&self) -> Option<Extent> {
+        match self.place {
+            Place::Inline { chunk, .. } if self.meta.len >= OWNED_MIN_BYTES => {
+                let chunks = u32::try_from(chunk::chunks_for(self.meta.len)).ok()?;
+                Some(Extent { track: self.track, chunk, chunks })
+            }
+            _ => None,
+        }
+    }
+
+    /// Value bytes in the put's own chain.
+    #[must_use]
+    pub fn inline_bytes(&self) -> u64 {
+        if matches!(self.place, Place::Inline { .. }) { self.meta.len } else { 0 }
+    }
+}
+
+/// A tombstone that may not yet be forgotten (invariant I9).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Grave {
+    /// The delete's seq.
+    pub seq: Seq,
+    /// The track that holds the delete's record.
+    pub track: TrackId,
+}
+
+/// Where a segment is, and who owns it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SegmentRow {
+    /// The track.
+    pub track: TrackId,
+    /// Its first body chunk.
+    pub chunk: u32,
+    /// Value bytes.
+    pub len: u64,
+    /// CRC-32C of them.
+    pub crc: u32,
+    /// The seq that its chunks carry.
+    pub chain: Seq,
+    /// Whether a directory of its own names it (`false`: it was refilled into freed chunks).
+    pub has_record: bool,
+    /// The seq of the put that owns it; `None` while its stream is being written.
+    pub owner: Option<Seq>,
+}
+
+impl SegmentRow {
+    /// The chunks of the segment's bytes.
+    #[must_use]
+    pub fn extent(&self) -> Extent {
+        let chunks = u32::try_from(chunk::chunks_for(self.len)).unwrap_or(u32::MAX);
+        Extent { track: self.track, chunk: self.chunk, chunks }
+    }
+}
+
+/// A run of chunks that nothing live refers to; its place is the row's key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FreeRow {
+    /// Chunks.
+    pub chunks: u32,
+    /// The index batch that freed the youngest of them: they may be reused once that batch is in
+    /// a checkpoint and every reader that began before it is gone (invariant I4).
+    pub freed_by: u64,
+    /// Whether they have been punched out of the file.
+    pub punched: bool,
+}
+
+/// What a track holds, and how far it is reflected in the index.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TrackRow {
+    /// The disk it lies on.
+    pub disk: DiskId,
+    /// Whether compaction wrote it.
+    pub compacted: bool,
+    /// The partition function's answer for the records in it.
+    pub shard: u8,
+    /// When it was created, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// Seq as of which every put and segment in it was known to be live (invariant I9).
+    pub floor: Seq,
+    /// Where it ends, in chunks; `None` while it is active.
+    pub sealed: Option<u32>,
+    /// Chunk up to which it is reflected in the index (invariant I1).
+    pub applied: u32,
+    /// Chunk up to which it had been synced when this row was written (invariant I1).
+    pub synced: u32,
+    /// Live puts and segments.
+    pub live_records: u64,
+    /// Value bytes of them in this track.
+    pub live_bytes: u64,
+    /// Dead puts and segments whose records are still here.
+    pub dead_records: u64,
+    /// Value bytes of them.
+    pub dead_bytes: u64,
+    /// Chunks of directories and packed values: freed only with the track.
+    pub head_chunks: u32,
+    /// Chunks freed and not punched.
+    pub free_chunks: u32,
+    /// Chunks punched out.
+    pub punched_chunks: u32,
+    /// Tombstones here that may not yet be forgotten.
+    pub graves: u64,
+    /// The greatest seq of a delete here.
+    pub last_grave: Seq,
+}
+
+impl TrackRow {
+    /// The row of a track that was just created.
+    #[must_use]
+    pub fn new(disk: DiskId, kind: TrackKind, shard: u8, created_ms: u64, floor: Seq) -> Self {
+        TrackRow {
+            disk,
+            compacted: kind == TrackKind::Compacted,
+            shard,
+            created_ms,
+            floor,
+            sealed: None,
+            applied: 1,
+            synced: 1,
+            live_records: 0,
+            live_bytes: 0,
+            dead_records: 0,
+            dead_bytes: 0,
+            head_chunks: 0,
+            free_chunks: 0,
+            punched_chunks: 0,
+            graves: 0,
+            last_grave: Seq(0),
+        }
+    }
+}
+
+/// The store's own row: counters, and a copy of what `META` says, for when that is lost.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StateRow {
+    /// [`INDEX_VERSION`].
+    pub version: u32,
+    /// The store.
+    pub store: StoreId,
+    /// The opening that wrote this row.
+    pub opening: u32,
+    /// The number of the last index batch; stamps what it freed.
+    pub batch: u64,
+    /// Tracks have ids below this one.
+    pub next_track: u32,
+    /// Objects.
+    pub objects: u64,
+    /// Bytes of their values.
+    pub object_bytes: u64,
+    /// Parts that wait to be assembled.
+    pub parts: u64,
+    /// Tombstones.
+    pub graves: u64,
+}
+
+macro_rules! row {
+    ($($name:ident => $what:literal),* $(,)?) => {$(
+        impl $name {
+            /// The row's bytes.
+            #[must_use]
+            pub fn encode(&self) -> Vec<u8> {
+                encode(self, 64)
+            }
+
+            /// Decodes a row.
+            pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+                decode($what, bytes)
+            }
+        }
+    )*};
+}
+
+row! {
+    Grave => "index row of a tombstone",
+    SegmentRow => "index row of a segment",
+    FreeRow => "index row of free chunks",
+    TrackRow => "index row of a track",
+    StateRow => "index row of the store",
+}
+
+/// The key of a tombstone's row.
+#[must_use]
+pub fn grave_key(space: Space, key: &[u8]) -> Vec<u8> {
+    let mut row = Vec::with_capacity(1 + key.len());
+    row.push(space as u8);
+    row.extend_from_slice(key);
+    row
+}
+
+/// The key of a free row.
+#[must_use]
+pub fn free_key(track: TrackId, chunk: u32) -> [u8; 8] {
+    (u64::from(track.0) << 32 | u64::from(chunk)).to_be_bytes()
+}
+
+/// The place that a free row's key means.
+pub fn parse_free_key(key: &[u8]) -> Result<(TrackId, u32), Fault> {
+    let key: [u8; 8] = key.try_into().map_err(|_| bad_key("free", key))?;
+    let place = u64::from_be_bytes(key);
+    Ok((TrackId((place >> 32) as u32), place as u32))
+}
+
+/// The track that a `tracks` key means.
+pub fn parse_track_key(key: &[u8]) -> Result<TrackId, Fault> {
+    let key: [u8; 4] = key.try_into().map_err(|_| bad_key("tracks", key))?;
+    Ok(TrackId(u32::from_be_bytes(key)))
+}
+
+/// The seq that a `segments` or `parts` key means.
+pub fn parse_seq_key(key: &[u8]) -> Result<Seq, Fault> {
+    let key: [u8; 8] = key.try_into().map_err(|_| bad_key("segments", key))?;
+    Ok(Seq(u64::from_be_bytes(key)))
+}
+
+fn bad_key(what: &'static str, key: &[u8]) -> Fault {
+    Fault::Invalid { what, why: format!("a row's key of {} bytes", key.len()) }
+}
+
+fn encode<T: Serialize>(value: &T, capacity: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(capacity);
+    codec::encode_into(value, &mut out);
+    out
+}
+
+fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, Fault> {
+    codec::decode(what, bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_example_is_what_is_written() {
+        let row = FreeRow { chunks: 3, freed_by: 9, punched: false };
+        assert_eq!(row.encode(), [3, 9, 0]);
+        assert_eq!(FreeRow::decode(&[3, 9, 0]), Ok(row));
+    }
+
+    #[test]
+    fn entries_round_trip_and_refuse_trailing_bytes() {
+        let entry = Entry {
+            seq: Seq(1 << 41),
+            track: TrackId(2),
+            chain: Seq(1 << 41 | 7),
+            meta: Meta {
+                len: OWNED_MIN_BYTES,
+                crc: 3,
+                created_ms: 4,
+                modified_ms: 5,
+                expires_ms: None,
+                attributes: b"attributes",
+            },
+            place: Place::Inline { chunk: 6, offset: 0 },
+        };
+        let mut row = entry.encode();
+        assert_eq!(Entry::decode(&row), Ok(entry.clone()));
+        assert_eq!(entry.owned_extent(), Some(Extent { track: TrackId(2), chunk: 6, chunks: 4 }));
+        row.push(0);
+        assert!(Entry::decode(&row).is_err());
+    }
+
+    #[test]
+    fn free_keys_sort_by_track_then_chunk() {
+        assert!(free_key(TrackId(1), u32::MAX) < free_key(TrackId(2), 0));
+        assert_eq!(parse_free_key(&free_key(TrackId(3), 4)), Ok((TrackId(3), 4)));
+        assert!(parse_free_key(b"x").is_err());
+    }
+}

@@ -1,0 +1,152 @@
+//! The one seam to the operating system.
+//!
+//! Everything that Kogia itself reads and writes, RocksDB's files apart, goes through an [`Io`]:
+//! [`RealIo`] in production, and [`sim::SimIo`] where power cuts and failing calls are explored.
+//! The seam knows nothing of chunks or tracks. It promises no more than POSIX does: a write is
+//! durable only after [`File::sync_data`], a name only after [`Io::sync_dir`].
+//!
+//! Files are read and written at explicit offsets from any number of threads.
+
+mod map;
+mod real;
+pub mod sim;
+
+use std::fmt::Debug;
+use std::io::{IoSlice, IoSliceMut, Result};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use map::Map;
+pub use real::RealIo;
+
+/// How [`Io::open`] opens a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OpenMode {
+    /// The file must be there; it is only read.
+    Read,
+    /// The file must be there.
+    ReadWrite,
+    /// The file must not be there yet.
+    CreateNew,
+}
+
+/// A file system, as far as Kogia needs one.
+pub trait Io: Send + Sync + Debug + 'static {
+    /// Opens a file.
+    fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn File>>;
+
+    /// Creates a directory and those above it; it may be there already.
+    fn create_dir_all(&self, path: &Path) -> Result<()>;
+
+    /// The names in a directory, sorted; those that are not Unicode are left out.
+    fn list(&self, path: &Path) -> Result<Vec<String>>;
+
+    /// Whether anything is at `path`.
+    fn exists(&self, path: &Path) -> Result<bool>;
+
+    /// Reads a small file whole; one of more than `limit` bytes is an error.
+    fn read_small(&self, path: &Path, limit: usize) -> Result<Vec<u8>>;
+
+    /// Replaces a small file, so that after a crash it has either its old or its new contents;
+    /// durable when this returns.
+    fn replace(&self, path: &Path, contents: &[u8]) -> Result<()>;
+
+    /// Removes a file. Durable only after [`sync_dir`](Self::sync_dir).
+    fn remove(&self, path: &Path) -> Result<()>;
+
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, path: &Path) -> Result<()>;
+
+    /// Bytes that can still be written on the file system of `path`.
+    fn available_space(&self, path: &Path) -> Result<u64>;
+
+    /// Takes the exclusive lock on a file, which is created if need be; an error of kind
+    /// `WouldBlock` if another holder has it. Released when the guard is dropped.
+    fn lock(&self, path: &Path) -> Result<Box<dyn Send + Sync>>;
+
+    /// The absolute path of something that exists, without symbolic links.
+    fn canonicalize(&self, path: &Path) -> Result<PathBuf>;
+
+    /// 16 random bytes.
+    fn random_id(&self) -> Result<[u8; 16]>;
+}
+
+/// An open file. Dropping it closes it.
+pub trait File: Send + Sync + Debug {
+    /// Writes some of the buffers' bytes at `offset`; gives how many, as `pwritev` does.
+    fn write_vectored_at(&self, buffers: &[IoSlice<'_>], offset: u64) -> Result<usize>;
+
+    /// Reads into the buffers from `offset` on; gives how many bytes, as `preadv` does. Zero
+    /// means the end of the file.
+    fn read_vectored_at(&self, buffers: &mut [IoSliceMut<'_>], offset: u64) -> Result<usize>;
+
+    /// Makes the file's bytes and length durable. After an error nothing may be assumed of the
+    /// bytes written since the last success, whatever reading them shows (invariant I2).
+    fn sync_data(&self) -> Result<()>;
+
+    /// The file's length in bytes.
+    fn len(&self) -> Result<u64>;
+
+    /// Whether the file has no bytes.
+    fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Cuts the file off, or extends it with a hole.
+    fn set_len(&self, len: u64) -> Result<()>;
+
+    /// Makes sure that the first `len` bytes have room on the disk, extending the file.
+    fn allocate(&self, len: u64) -> Result<()>;
+
+    /// Gives the room of a range back; it reads as zeros afterwards. An error of kind
+    /// `Unsupported` where the file system can't.
+    fn punch(&self, offset: u64, len: u64) -> Result<()>;
+
+    /// Says that written bytes should go to the device soon; a hint.
+    fn start_writeback(&self, offset: u64, len: u64);
+
+    /// Says that a range will be read soon; a hint.
+    fn will_need(&self, offset: u64, len: u64);
+
+    /// Drops clean cached pages, so that the next read comes from the device.
+    fn drop_cache(&self) -> Result<()>;
+
+    /// Maps the first `len` bytes for reading; `None` where files can't be mapped.
+    ///
+    /// The caller promises that those bytes are not changed while the map lives, except by
+    /// punching ranges that nobody reads any more, and that the file is not made shorter.
+    fn map(&self, len: u64) -> Result<Option<Map>>;
+}
+
+/// Reads exactly `buffer.len()` bytes; fewer are an error of kind `UnexpectedEof`.
+pub fn read_exact_at(file: &dyn File, mut buffer: &mut [u8], mut offset: u64) -> Result<()> {
+    while !buffer.is_empty() {
+        match file.read_vectored_at(&mut [IoSliceMut::new(buffer)], offset) {
+            Ok(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => {
+                buffer = &mut buffer[n..];
+                offset += n as u64;
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Writes all the buffers' bytes at `offset`, in as few calls as the system allows.
+pub fn write_all_at(file: &dyn File, buffers: &mut [IoSlice<'_>], mut offset: u64) -> Result<()> {
+    let mut left = buffers;
+    while !left.is_empty() {
+        match file.write_vectored_at(left, offset) {
+            Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                IoSlice::advance_slices(&mut left, n);
+                offset += n as u64;
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! The operating system's files.
+
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Result, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fs2::FileExt;
+use rustix::fs::{Advice, FallocateFlags};
+
+use super::{File, Io, Map, OpenMode};
+
+/// System calls take at most this many buffers (`IOV_MAX` on Linux).
+const MAX_BUFFERS: usize = 1024;
+
+/// The operating system's file system.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct RealIo;
+
+#[derive(Debug)]
+struct RealFile(fs::File);
+
+impl Io for RealIo {
+    fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn File>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(mode != OpenMode::Read)
+            .create_new(mode == OpenMode::CreateNew)
+            .open(path)?;
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn create_dir_all(&self, path: &Path) -> Result<()> {
+        let missing: Vec<_> = path.ancestors().take_while(|dir| !dir.exists()).collect();
+        fs::create_dir_all(path)?;
+        for dir in missing.iter().rev() {
+            let parent = dir.parent().filter(|p| !p.as_os_str().is_empty());
+            self.sync_dir(parent.unwrap_or(Path::new(".")))?;
+        }
+        Ok(())
+    }
+
+    fn list(&self, path: &Path) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(path)? {
+            names.extend(entry?.file_name().into_string().ok());
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn exists(&self, path: &Path) -> Result<bool> {
+        path.try_exists()
+    }
+
+    fn read_small(&self, path: &Path, limit: usize) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        fs::File::open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+        if bytes.len() > limit {
+            return Err(ErrorKind::FileTooLarge.into());
+        }
+        Ok(bytes)
+    }
+
+    fn replace(&self, path: &Path, contents: &[u8]) -> Result<()> {
+        let dir = path.parent().unwrap_or(Path::new("."));
+        let mut file = tempfile::Builder::new().prefix(".replace-").tempfile_in(dir)?;
+        file.write_all(contents)?;
+        // Sync before the rename, or a crash leaves the name with no contents behind it.
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        self.sync_dir(dir)
+    }
+
+    fn remove(&self, path: &Path) -> Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> Result<()> {
+        fs::File::open(path)?.sync_all()
+    }
+
+    fn available_space(&self, path: &Path) -> Result<u64> {
+        fs2::available_space(path)
+    }
+
+    fn lock(&self, path: &Path) -> Result<Box<dyn Send + Sync>> {
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+        FileExt::try_lock_exclusive(&file)?;
+        Ok(Box::new(file))
+    }
+
+    fn canonicalize(&self, path: &Path) -> Result<PathBuf> {
+        path.canonicalize()
+    }
+
+    fn random_id(&self) -> Result<[u8; 16]> {
+        let mut id = [0; 16];
+        let filled = rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty())?;
+        debug_assert_eq!(filled, id.len(), "requests of up to 256 bytes are never cut short");
+        Ok(id)
+    }
+}
+
+impl File for RealFile {
+    fn write_vectored_at(&self, buffers: &[IoSlice<'_>], offset: u64) -> Result<usize> {
+        let buffers = &buffers[..buffers.len().min(MAX_BUFFERS)];
+        Ok(rustix::io::pwritev(&self.0, buffers, offset)?)
+    }
+
+    fn read_vectored_at(&self, buffers: &mut [IoSliceMut<'_>], offset: u64) -> Result<usize> {
+        let count = buffers.len().min(MAX_BUFFERS);
+        Ok(rustix::io::preadv(&self.0, &mut buffers[..count], offset)?)
+    }
+
+    fn sync_data(&self) -> Result<()> {
+        self.0.sync_data()
+    }
+
+    fn len(&self) -> Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn set_len(&self, len: u64) -> Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn allocate(&self, len: u64) -> Result<()> {
+        FileExt::allocate(&self.0, len)
+    }
+
+    fn punch(&self, offset: u64, len: u64) -> Result<()> {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        Ok(rustix::fs::fallocate(&self.0, flags, offset, len)?)
+    }
+
+    fn start_writeback(&self, offset: u64, len: u64) {
+        // A hint whose failure changes nothing: the sync that follows reports what is wrong.
+        let len = std::num::NonZeroU64::new(len);
+        let _ = rustix::fs::fadvise(&self.0, offset, len, Advice::DontNeed);
+    }
+
+    fn will_need(&self, offset: u64, len: u64) {
+        let len = std::num::NonZeroU64::new(len);
+        let _ = rustix::fs::fadvise(&self.0, offset, len, Advice::WillNeed);
+    }
+
+    fn drop_cache(&self) -> Result<()> {
+        Ok(rustix::fs::fadvise(&self.0, 0, None, Advice::DontNeed)?)
+    }
+
+    fn map(&self, len: u64) -> Result<Option<Map>> {
+        Map::of_file(&self.0, len).map(Some)
+    }
+}
