@@ -1,7 +1,7 @@
 //! A file's bytes: a length and the blocks that are not holes.
 //!
-//! Blocks are shared between copies until one of them writes, so that keeping what is durable
-//! beside what is current, and forking a whole machine, cost a pointer a block.
+//! Copies share everything until one of them writes, so that keeping what is durable beside what
+//! is current, and forking a whole machine, cost little.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ type Block = [u8; BLOCK_BYTES as usize];
 #[derive(Clone, Default, Debug)]
 pub(super) struct Content {
     len: u64,
-    blocks: BTreeMap<u64, Arc<Block>>,
+    blocks: Arc<BTreeMap<u64, Arc<Block>>>,
 }
 
 impl Content {
@@ -49,8 +49,7 @@ impl Content {
     /// Writes `bytes` at `offset`, extending the length if they end beyond it.
     pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) {
         for (number, range, piece) in pieces(offset, bytes.len()) {
-            let block = self.blocks.entry(number).or_insert_with(|| Arc::new(zeros()));
-            Arc::make_mut(block)[range].copy_from_slice(&bytes[piece]);
+            self.block_mut(number)[range].copy_from_slice(&bytes[piece]);
         }
         if !bytes.is_empty() {
             self.len = self.len.max(offset + bytes.len() as u64);
@@ -79,7 +78,7 @@ impl Content {
     pub(super) fn set_len(&mut self, len: u64) {
         if len < self.len {
             self.punch(len, self.len - len);
-            self.blocks.retain(|&number, _| number * BLOCK_BYTES < len);
+            Arc::make_mut(&mut self.blocks).retain(|&number, _| number * BLOCK_BYTES < len);
         }
         self.len = len;
     }
@@ -94,9 +93,9 @@ impl Content {
             let from = offset.max(start) - start;
             let to = end.min(start + BLOCK_BYTES) - start;
             if to - from == BLOCK_BYTES {
-                self.blocks.remove(&number);
-            } else if let Some(block) = self.blocks.get_mut(&number) {
-                Arc::make_mut(block)[from as usize..to as usize].fill(0);
+                Arc::make_mut(&mut self.blocks).remove(&number);
+            } else {
+                self.block_mut(number)[from as usize..to as usize].fill(0);
             }
         }
     }
@@ -105,8 +104,9 @@ impl Content {
     /// to `len`.
     pub(super) fn reserve(&mut self, len: u64) {
         let zero = Arc::new(zeros());
+        let blocks = Arc::make_mut(&mut self.blocks);
         for number in 0..len.div_ceil(BLOCK_BYTES) {
-            self.blocks.entry(number).or_insert_with(|| Arc::clone(&zero));
+            blocks.entry(number).or_insert_with(|| Arc::clone(&zero));
         }
         self.len = self.len.max(len);
     }
@@ -122,16 +122,21 @@ impl Content {
     pub(super) fn set_sector(&mut self, sector: u64, bytes: &[u8; SECTOR_BYTES as usize]) {
         let at = (sector * SECTOR_BYTES % BLOCK_BYTES) as usize;
         let number = sector * SECTOR_BYTES / BLOCK_BYTES;
-        let block = self.blocks.entry(number).or_insert_with(|| Arc::new(zeros()));
-        Arc::make_mut(block)[at..at + bytes.len()].copy_from_slice(bytes);
+        self.block_mut(number)[at..at + bytes.len()].copy_from_slice(bytes);
     }
 
     /// Gives back the room of a sector's block if the block holds nothing but zeros.
     pub(super) fn release_if_zero(&mut self, sector: u64) {
         let number = sector * SECTOR_BYTES / BLOCK_BYTES;
         if self.blocks.get(&number).is_some_and(|block| **block == zeros()) {
-            self.blocks.remove(&number);
+            Arc::make_mut(&mut self.blocks).remove(&number);
         }
+    }
+
+    /// A block to write to, no longer a hole.
+    fn block_mut(&mut self, number: u64) -> &mut Block {
+        let blocks = Arc::make_mut(&mut self.blocks);
+        Arc::make_mut(blocks.entry(number).or_insert_with(|| Arc::new(zeros())))
     }
 }
 
