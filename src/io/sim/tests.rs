@@ -268,6 +268,26 @@ fn an_append_is_left_at_any_length_with_any_of_its_sectors() {
 }
 
 #[test]
+fn what_was_written_behind_a_kept_length_never_shows_up_later() {
+    let (io, file) = with_file(&[1; 100]);
+    write(&*file, 100, &[2; 300]);
+    for state in 0..io.crash_states() {
+        let after = io.crash(Keep::Nth(state));
+        let file = after.open(Path::new("/file"), OpenMode::ReadWrite).unwrap();
+        let len = file.len().unwrap() as usize;
+        file.set_len(1000).unwrap();
+        assert!(read_all(&*file)[len..] == vec![0; 1000 - len], "state {state}");
+    }
+}
+
+#[test]
+fn a_length_that_only_grows_changes_at_once() {
+    let (io, file) = with_file(&[1; 100]);
+    file.set_len(200).unwrap();
+    assert_eq!((io.crash_states(), all_after(&io).len()), (2, 2));
+}
+
+#[test]
 fn punches_and_truncations_may_be_undone_sector_by_sector() {
     let (io, file) = with_file(&[1; 3 * SECTOR]);
     file.punch(0, 2 * SECTOR as u64).unwrap();
@@ -426,6 +446,7 @@ fn a_failed_sync_of_an_append_leaves_zeros_under_the_new_length() {
     io.fail_next(CallKind::Sync, Fail::Enospc);
     assert!(file.sync_data().is_err());
     assert!(after(&io, Keep::Nothing).is_empty());
+    assert!(after(&io, Keep::Everything) == [0; BLOCK], "a journal keeps the length");
     write(&*file, BLOCK as u64, &[2; BLOCK]);
     file.drop_cache().unwrap();
     let expected = [vec![0; BLOCK], vec![2; BLOCK]].concat();
@@ -484,8 +505,9 @@ fn faults_hit_by_number_by_kind_by_place_once_or_from_then_on() {
     io.fail_call(next + 1, Fail::Eio);
     assert!(file.len().is_ok() && file.len().is_err() && file.len().is_ok());
 
-    io.fail(Fault::nth(CallKind::Sync, 1, Fail::Eio).lasting());
-    assert!(file.sync_data().is_ok() && file.sync_data().is_err() && file.sync_data().is_err());
+    io.fail(Fault::nth(CallKind::Sync, 2, Fail::Eio).lasting());
+    assert!(file.sync_data().is_ok() && file.sync_data().is_ok());
+    assert!(file.sync_data().is_err() && file.sync_data().is_err());
     assert!(file.len().is_ok());
     io.heal();
     assert!(file.sync_data().is_ok());
@@ -546,6 +568,11 @@ fn a_full_disk_takes_what_fits_and_overwrites_and_no_more() {
 
     let other = io.open(Path::new("/b/file"), OpenMode::ReadWrite).unwrap();
     write(&*other, 0, &[1; 4 * BLOCK]);
+    file.set_len(BLOCK as u64 + 1).unwrap();
+    assert_eq!(io.available_space(Path::new("/a")).unwrap(), BLOCK as u64);
+    file.set_len(0).unwrap();
+    assert_eq!(io.available_space(Path::new("/a")).unwrap(), 3 * BLOCK as u64);
+    write(&*file, 0, &[1; 3 * BLOCK]);
     let left = io.crash(Keep::Everything);
     assert_eq!(left.available_space(Path::new("/a")).unwrap(), 0, "capacities outlive a crash");
 }
@@ -566,6 +593,24 @@ fn punching_and_the_last_close_of_a_removed_file_give_room_back() {
     assert_eq!(room(), 0);
     drop(file);
     assert_eq!(room(), 4);
+}
+
+#[test]
+fn room_comes_and_goes_with_the_state_that_a_crash_leaves() {
+    let io = SimIo::new(1);
+    io.write_file("/file", &[1; 4 * BLOCK]).unwrap();
+    io.set_capacity("/", 8 * BLOCK as u64);
+    let room = |io: &SimIo| io.available_space(root()).unwrap() / BLOCK as u64;
+    let file = io.open(Path::new("/file"), OpenMode::ReadWrite).unwrap();
+    file.punch(0, 3 * BLOCK as u64).unwrap();
+    assert_eq!((room(&io.crash(Keep::Nothing)), room(&io.crash(Keep::Everything))), (4, 7));
+    file.sync_data().unwrap();
+    file.allocate(6 * BLOCK as u64).unwrap();
+    assert_eq!((room(&io.crash(Keep::Nothing)), room(&io.crash(Keep::Everything))), (7, 2));
+
+    io.remove(Path::new("/file")).unwrap();
+    io.sync_dir(root()).unwrap();
+    assert_eq!((room(&io), room(&io.kill())), (2, 8), "handles die with their process");
 }
 
 // Everything else.
