@@ -1,2 +1,44 @@
-//! x
+//! Kogia is an embeddable, log-structured object store for append-heavy media ingest.
+//!
+//! ```
+//! # let dir = tempfile::tempdir().unwrap();
+//! let store = kogia::Store::open(dir.path().join("store"))?;
+//! store.put("camera-1/0001.ts", b"media")?;
+//! assert_eq!(store.get("camera-1/0001.ts")?.as_deref(), Some(&b"media"[..]));
+//! store.close()?;
+//! # Ok::<_, kogia::Error>(())
+//! ```
+//!
+//! Values are appended as chains of checksummed 4 KiB chunks to *track* files, by one writer
+//! thread a disk; RocksDB keeps where everything is. The tracks alone can rebuild that index.
+//!
+//! Where to look first:
+//!
+//! - [`Store`] and [`Options`]: what one does with a store, and every knob.
+//! - [`format`]: the one specification of every layout on disk.
+//! - [`io`]: the seam to the operating system, and the simulated machine for crash tests.
+//!
+//! Layers, each using only those above it in this list: `format`, `io`, `track`, `disk`, `index`,
+//! `store` with `recovery` beside it.
+
+#![deny(unsafe_code, missing_docs)]
+
+mod disk;
+pub mod dump;
+mod error;
 pub mod format;
+mod index;
+pub mod io;
+mod options;
+mod recovery;
+mod store;
+mod track;
+
+pub use error::{Error, ErrorKind, Result};
+pub use format::{DiskId, Seq, StoreId, TrackId};
+pub use options::{Condition, Create, Durability, OnProgress, Options, Phase, Progress};
+pub use recovery::{Damage, Problem, RecoveryReport, Torn, VerifyOptions, VerifyReport};
+pub use store::{
+    Batch, DeleteOptions, DiskStats, Info, Item, Iter, ListOptions, Page, PartId, PartInfo,
+    PartWriter, PutOptions, Reader, Snapshot, SpaceStats, Stats, Store, Writer,
+};

@@ -314,7 +314,9 @@ impl ChainPlace {
         ChunkPlace { chunk: self.start.chunk + index, ..self.start }
     }
 
-    fn header(&self, index: u32, chunks: u32, used: u16, kind: ChunkKind) -> ChunkHeader {
+    /// The header of the chain's chunk `index`, of `chunks` in all.
+    #[must_use]
+    pub fn header(&self, index: u32, chunks: u32, used: u16, kind: ChunkKind) -> ChunkHeader {
         let last = index + 1 == chunks;
         let next = u64::from(self.start.chunk + index + 1) * CHUNK_BYTES as u64;
         ChunkHeader {
@@ -387,11 +389,11 @@ impl Body {
         if full.is_empty() { last } else { checksum::combine(crc, last, last_len as usize) }
     }
 
-    /// Forgets the bytes, keeping the memory.
-    pub fn clear(&mut self) {
-        self.framed.clear();
-        self.payload_crcs.clear();
-        self.len = 0;
+    /// The value bytes, copied out of their chunks.
+    #[must_use]
+    pub fn to_value(&self) -> Vec<u8> {
+        let payloads = self.framed.chunks(CHUNK_BYTES).map(|chunk| &chunk[HEADER_BYTES..]);
+        payloads.flatten().copied().collect()
     }
 
     /// Seals the chunks, as the chain's chunks from number `first` on, of `chunks` in all; gives
@@ -471,6 +473,18 @@ impl<'a> Directory<'a> {
     #[must_use]
     pub fn rest_chunks(&self) -> u32 {
         self.entry_bytes.saturating_sub(ENTRY_ROOM).div_ceil(PAYLOAD_BYTES) as u32
+    }
+
+    /// Chunks of the directory and the packed values; known from a chain's first chunk.
+    #[must_use]
+    pub fn head_chunks(&self) -> u32 {
+        self.cursor.body
+    }
+
+    /// The same, holding its own bytes.
+    #[must_use]
+    pub fn into_owned(self) -> Directory<'static> {
+        Directory { entries: Cow::Owned(self.entries.into_owned()), ..self }
     }
 
     /// Appends the payload of the next `DirectoryRest` chunk.

@@ -6,6 +6,7 @@
 //! | `parts` | the part's number, 8 bytes big-endian | [`Entry`] |
 //! | `graves` | space (1 byte: 0 object, 1 part), then the key | [`Grave`] |
 //! | `segments` | the segment's seq, 8 bytes big-endian | [`SegmentRow`] |
+//! | `loose` | the seq of a segment that no put owns, 8 bytes big-endian | empty |
 //! | `free` | track (4 bytes big-endian), first chunk (4 bytes big-endian) | [`FreeRow`] |
 //! | `tracks` | track (4 bytes big-endian) | [`TrackRow`] |
 //! | `state` | `store` | [`StateRow`] |
@@ -172,14 +173,20 @@ pub struct TrackRow {
     pub live_bytes: u64,
     /// Dead puts and segments whose records are still here.
     pub dead_records: u64,
-    /// Value bytes of them.
+    /// Value bytes of them that share chunks, and so come back only with the track.
     pub dead_bytes: u64,
     /// Chunks of directories and packed values: freed only with the track.
     pub head_chunks: u32,
+    /// Chunks that live values own alone.
+    pub owned_chunks: u32,
     /// Chunks freed and not punched.
     pub free_chunks: u32,
     /// Chunks punched out.
     pub punched_chunks: u32,
+    /// Chunks that were damaged, and passed over because the caller accepted the loss.
+    pub lost_chunks: u32,
+    /// The last index batch that killed a record here.
+    pub last_kill: u64,
     /// Tombstones here that may not yet be forgotten.
     pub graves: u64,
     /// The greatest seq of a delete here.
@@ -204,8 +211,11 @@ impl TrackRow {
             dead_records: 0,
             dead_bytes: 0,
             head_chunks: 0,
+            owned_chunks: 0,
             free_chunks: 0,
             punched_chunks: 0,
+            lost_chunks: 0,
+            last_kill: 0,
             graves: 0,
             last_grave: Seq(0),
         }
@@ -233,6 +243,8 @@ pub struct StateRow {
     pub parts: u64,
     /// Tombstones.
     pub graves: u64,
+    /// Whether a rebuild is under way: then the rows are not yet all there.
+    pub rebuilding: bool,
 }
 
 macro_rules! row {

@@ -85,9 +85,9 @@ pub struct Meta<'a> {
     pub len: u64,
     /// CRC-32C of the value.
     pub crc: u32,
-    /// When the object was first put, in milliseconds since 1970.
-    pub created_ms: u64,
     /// When this value was put, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// When its source was last changed, as the caller says; else the same.
     pub modified_ms: u64,
     /// When the object stops being there, in milliseconds since 1970.
     pub expires_ms: Option<u64>,

@@ -67,6 +67,11 @@ pub trait Io: Send + Sync + Debug + 'static {
     /// The absolute path of something that exists, without symbolic links.
     fn canonicalize(&self, path: &Path) -> Result<PathBuf>;
 
+    /// Tells file systems apart: two of the same number see the same files.
+    fn number(&self) -> usize {
+        0
+    }
+
     /// 16 random bytes.
     fn random_id(&self) -> Result<[u8; 16]>;
 }

@@ -1,0 +1,109 @@
+//! What a caller asks a disk to append, framed and summed in the caller's own thread.
+
+use crossbeam_channel::Sender;
+
+use crate::error::Result;
+use crate::format::Seq;
+use crate::format::chain::{Body, Room};
+use crate::format::chunk::{self, CHUNK_BYTES};
+use crate::format::record::{self, Record};
+use crate::options::Durability;
+
+/// The records of one atomic append, still without seqs and places.
+#[derive(Debug, Default)]
+pub(crate) struct Proposal {
+    entries: Vec<u8>,
+    ends: Vec<usize>,
+    rooms: Vec<Room>,
+    packed: Vec<u8>,
+    bodies: Vec<Body>,
+}
+
+/// A proposal on its way through a disk's queue.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) proposal: Proposal,
+    pub(crate) durability: Durability,
+    /// Whether it may use the room that is kept for deletes.
+    pub(crate) uses_reserve: bool,
+    pub(crate) reply: Sender<Result<Ack>>,
+}
+
+/// A proposal was appended, is as durable as was asked, and is in the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ack {
+    /// The seq of its first record; the others follow one by one.
+    pub(crate) first: Seq,
+}
+
+impl Proposal {
+    /// A proposal of one record without value bytes in its chain.
+    pub(crate) fn of(record: &Record<'_>) -> Self {
+        let mut proposal = Proposal::default();
+        proposal.push(record);
+        proposal
+    }
+
+    /// Adds a record without value bytes in this chain.
+    pub(crate) fn push(&mut self, record: &Record<'_>) {
+        debug_assert_eq!(Room::of(record), Room::None);
+        self.push_entry(record);
+    }
+
+    /// Adds a record whose value shares chunks.
+    pub(crate) fn push_packed(&mut self, record: &Record<'_>, value: &[u8]) {
+        debug_assert_eq!(Room::of(record), Room::Packed(value.len() as u32));
+        self.push_entry(record);
+        self.packed.extend_from_slice(value);
+    }
+
+    /// Adds a record whose value owns its chunks.
+    pub(crate) fn push_owned(&mut self, record: &Record<'_>, body: Body) {
+        debug_assert_eq!(Room::of(record), Room::Owned(body.len() as u32));
+        self.push_entry(record);
+        self.bodies.push(body);
+    }
+
+    fn push_entry(&mut self, record: &Record<'_>) {
+        record.encode_into(&mut self.entries);
+        self.ends.push(self.entries.len());
+        self.rooms.push(Room::of(record));
+    }
+
+    /// Records.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// About the bytes that it takes in memory and on disk.
+    pub(crate) fn bytes(&self) -> usize {
+        let bodies = self.bodies.iter().map(|body| chunk::chunks_for(body.len()) as usize);
+        self.entries.len() + self.packed.len() + bodies.sum::<usize>() * CHUNK_BYTES
+    }
+
+    /// Gives the records their seqs, from `first` on.
+    pub(super) fn set_seqs(&mut self, first: Seq) {
+        let mut start = 0;
+        for (seq, &end) in (first.0..).zip(&self.ends) {
+            record::set_seq(&mut self.entries[start..end], Seq(seq));
+            start = end;
+        }
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| &self.entries[start..end])
+    }
+
+    pub(super) fn layout_parts(&self) -> impl Iterator<Item = (usize, Room)> {
+        self.entries().map(<[u8]>::len).zip(self.rooms.iter().copied())
+    }
+
+    pub(super) fn packed(&self) -> &[u8] {
+        &self.packed
+    }
+
+    pub(super) fn bodies_mut(&mut self) -> &mut [Body] {
+        &mut self.bodies
+    }
+}

@@ -1,0 +1,429 @@
+//! A store's place on a disk: its active track, its group commit, its failures.
+
+use std::io::IoSlice;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+
+use super::proposal::{Ack, Request};
+use super::space::Space;
+use super::writer::Disk;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::chain::{ChainPlace, Layout, MAX_CHUNKS, Spot};
+use crate::format::chunk::CHUNK_BYTES;
+use crate::format::track_header::{TrackHeader, TrackKind};
+use crate::format::{DiskId, Seq, StoreId, TrackId};
+use crate::options::Durability;
+use crate::track::{Appender, SyncFailure, TrackFile};
+
+/// What a disk needs of the store whose records it appends.
+///
+/// The writer thread calls these holding none of the volume's locks, except `create_track`.
+pub(crate) trait Owner: Send + Sync {
+    /// Gives out `count` seqs that were never given out before; the first of them.
+    fn take_seqs(&self, count: u64) -> Seq;
+
+    /// Gives out a track id that was never given out before, with its floor.
+    fn take_track(&self) -> (TrackId, Seq);
+
+    /// Makes it durable that `track` is the disk's active one, before its first chain.
+    fn track_created(&self, disk: DiskId, track: &Arc<TrackFile>, dir: &Arc<PathBuf>)
+    -> Result<()>;
+
+    /// Makes it durable that nothing behind chunk `end` of `track` ever counts (invariant I2).
+    fn track_cut(&self, track: TrackId, end: u32) -> Result<()>;
+
+    /// Brings an appended chain into the index.
+    fn apply(&self, chain: &Appended<'_>) -> Result<()>;
+
+    /// Gives the room back that is kept for deletes on a full file system.
+    fn release_reserve(&self);
+
+    /// Says that appended chains which were applied may be lost: nothing may be flushed any more.
+    fn poison(&self, cause: &Error);
+
+    /// The time, in milliseconds since 1970.
+    fn now_ms(&self) -> u64;
+}
+
+/// A chain as it was appended.
+pub(crate) struct Appended<'a> {
+    pub(crate) disk: DiskId,
+    pub(crate) track: TrackId,
+    /// The track's header facts, for the index's row of a new track.
+    pub(crate) floor: Seq,
+    pub(crate) created_ms: u64,
+    pub(crate) start: u32,
+    pub(crate) chunks: u32,
+    pub(crate) head_chunks: u32,
+    pub(crate) seq: Seq,
+    /// Chunk up to which the track is durable now.
+    pub(crate) synced: u32,
+    /// The encoded records, with the places of their values counted from the chain's start.
+    pub(crate) records: Vec<(&'a [u8], Spot)>,
+    /// Tracks that were sealed before this chain was appended.
+    pub(crate) sealed: Vec<Sealed>,
+}
+
+/// A track was sealed at `end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sealed {
+    pub(crate) track: TrackId,
+    pub(crate) end: u32,
+}
+
+/// A store's place on a disk.
+pub(crate) struct Volume {
+    pub(crate) disk: Arc<Disk>,
+    pub(crate) store: StoreId,
+    /// The store's folder on the disk.
+    pub(crate) dir: Arc<PathBuf>,
+    pub(crate) track_chunks: u32,
+    pub(crate) reserve_bytes: u64,
+    owner: OnceLock<Weak<dyn Owner>>,
+    /// Lock order: after the store's apply lock, before nothing. Held across appends and syncs,
+    /// so that of two syncs of a track never one sees a failure and the other does not.
+    lane: Mutex<Lane>,
+    full: AtomicBool,
+    queued_bytes: AtomicU64,
+    placed_bytes: AtomicU64,
+    available_bytes: AtomicU64,
+    punches: bool,
+}
+
+/// What placement weighs of a disk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    /// Bytes that wait to be written.
+    pub(crate) queued_bytes: u64,
+    /// Bytes that were placed here since the store was opened.
+    pub(crate) placed_bytes: u64,
+    /// Bytes that the file system had left when it was last asked.
+    pub(crate) available_bytes: u64,
+}
+
+#[derive(Default)]
+struct Lane {
+    active: Option<Active>,
+    predecessor: Option<(TrackId, u32)>,
+    /// Sealed, and the index does not know it yet.
+    sealed: Vec<Sealed>,
+    space: Space,
+    head: Vec<u8>,
+}
+
+struct Active {
+    appender: Appender,
+    floor: Seq,
+    created_ms: u64,
+    /// Chunk up to which the index has been told.
+    applied: u32,
+}
+
+impl Volume {
+    pub(crate) fn new(
+        disk: Arc<Disk>,
+        store: StoreId,
+        dir: PathBuf,
+        track_chunks: u32,
+        reserve_bytes: u64,
+        punches: bool,
+    ) -> Self {
+        let available = disk.io().available_space(&dir).unwrap_or(0);
+        Volume {
+            disk,
+            store,
+            dir: Arc::new(dir),
+            track_chunks,
+            reserve_bytes,
+            owner: OnceLock::new(),
+            lane: Mutex::default(),
+            full: AtomicBool::new(false),
+            queued_bytes: AtomicU64::new(0),
+            placed_bytes: AtomicU64::new(0),
+            available_bytes: AtomicU64::new(available),
+            punches,
+        }
+    }
+
+    /// Names the store; once, before the first request.
+    pub(crate) fn set_owner(&self, owner: Weak<dyn Owner>) {
+        assert!(self.owner.set(owner).is_ok(), "a volume has one owner");
+    }
+
+    /// Continues a track that was active at the last clean close.
+    pub(crate) fn resume(&self, track: Arc<TrackFile>, end: u32, floor: Seq, created_ms: u64) {
+        let appender = Appender::new(track, end);
+        self.lock().active = Some(Active { appender, floor, created_ms, applied: end });
+    }
+
+    /// Names the track before the next one, and the chunk up to which it is durable.
+    pub(crate) fn follow(&self, predecessor: TrackId, end: u32) {
+        self.lock().predecessor = Some((predecessor, end));
+    }
+
+    /// The active track, and the chunk up to which it is durable.
+    pub(crate) fn active(&self) -> Option<(TrackId, u32)> {
+        let lane = self.lock();
+        lane.active.as_ref().map(|a| (a.appender.track.id, a.appender.synced()))
+    }
+
+    /// Whether the last write was refused for want of room.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// Asks the file system again whether a full disk has room for `bytes` of values by now.
+    pub(crate) fn has_room_again(&self, bytes: u64) -> bool {
+        let mut lane = self.lock();
+        let keep = self.reserve_bytes;
+        let fits = lane.space.check(self.disk.io(), &self.dir, bytes, keep).is_ok();
+        self.full.store(!fits, Ordering::Relaxed);
+        fits
+    }
+
+    /// What placement weighs.
+    pub(crate) fn load(&self) -> Load {
+        Load {
+            queued_bytes: self.queued_bytes.load(Ordering::Relaxed),
+            placed_bytes: self.placed_bytes.load(Ordering::Relaxed),
+            available_bytes: self.available_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether freed chunks of this disk are given back to the file system.
+    pub(crate) fn punches(&self) -> bool {
+        self.punches
+    }
+
+    pub(super) fn enqueued(&self, bytes: u64) {
+        self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.placed_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Makes all applied chains durable; the active track and its durable end. Called under the
+    /// store's apply lock.
+    pub(crate) fn sync_applied(&self) -> Result<Option<(TrackId, u32)>> {
+        let owner = self.owner()?;
+        let mut lane = self.lock();
+        if lane.active.as_ref().is_some_and(|a| a.appender.synced() < a.applied) {
+            lane.sync(&*owner)?;
+        }
+        Ok(lane.active.as_ref().map(|a| (a.appender.track.id, a.appender.synced())))
+    }
+
+    /// Makes all appended chains durable.
+    pub(super) fn sync(&self) -> Result<()> {
+        let owner = self.owner()?;
+        self.lock().sync(&*owner)
+    }
+
+    /// Appends a group of requests as one chain, syncs once, applies once, wakes all.
+    pub(super) fn commit(&self, mut group: Vec<Request>) {
+        let bytes: usize = group.iter().map(|request| request.proposal.bytes()).sum();
+        if let Err(full) = self.check_room(bytes as u64) {
+            group = self.refuse_puts(group, &full);
+        }
+        let mut outcome = self.append_and_apply(&mut group);
+        if let Err(full) = &outcome
+            && full.kind() == ErrorKind::Full
+        {
+            self.full.store(true, Ordering::Relaxed);
+            group = self.refuse_puts(group, full);
+            outcome = self.owner().and_then(|owner| {
+                owner.release_reserve();
+                self.append_and_apply(&mut group)
+            });
+        }
+        let mut next = outcome;
+        for request in group {
+            let records = request.proposal.len() as u64;
+            let ack = next.clone().map(|first| Ack { first });
+            next = next.map(|first| Seq(first.0 + records));
+            self.answer(request, ack);
+        }
+    }
+
+    fn append_and_apply(&self, group: &mut [Request]) -> Result<Seq> {
+        if group.is_empty() {
+            return Ok(Seq(0));
+        }
+        let owner = self.owner()?;
+        let parts: Vec<_> = group.iter().flat_map(|r| r.proposal.layout_parts()).collect();
+        let layout = Layout::new(&parts);
+        if layout.chunks > MAX_CHUNKS {
+            return Err(Error::invalid("a batch of more than 1 GiB"));
+        }
+        let mut lane = self.lock();
+        lane.roll(self, &*owner, layout.chunks)?;
+        // The chain's seq follows its records', so that a copying chain's is greater than both.
+        let first = owner.take_seqs(parts.len() as u64 + 1);
+        let chain_seq = Seq(first.0 + parts.len() as u64);
+        let start = lane.append(&layout, first, chain_seq, group)?;
+        if group.iter().any(|request| request.durability == Durability::Sync) {
+            lane.sync(&*owner)?;
+        }
+        let sealed = std::mem::take(&mut lane.sealed);
+        let active = lane.active.as_mut().expect("rolled to it above");
+        // Before the index is told, so that a checkpoint never flushes what is not yet synced.
+        active.applied = start + layout.chunks;
+        let entries = group.iter().flat_map(|request| request.proposal.entries());
+        let chain = Appended {
+            disk: self.disk.id,
+            track: active.appender.track.id,
+            floor: active.floor,
+            created_ms: active.created_ms,
+            start,
+            chunks: layout.chunks,
+            head_chunks: layout.head_chunks,
+            seq: chain_seq,
+            synced: active.appender.synced(),
+            records: entries.zip(layout.spots.iter().copied()).collect(),
+            sealed,
+        };
+        // Lock order: the apply lock is never taken under a lane.
+        drop(lane);
+        owner.apply(&chain)?;
+        Ok(first)
+    }
+
+    fn check_room(&self, bytes: u64) -> Result<()> {
+        let mut lane = self.lock();
+        let checked = lane.space.check(self.disk.io(), &self.dir, bytes, self.reserve_bytes);
+        self.full.store(checked.is_err(), Ordering::Relaxed);
+        self.available_bytes.store(lane.space.spend(bytes), Ordering::Relaxed);
+        checked
+    }
+
+    /// Answers all requests that may not use the reserve; gives the others.
+    fn refuse_puts(&self, group: Vec<Request>, full: &Error) -> Vec<Request> {
+        let (keep, refuse): (Vec<_>, Vec<_>) = group.into_iter().partition(|r| r.uses_reserve);
+        for request in refuse {
+            self.answer(request, Err(full.clone()));
+        }
+        keep
+    }
+
+    fn answer(&self, request: Request, outcome: Result<Ack>) {
+        self.queued_bytes.fetch_sub(request.proposal.bytes() as u64, Ordering::Relaxed);
+        // A caller that is gone (a stream that was dropped) wants no answer.
+        let _ = request.reply.send(outcome);
+    }
+
+    fn owner(&self) -> Result<Arc<dyn Owner>> {
+        let owner = self.owner.get().and_then(Weak::upgrade);
+        owner.ok_or_else(|| Error::new(ErrorKind::Poisoned, "the store was closed"))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lane> {
+        self.lane.lock().expect("no panic holds it")
+    }
+}
+
+impl std::fmt::Debug for Volume {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Volume").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+impl Lane {
+    /// Syncs the active track. Invariant I2: after a failure the track ends at its last good
+    /// sync, and `META` says so before anybody is told; where chains behind it are in the index
+    /// already, the index is never flushed again.
+    fn sync(&mut self, owner: &dyn Owner) -> Result<()> {
+        let Some(active) = &mut self.active else { return Ok(()) };
+        let Err(SyncFailure { synced, error }) = active.appender.sync() else { return Ok(()) };
+        let lost = active.applied > synced;
+        let track = active.appender.track.clone();
+        let cut = owner.track_cut(track.id, synced);
+        if lost || cut.is_err() {
+            owner.poison(&error);
+            return Err(error);
+        }
+        // Best effort: nothing behind the cut counts, there or not.
+        let _ = track.file.set_len(u64::from(synced) * CHUNK_BYTES as u64);
+        self.retire(synced);
+        Err(error)
+    }
+
+    /// Seals the active track at `end`.
+    fn retire(&mut self, end: u32) {
+        if let Some(active) = self.active.take() {
+            let track = active.appender.track.id;
+            self.sealed.push(Sealed { track, end });
+            self.predecessor = Some((track, end));
+        }
+    }
+
+    /// Makes sure that `chunks` more have a track to go to.
+    fn roll(&mut self, volume: &Volume, owner: &dyn Owner, chunks: u32) -> Result<()> {
+        if let Some(active) = &self.active {
+            if active.appender.failed() {
+                let what = "a sync of the active track has failed";
+                return Err(Error::new(ErrorKind::Poisoned, what));
+            }
+            let end = active.appender.end();
+            if end == 1 || u64::from(end) + u64::from(chunks) <= volume.track_chunks.into() {
+                return Ok(());
+            }
+            self.sync(owner)?;
+            self.retire(end);
+        }
+        let (track, floor) = owner.take_track();
+        let header = TrackHeader {
+            store: volume.store,
+            disk: volume.disk.id,
+            track,
+            kind: TrackKind::Append,
+            shard: 0,
+            floor,
+            predecessor: self.predecessor,
+            created_ms: owner.now_ms(),
+        };
+        // File, header, directory; then META; then the first chain: whatever is cut off, META
+        // never names a track that is not there, and no chain lies in a track it does not know.
+        let file = Arc::new(TrackFile::create(volume.disk.io(), &volume.dir, &header)?);
+        owner.track_created(volume.disk.id, &file, &volume.dir)?;
+        let appender = Appender::new(file, 1);
+        let created_ms = header.created_ms;
+        self.active = Some(Active { appender, floor, created_ms, applied: 1 });
+        Ok(())
+    }
+
+    /// Appends the group as one chain; gives its first chunk.
+    fn append(
+        &mut self,
+        layout: &Layout,
+        first: Seq,
+        seq: Seq,
+        group: &mut [Request],
+    ) -> Result<u32> {
+        let active = self.active.as_mut().expect("the caller rolled to it");
+        let start = active.appender.end();
+        let chain = ChainPlace {
+            start: active.appender.track.place(start),
+            seq,
+            synced: active.appender.synced(),
+        };
+        let mut next = first;
+        for request in group.iter_mut() {
+            request.proposal.set_seqs(next);
+            next = Seq(next.0 + request.proposal.len() as u64);
+        }
+        layout.write_head(
+            &chain,
+            group.iter().flat_map(|request| request.proposal.entries()),
+            group.iter().map(|request| request.proposal.packed()),
+            &mut self.head,
+        );
+        let mut buffers = vec![IoSlice::new(&self.head)];
+        let mut index = layout.head_chunks;
+        for body in group.iter_mut().flat_map(|request| request.proposal.bodies_mut()) {
+            let framed = body.seal(&chain, index, layout.chunks);
+            index += (framed.len() / CHUNK_BYTES) as u32;
+            buffers.push(IoSlice::new(framed));
+        }
+        active.appender.append(&mut buffers)?;
+        Ok(start)
+    }
+}

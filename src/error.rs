@@ -1,0 +1,176 @@
+//! Errors: what kind, where, and what came before.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::format::{Fault, TrackId};
+
+/// What Kogia's functions return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What a caller does next depends on this, never on a message's text.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// What was named is not there (a store, a part). A missing object is `None`, not an error.
+    NotFound,
+    /// The call cannot be carried out as given; nothing was done.
+    InvalidArgument,
+    /// The condition of a put or delete does not hold; nothing was done.
+    Condition,
+    /// Bytes are not what was written. Only what the error names is affected.
+    Corruption,
+    /// Acknowledged data is damaged, found while opening. Passed with `Options::accept_loss`.
+    Damaged,
+    /// The operating system failed a call.
+    Io,
+    /// No room for new values; deletes and reads go on, and puts resume when room is back.
+    Full,
+    /// Another process, or another `Store` of this one, has the store open.
+    Locked,
+    /// A sync failed behind acknowledged writes: this `Store` takes no more; reopen it.
+    Poisoned,
+    /// Written by a format that this build does not know.
+    Version,
+    /// A disk is missing, swapped, or belongs to another store.
+    Disk,
+    /// The store is there already.
+    Exists,
+}
+
+/// An error of a store.
+///
+/// ```
+/// let missing = kogia::Options::new().create(kogia::Create::Never).open("/no/such/store");
+/// assert_eq!(missing.unwrap_err().kind(), kogia::ErrorKind::NotFound);
+/// ```
+#[derive(Clone)]
+pub struct Error(std::sync::Arc<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    what: Cow<'static, str>,
+    path: Option<PathBuf>,
+    track: Option<(TrackId, u32)>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// What a caller does next depends on this.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The file or directory that is affected, where there is one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.0.path.as_deref()
+    }
+
+    /// The track and the chunk in it that are affected, where there are any.
+    #[must_use]
+    pub fn track(&self) -> Option<(TrackId, u32)> {
+        self.0.track
+    }
+
+    pub(crate) fn new(kind: ErrorKind, what: impl Into<Cow<'static, str>>) -> Self {
+        let what = what.into();
+        Error(Inner { kind, what, path: None, track: None, source: None }.into())
+    }
+
+    pub(crate) fn invalid(what: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::InvalidArgument, what)
+    }
+
+    /// A failed system call on `path`; `doing` completes "could not".
+    pub(crate) fn io(doing: &'static str, path: &Path, source: std::io::Error) -> Self {
+        let kind = match source.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::Full,
+            _ => ErrorKind::Io,
+        };
+        let what = format!("could not {doing}").into();
+        let path = Some(path.to_owned());
+        Error(Inner { kind, what, path, track: None, source: Some(source.into()) }.into())
+    }
+
+    /// Bytes of a file that do not decode.
+    pub(crate) fn fault(path: &Path, fault: Fault) -> Self {
+        let kind = match fault {
+            Fault::Version { .. } => ErrorKind::Version,
+            _ => ErrorKind::Corruption,
+        };
+        let what = "cannot be understood".into();
+        let path = Some(path.to_owned());
+        Error(Inner { kind, what, path, track: None, source: Some(fault.into()) }.into())
+    }
+
+    /// A chunk that does not hold what the index says.
+    pub(crate) fn chunk(path: &Path, track: TrackId, chunk: u32, fault: Fault) -> Self {
+        let kind = ErrorKind::Corruption;
+        let (path, track) = (Some(path.to_owned()), Some((track, chunk)));
+        let what = "bytes are not what was written".into();
+        Error(Inner { kind, what, path, track, source: Some(fault.into()) }.into())
+    }
+
+    pub(crate) fn with_path(self, path: &Path) -> Self {
+        self.edit(|inner| inner.path = Some(path.to_owned()))
+    }
+
+    pub(crate) fn with_source(
+        self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.edit(|inner| inner.source = Some(source.into()))
+    }
+
+    fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        let inner = std::sync::Arc::get_mut(&mut self.0).expect("an error under construction");
+        change(inner);
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(path) = &self.0.path {
+            write!(f, "{}: ", path.display())?;
+        }
+        if let Some((track, chunk)) = self.0.track {
+            write!(f, "track {track}, chunk {chunk}: ")?;
+        }
+        write!(f, "{}", self.0.what)?;
+        match &self.0.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self}", self.0.kind)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_ref().map(|source| &**source as _)
+    }
+}
+
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match error.kind() {
+            ErrorKind::NotFound => std::io::ErrorKind::NotFound,
+            ErrorKind::InvalidArgument => std::io::ErrorKind::InvalidInput,
+            ErrorKind::Corruption | ErrorKind::Damaged => std::io::ErrorKind::InvalidData,
+            ErrorKind::Full => std::io::ErrorKind::StorageFull,
+            ErrorKind::Locked => std::io::ErrorKind::WouldBlock,
+            ErrorKind::Exists => std::io::ErrorKind::AlreadyExists,
+            _ => std::io::ErrorKind::Other,
+        };
+        std::io::Error::new(kind, error)
+    }
+}

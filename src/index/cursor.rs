@@ -1,0 +1,106 @@
+//! Walking rows in the order of their keys.
+
+use rocksdb::DBRawIteratorWithThreadMode;
+
+use super::Index;
+use crate::error::Result;
+use crate::format::entry::Entry;
+
+/// Walks the rows of a family. A cursor holds memtables in memory: it is for a page, not for long.
+pub(crate) struct RowCursor<'a> {
+    index: &'a Index,
+    iterator: DBRawIteratorWithThreadMode<'a, rocksdb::DB>,
+}
+
+/// Walks the entries of a space.
+pub(crate) struct Cursor<'a> {
+    index: &'a Index,
+    rows: RowCursor<'a>,
+}
+
+impl<'a> RowCursor<'a> {
+    pub(super) fn new(
+        index: &'a Index,
+        iterator: DBRawIteratorWithThreadMode<'a, rocksdb::DB>,
+    ) -> Self {
+        RowCursor { index, iterator }
+    }
+
+    /// To the first row at or behind `key`.
+    pub(crate) fn seek(&mut self, key: &[u8]) {
+        self.iterator.seek(key);
+    }
+
+    /// To the last row at or before `key`.
+    pub(crate) fn seek_back(&mut self, key: &[u8]) {
+        self.iterator.seek_for_prev(key);
+    }
+
+    /// To the last row.
+    pub(crate) fn seek_last(&mut self) {
+        self.iterator.seek_to_last();
+    }
+
+    /// To the next row.
+    pub(crate) fn next(&mut self) {
+        self.iterator.next();
+    }
+
+    /// To the row before.
+    pub(crate) fn prev(&mut self) {
+        self.iterator.prev();
+    }
+
+    /// The row that the cursor is at; `None` past either end.
+    pub(crate) fn row(&self) -> Result<Option<(&[u8], &[u8])>> {
+        let row = self.iterator.item();
+        if row.is_none() {
+            // Past the end, or unable to read on: only the status tells.
+            self.iterator.status().map_err(|e| self.index.error(e))?;
+        }
+        Ok(row)
+    }
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(index: &'a Index, rows: RowCursor<'a>) -> Self {
+        Cursor { index, rows }
+    }
+
+    /// To the first entry at or behind `key`.
+    pub(crate) fn seek(&mut self, key: &[u8]) {
+        self.rows.seek(key);
+    }
+
+    /// To the last entry at or before `key`.
+    pub(crate) fn seek_back(&mut self, key: &[u8]) {
+        self.rows.seek_back(key);
+    }
+
+    /// To the last entry.
+    pub(crate) fn seek_last(&mut self) {
+        self.rows.seek_last();
+    }
+
+    /// To the next entry.
+    pub(crate) fn next(&mut self) {
+        self.rows.next();
+    }
+
+    /// To the entry before.
+    pub(crate) fn prev(&mut self) {
+        self.rows.prev();
+    }
+
+    /// The key that the cursor is at; `None` past either end.
+    pub(crate) fn key(&self) -> Result<Option<&[u8]>> {
+        Ok(self.rows.row()?.map(|(key, _)| key))
+    }
+
+    /// The key and entry that the cursor is at; `None` past either end.
+    pub(crate) fn entry(&self) -> Result<Option<(&[u8], Entry<'_>)>> {
+        let Some((key, row)) = self.rows.row()? else { return Ok(None) };
+        let entry = Entry::decode(row).map_err(|fault| self.index.fault(fault))?;
+        Ok(Some((key, entry)))
+    }
+}

@@ -1,0 +1,415 @@
+//! Bringing records into the index: for every key the greatest (record seq, chain seq) wins,
+//! tombstones included (invariant I6).
+//!
+//! A [`Join`] collects the changes of one or more chains and writes them as one RocksDB batch. It
+//! sees its own changes, so that two puts of one key may share a batch. Live writes, replay and
+//! rebuild use the same code. The caller holds the store's apply lock: that makes compare and
+//! write one step.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use rocksdb::WriteBatch;
+
+use super::books::STATE_KEY;
+use super::view::family_of;
+use super::{Books, Family, Index};
+use crate::error::Result;
+use crate::format::chain::{DirectoryEntry, Spot};
+use crate::format::entry::{self, Entry, Extent, FreeRow, Grave, Place, SegmentRow, TrackRow};
+use crate::format::record::{Put, Record, SegmentList, Space, Value};
+use crate::format::{Seq, TrackId, chunk};
+
+/// What of a chain concerns all its records.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ChainFacts {
+    pub(crate) track: TrackId,
+    pub(crate) start: u32,
+    pub(crate) chunks: u32,
+    pub(crate) head_chunks: u32,
+    pub(crate) seq: Seq,
+    /// Chunk up to which the track is durable.
+    pub(crate) synced: u32,
+}
+
+/// Changes that become one batch.
+pub(crate) struct Join<'a> {
+    pub(super) index: &'a Index,
+    pub(crate) books: &'a mut Books,
+    pub(super) number: u64,
+    /// In a rebuild freed chunks are found by complement, when all is known: chunks that a record
+    /// had once may have been given to another since.
+    rebuild: bool,
+    entries: HashMap<(Space, Vec<u8>), Option<Vec<u8>>>,
+    graves: HashMap<Vec<u8>, Option<Grave>>,
+    segments: HashMap<Seq, Option<SegmentRow>>,
+    pub(super) free: BTreeMap<(TrackId, u32), Option<FreeRow>>,
+    tracks: BTreeSet<TrackId>,
+}
+
+impl<'a> Join<'a> {
+    pub(crate) fn new(index: &'a Index, books: &'a mut Books) -> Self {
+        let number = books.state.batch + 1;
+        Join {
+            index,
+            books,
+            number,
+            rebuild: false,
+            entries: HashMap::new(),
+            graves: HashMap::new(),
+            segments: HashMap::new(),
+            free: BTreeMap::new(),
+            tracks: BTreeSet::new(),
+        }
+    }
+
+    /// A join that does not keep the free list.
+    pub(crate) fn for_rebuild(index: &'a Index, books: &'a mut Books) -> Self {
+        Join { rebuild: true, ..Self::new(index, books) }
+    }
+
+    /// The track's row, to be written with the batch.
+    pub(crate) fn track(&mut self, id: TrackId) -> Option<&mut TrackRow> {
+        self.tracks.insert(id);
+        self.books.tracks.get_mut(&id)
+    }
+
+    /// Says that all of a chain's records were given.
+    pub(crate) fn end_chain(&mut self, chain: &ChainFacts) {
+        if let Some(row) = self.track(chain.track) {
+            row.head_chunks += chain.head_chunks;
+            row.applied = row.applied.max(chain.start + chain.chunks);
+            row.synced = row.synced.max(chain.synced);
+        }
+        if self.rebuild {
+            let (chunk, end) = (chain.start + chain.head_chunks, chain.start + chain.chunks);
+            self.release(Extent { track: chain.track, chunk, chunks: end - chunk });
+        }
+    }
+
+    /// Brings one record in.
+    pub(crate) fn record(&mut self, chain: &ChainFacts, entry: &DirectoryEntry<'_>) -> Result<()> {
+        match &entry.record {
+            Record::Put(put) => self.put(chain, entry.seq, put, entry.spot),
+            Record::Delete { space, key } => self.delete(chain, entry.seq, *space, key),
+            Record::Segment { len, crc } => {
+                let row = SegmentRow {
+                    track: chain.track,
+                    chunk: chain.start + entry.spot.chunk,
+                    len: *len,
+                    crc: *crc,
+                    chain: chain.seq,
+                    has_record: true,
+                    owner: None,
+                };
+                self.segment(entry.seq, row)
+            }
+        }
+    }
+
+    fn put(&mut self, chain: &ChainFacts, seq: Seq, put: &Put<'_>, spot: Spot) -> Result<()> {
+        let place = match &put.value {
+            Value::Segments(list) => Place::Segments(list.clone()),
+            Value::Inline if put.meta.len == 0 => Place::Empty,
+            Value::Inline => Place::Inline { chunk: chain.start + spot.chunk, offset: spot.offset },
+        };
+        let new =
+            Entry { seq, track: chain.track, chain: chain.seq, meta: put.meta.clone(), place };
+        let grave = self.grave(put.space, put.key)?;
+        let old_row = self.entry_row(put.space, put.key)?;
+        let old = match &old_row {
+            Some(row) => Some(Entry::decode(row).map_err(|fault| self.index.fault(fault))?),
+            None => None,
+        };
+        // Invariant I6: the greatest (record seq, chain seq) wins.
+        let newest = old.as_ref().is_none_or(|old| (old.seq, old.chain) < (seq, chain.seq))
+            && grave.is_none_or(|grave| grave.seq < seq);
+        if !newest {
+            return self.bury(&new);
+        }
+        self.count(put.space, &new, 1);
+        self.own(&new)?;
+        if let Some(old) = &old {
+            self.count(put.space, old, -1);
+            self.kill(old)?;
+        }
+        if let Some(grave) = grave {
+            self.set_grave(put.space, put.key, grave, None);
+        }
+        self.entries.insert((put.space, put.key.to_vec()), Some(new.encode()));
+        Ok(())
+    }
+
+    fn delete(&mut self, chain: &ChainFacts, seq: Seq, space: Space, key: &[u8]) -> Result<()> {
+        let grave = self.grave(space, key)?;
+        let old_row = self.entry_row(space, key)?;
+        if grave.is_some_and(|grave| grave.seq >= seq) {
+            return Ok(());
+        }
+        if let Some(row) = &old_row {
+            let old = Entry::decode(row).map_err(|fault| self.index.fault(fault))?;
+            if old.seq > seq {
+                return Ok(());
+            }
+            self.count(space, &old, -1);
+            self.kill(&old)?;
+            self.entries.insert((space, key.to_vec()), None);
+        }
+        if let Some(grave) = grave {
+            self.set_grave(space, key, grave, None);
+        }
+        let new = Grave { seq, track: chain.track };
+        if let Some(row) = self.track(chain.track) {
+            row.graves += 1;
+            row.last_grave = row.last_grave.max(seq);
+        }
+        self.books.state.graves += 1;
+        self.graves.insert(entry::grave_key(space, key), Some(new));
+        Ok(())
+    }
+
+    fn segment(&mut self, seq: Seq, row: SegmentRow) -> Result<()> {
+        if let Some(old) = self.segment_row(seq)?
+            && old.chain >= row.chain
+        {
+            return Ok(());
+        }
+        let extent = row.extent();
+        if let Some(track) = self.track(row.track) {
+            track.live_records += u64::from(row.has_record);
+            track.live_bytes += row.len;
+            track.owned_chunks += extent.chunks;
+        }
+        self.segments.insert(seq, Some(row));
+        Ok(())
+    }
+
+    /// Makes `new` the owner of what it refers to.
+    fn own(&mut self, new: &Entry<'_>) -> Result<()> {
+        let owned_chunks = new.owned_extent().map_or(0, |extent| extent.chunks);
+        if let Some(row) = self.track(new.track) {
+            row.live_records += 1;
+            row.live_bytes += new.inline_bytes();
+            row.owned_chunks += owned_chunks;
+        }
+        let Place::Segments(SegmentList(list)) = &new.place else { return Ok(()) };
+        for segment in list {
+            if let Some(row) = self.segment_row(segment.seq)? {
+                let owner = Some(new.seq);
+                self.segments.insert(segment.seq, Some(SegmentRow { owner, ..row }));
+            } else if let Some(refilled) = segment.refilled {
+                let row = SegmentRow {
+                    track: refilled.track,
+                    chunk: refilled.chunk,
+                    len: segment.len,
+                    crc: refilled.crc,
+                    chain: segment.seq,
+                    has_record: false,
+                    owner: Some(new.seq),
+                };
+                self.segment(segment.seq, row)?;
+                if !self.rebuild {
+                    self.claim(row.extent())?;
+                }
+            }
+            // Else the segment was lost with its track; reading the object says so.
+        }
+        Ok(())
+    }
+
+    /// A put that lost: it is dead from the start.
+    fn bury(&mut self, loser: &Entry<'_>) -> Result<()> {
+        let number = self.number;
+        if let Some(row) = self.track(loser.track) {
+            row.dead_records += 1;
+            row.last_kill = number;
+            if loser.owned_extent().is_none() {
+                row.dead_bytes += loser.inline_bytes();
+            }
+        }
+        if let Some(extent) = loser.owned_extent() {
+            self.set_free(extent)?;
+        }
+        self.kill_segments(loser, |owner, _| owner.is_none())
+    }
+
+    /// Frees what an entry refers to that is overwritten or deleted.
+    fn kill(&mut self, old: &Entry<'_>) -> Result<()> {
+        let number = self.number;
+        let extent = old.owned_extent();
+        if let Some(row) = self.track(old.track) {
+            row.live_records -= 1;
+            row.dead_records += 1;
+            row.live_bytes -= old.inline_bytes();
+            row.last_kill = number;
+            match extent {
+                Some(extent) => row.owned_chunks -= extent.chunks,
+                None => row.dead_bytes += old.inline_bytes(),
+            }
+        }
+        if let Some(extent) = extent {
+            self.set_free(extent)?;
+        }
+        self.kill_segments(old, |owner, seq| owner == Some(seq))
+    }
+
+    /// Frees those of an entry's segments of which `which` says so, by owner and the entry's seq:
+    /// a segment that has gone over to another put lives on.
+    fn kill_segments(
+        &mut self,
+        entry: &Entry<'_>,
+        which: fn(Option<Seq>, Seq) -> bool,
+    ) -> Result<()> {
+        let Place::Segments(SegmentList(list)) = &entry.place else { return Ok(()) };
+        for segment in list {
+            if let Some(row) = self.segment_row(segment.seq)?
+                && which(row.owner, entry.seq)
+            {
+                self.free_segment(segment.seq, &row)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Frees segments that no put has taken over.
+    pub(crate) fn free_unowned(&mut self, seqs: impl IntoIterator<Item = Seq>) -> Result<u64> {
+        let mut freed = 0;
+        for seq in seqs {
+            if let Some(row) = self.segment_row(seq)?
+                && row.owner.is_none()
+            {
+                self.free_segment(seq, &row)?;
+                freed += 1;
+            }
+        }
+        Ok(freed)
+    }
+
+    fn free_segment(&mut self, seq: Seq, segment: &SegmentRow) -> Result<()> {
+        let number = self.number;
+        let extent = segment.extent();
+        if let Some(row) = self.track(segment.track) {
+            row.live_records -= u64::from(segment.has_record);
+            row.dead_records += u64::from(segment.has_record);
+            row.live_bytes -= segment.len;
+            row.owned_chunks -= extent.chunks;
+            row.last_kill = number;
+        }
+        self.segments.insert(seq, None);
+        self.set_free(extent)
+    }
+
+    fn set_free(&mut self, extent: Extent) -> Result<()> {
+        if self.rebuild { Ok(()) } else { self.release_merging(extent) }
+    }
+
+    /// Forgets a tombstone.
+    pub(crate) fn drop_grave(&mut self, row_key: &[u8], grave: Grave) {
+        if let Some(row) = self.track(grave.track) {
+            row.graves = row.graves.saturating_sub(1);
+        }
+        self.books.state.graves -= 1;
+        self.graves.insert(row_key.to_vec(), None);
+    }
+
+    /// Forgets a track that was unlinked.
+    pub(crate) fn drop_track(&mut self, id: TrackId) -> Result<()> {
+        self.books.tracks.remove(&id);
+        self.tracks.insert(id);
+        self.drop_free_of(id)
+    }
+
+    fn set_grave(&mut self, space: Space, key: &[u8], old: Grave, new: Option<Grave>) {
+        debug_assert!(new.is_none());
+        self.drop_grave(&entry::grave_key(space, key), old);
+    }
+
+    fn count(&mut self, space: Space, entry: &Entry<'_>, sign: i64) {
+        let state = &mut self.books.state;
+        match space {
+            Space::Part => state.parts = state.parts.wrapping_add_signed(sign),
+            Space::Object => {
+                let bytes = sign * entry.meta.len as i64;
+                state.objects = state.objects.wrapping_add_signed(sign);
+                state.object_bytes = state.object_bytes.wrapping_add_signed(bytes);
+            }
+        }
+    }
+
+    fn entry_row(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        if !self.entries.is_empty()
+            && let Some(row) = self.entries.get(&(space, key.to_vec()))
+        {
+            return Ok(row.clone());
+        }
+        Ok(self.index.get(family_of(space), key)?.map(|row| row.to_vec()))
+    }
+
+    fn grave(&self, space: Space, key: &[u8]) -> Result<Option<Grave>> {
+        if self.books.state.graves == 0 && self.graves.is_empty() {
+            return Ok(None);
+        }
+        let key = entry::grave_key(space, key);
+        if let Some(grave) = self.graves.get(&key) {
+            return Ok(*grave);
+        }
+        match self.index.get(Family::Graves, &key)? {
+            Some(row) => Grave::decode(&row).map(Some).map_err(|fault| self.index.fault(fault)),
+            None => Ok(None),
+        }
+    }
+
+    fn segment_row(&self, seq: Seq) -> Result<Option<SegmentRow>> {
+        match self.segments.get(&seq) {
+            Some(row) => Ok(*row),
+            None => self.index.view().segment(seq),
+        }
+    }
+
+    /// About the bytes of the batch.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len() + self.segments.len() + self.graves.len() + self.free.len()
+    }
+
+    /// Writes the batch; gives about the bytes that it takes in memory.
+    pub(crate) fn commit(self) -> Result<usize> {
+        let mut batch = WriteBatch::default();
+        let mut set = |family: Family, key: &[u8], row: Option<&[u8]>| {
+            let family = self.index.family(family);
+            match row {
+                Some(row) => batch.put_cf(family, key, row),
+                None => batch.delete_cf(family, key),
+            }
+        };
+        for ((space, key), row) in &self.entries {
+            set(family_of(*space), key, row.as_deref());
+        }
+        for (key, row) in &self.graves {
+            set(Family::Graves, key, row.map(|row| row.encode()).as_deref());
+        }
+        for (seq, row) in &self.segments {
+            let key = seq.0.to_be_bytes();
+            let loose = row.is_some_and(|row| row.owner.is_none());
+            set(Family::Segments, &key, row.map(|row| row.encode()).as_deref());
+            set(Family::Loose, &key, loose.then_some(&[]));
+        }
+        for (&(track, chunk), row) in &self.free {
+            let key = entry::free_key(track, chunk);
+            set(Family::Free, &key, row.map(|row| row.encode()).as_deref());
+        }
+        for track in &self.tracks {
+            let row = self.books.tracks.get(track).map(TrackRow::encode);
+            set(Family::Tracks, &track.0.to_be_bytes(), row.as_deref());
+        }
+        self.books.state.batch = self.number;
+        set(Family::State, STATE_KEY, Some(&self.books.state.encode()));
+        const ROW_OVERHEAD_BYTES: usize = 64;
+        let size = batch.size_in_bytes() + batch.len() * ROW_OVERHEAD_BYTES;
+        self.index.write(batch)?;
+        Ok(size)
+    }
+}
+
+/// The chunks of a value of `len` bytes that shares none.
+pub(crate) fn owned_chunks(len: u64) -> u32 {
+    u32::try_from(chunk::chunks_for(len)).unwrap_or(u32::MAX)
+}

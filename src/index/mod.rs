@@ -1,0 +1,153 @@
+//! The index: RocksDB, as a checkpointed view of the tracks. The only module that names it.
+//!
+//! RocksDB runs without its log: what it has not flushed is replayed from the tracks. It flushes
+//! only in [`Index::flush`], which the store calls when all that the index says is durable in the
+//! tracks (invariant I1).
+
+mod books;
+mod cursor;
+mod error;
+mod free;
+mod join;
+mod options;
+mod view;
+
+use std::path::{Path, PathBuf};
+
+use rocksdb::{ColumnFamily, DB, DBPinnableSlice, FlushOptions, WriteBatch, WriteOptions};
+
+pub(crate) use books::Books;
+pub(crate) use cursor::{Cursor, RowCursor};
+pub(crate) use free::free_rows;
+pub(crate) use join::{ChainFacts, Join};
+pub(crate) use view::{View, ViewRef};
+
+use crate::error::{Error, Result};
+use crate::format::Fault;
+
+/// The column families. [`crate::format::entry`] says what their rows are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Family {
+    Objects,
+    Parts,
+    Graves,
+    Segments,
+    Loose,
+    Free,
+    Tracks,
+    State,
+}
+
+impl Family {
+    pub(crate) const ALL: [Family; 8] = [
+        Family::Objects,
+        Family::Parts,
+        Family::Graves,
+        Family::Segments,
+        Family::Loose,
+        Family::Free,
+        Family::Tracks,
+        Family::State,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Family::Objects => "objects",
+            Family::Parts => "parts",
+            Family::Graves => "graves",
+            Family::Segments => "segments",
+            Family::Loose => "loose",
+            Family::Free => "free",
+            Family::Tracks => "tracks",
+            Family::State => "state",
+        }
+    }
+}
+
+/// An open index.
+pub(crate) struct Index {
+    db: DB,
+    path: PathBuf,
+    without_log: WriteOptions,
+}
+
+impl Index {
+    /// Opens the index, or makes an empty one.
+    pub(crate) fn open(path: &Path, memtable_bytes: usize, cache_bytes: usize) -> Result<Self> {
+        let tuning = options::Tuning { memtable_bytes, cache_bytes };
+        let db = options::open(path, &tuning).map_err(|e| error::index(path, e))?;
+        let mut without_log = WriteOptions::default();
+        without_log.disable_wal(true);
+        Ok(Index { db, path: path.to_owned(), without_log })
+    }
+
+    /// Whether anything is at `path` that could be an index.
+    pub(crate) fn exists(path: &Path) -> bool {
+        path.join("CURRENT").exists()
+    }
+
+    /// Throws an index away.
+    pub(crate) fn destroy(path: &Path) -> Result<()> {
+        match std::fs::remove_dir_all(path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("remove the index", path, e))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A row, as it is now.
+    pub(crate) fn get(&self, family: Family, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>> {
+        self.db.get_pinned_cf(self.family(family), key).map_err(|e| self.error(e))
+    }
+
+    /// What the index holds now, and goes on to hold while it changes.
+    pub(crate) fn view(&self) -> View<'_> {
+        View::live(self)
+    }
+
+    /// What the index holds now, whatever changes.
+    pub(crate) fn snapshot(&self) -> View<'_> {
+        View::frozen(self)
+    }
+
+    /// Makes all that was written durable, over all column families at once. The caller has made
+    /// sure of invariant I1.
+    pub(crate) fn flush(&self) -> Result<()> {
+        let mut wait = FlushOptions::default();
+        wait.set_wait(true);
+        let families = Family::ALL.map(|family| self.family(family));
+        // A plain `flush` would take the default family only.
+        self.db.flush_cfs_opt(&families, &wait).map_err(|e| self.error(e))
+    }
+
+    /// Bytes of memory that the unflushed rows take.
+    pub(crate) fn memtable_bytes(&self) -> u64 {
+        let property = rocksdb::properties::CUR_SIZE_ALL_MEM_TABLES;
+        let sizes = Family::ALL.map(|family| {
+            self.db.property_int_value_cf(self.family(family), property).ok().flatten()
+        });
+        sizes.into_iter().flatten().sum()
+    }
+
+    fn write(&self, batch: WriteBatch) -> Result<()> {
+        self.db.write_opt(batch, &self.without_log).map_err(|e| self.error(e))
+    }
+
+    fn family(&self, family: Family) -> &ColumnFamily {
+        self.db.cf_handle(family.name()).expect("all families are made at open")
+    }
+
+    fn error(&self, error: rocksdb::Error) -> Error {
+        error::index(&self.path, error)
+    }
+
+    /// A row that does not decode.
+    pub(crate) fn fault(&self, fault: Fault) -> Error {
+        Error::fault(&self.path, fault)
+    }
+}

@@ -1,0 +1,73 @@
+//! How RocksDB is run.
+
+use std::path::Path;
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, LogLevel, Options,
+};
+
+use super::Family;
+
+/// A memtable of this size flushes by itself, which invariant I1 forbids: far beyond what the
+/// store lets collect before it calls for a checkpoint.
+const UNREACHABLE_BYTES: usize = 64 << 30;
+
+/// What the store allows.
+pub(super) struct Tuning {
+    pub(super) memtable_bytes: usize,
+    pub(super) cache_bytes: usize,
+}
+
+pub(super) fn open(path: &Path, tuning: &Tuning) -> Result<DB, rocksdb::Error> {
+    let cache = Cache::new_lru_cache(tuning.cache_bytes);
+    let families = Family::ALL
+        .map(|family| ColumnFamilyDescriptor::new(family.name(), rows(family, tuning, &cache)));
+    DB::open_cf_descriptors(&database()?, path, families)
+}
+
+fn database() -> Result<Options, rocksdb::Error> {
+    // Closing flushes unless told otherwise, and so does RocksDB's own recovery from a failed
+    // flush: both would write rows whose tracks are not synced (invariant I1). Neither has a
+    // setter in these bindings.
+    let mut options = Options::default()
+        .get_options_from_string("avoid_flush_during_shutdown=true;max_bgerror_resume_count=0")?;
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_atomic_flush(true);
+    options.set_max_background_jobs(2);
+    options.set_max_open_files(256);
+    options.set_bytes_per_sync(1 << 20);
+    options.set_stats_dump_period_sec(0);
+    options.set_stats_persist_period_sec(0);
+    options.set_skip_stats_update_on_db_open(true);
+    options.set_log_level(LogLevel::Warn);
+    options.set_keep_log_file_num(2);
+    options.set_max_log_file_size(1 << 20);
+    Ok(options)
+}
+
+fn rows(family: Family, tuning: &Tuning, cache: &Cache) -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    blocks.set_block_size(8 << 10);
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    blocks.set_optimize_filters_for_memory(true);
+    let mut options = Options::default();
+    if matches!(family, Family::Objects | Family::Segments | Family::Graves) {
+        // Most keys that are looked up before they are put are new: the filters say so, that of
+        // the memtable (its size a share of the write buffer's) as well as those of the files.
+        blocks.set_bloom_filter(10.0, false);
+        let share = tuning.memtable_bytes as f64 / 16.0 / UNREACHABLE_BYTES as f64;
+        options.set_memtable_prefix_bloom_ratio(share);
+        options.set_memtable_whole_key_filtering(true);
+    }
+    options.set_block_based_table_factory(&blocks);
+    options.set_compression_type(DBCompressionType::None);
+    options.set_write_buffer_size(UNREACHABLE_BYTES);
+    options.set_arena_block_size(256 << 10);
+    options.set_max_write_buffer_number(4);
+    options.set_target_file_size_base(16 << 20);
+    options.set_max_bytes_for_level_base(64 << 20);
+    options
+}

@@ -1,0 +1,111 @@
+//! Reading rows, as they are or as they were at one moment.
+
+use rocksdb::{DBPinnableSlice, ReadOptions, SnapshotWithThreadMode};
+
+use super::{Cursor, Family, Index, RowCursor};
+use crate::error::Result;
+use crate::format::Seq;
+use crate::format::entry::{Entry, SegmentRow};
+use crate::format::record::Space;
+
+/// The index as it is, or as it was at one moment.
+pub(crate) struct View<'a> {
+    index: &'a Index,
+    snapshot: Option<SnapshotWithThreadMode<'a, rocksdb::DB>>,
+}
+
+/// A view of one's own, or another's.
+pub(crate) enum ViewRef<'a> {
+    Own(View<'a>),
+    Of(&'a View<'a>),
+}
+
+impl<'a> std::ops::Deref for ViewRef<'a> {
+    type Target = View<'a>;
+
+    fn deref(&self) -> &View<'a> {
+        match self {
+            ViewRef::Own(view) => view,
+            ViewRef::Of(view) => view,
+        }
+    }
+}
+
+/// An entry's row, borrowed from RocksDB.
+pub(crate) struct EntryRow<'a> {
+    index: &'a Index,
+    row: DBPinnableSlice<'a>,
+}
+
+impl EntryRow<'_> {
+    /// The entry in it.
+    pub(crate) fn entry(&self) -> Result<Entry<'_>> {
+        Entry::decode(&self.row).map_err(|fault| self.index.fault(fault))
+    }
+}
+
+impl<'a> View<'a> {
+    pub(super) fn live(index: &'a Index) -> Self {
+        View { index, snapshot: None }
+    }
+
+    pub(super) fn frozen(index: &'a Index) -> Self {
+        View { index, snapshot: Some(index.db.snapshot()) }
+    }
+
+    /// Whether the view changes with the index.
+    pub(crate) fn is_live(&self) -> bool {
+        self.snapshot.is_none()
+    }
+
+    /// What a key means.
+    pub(crate) fn entry(&self, space: Space, key: &[u8]) -> Result<Option<EntryRow<'a>>> {
+        let row = self.get(family_of(space), key)?;
+        Ok(row.map(|row| EntryRow { index: self.index, row }))
+    }
+
+    /// Where a segment is.
+    pub(crate) fn segment(&self, seq: Seq) -> Result<Option<SegmentRow>> {
+        let row = self.get(Family::Segments, &seq.0.to_be_bytes())?;
+        let decode = |row: DBPinnableSlice<'_>| {
+            SegmentRow::decode(&row).map_err(|fault| self.index.fault(fault))
+        };
+        row.map(decode).transpose()
+    }
+
+    /// A cursor over the entries of a space.
+    pub(crate) fn entries(&self, space: Space) -> Cursor<'_> {
+        Cursor::new(self.index, self.rows(family_of(space)))
+    }
+
+    /// A cursor over the rows of a family.
+    pub(crate) fn rows(&self, family: Family) -> RowCursor<'_> {
+        let options = self.read_options();
+        let iterator = self.index.db.raw_iterator_cf_opt(self.index.family(family), options);
+        RowCursor::new(self.index, iterator)
+    }
+
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<DBPinnableSlice<'a>>> {
+        if self.snapshot.is_none() {
+            return self.index.get(family, key);
+        }
+        let found =
+            self.index.db.get_pinned_cf_opt(self.index.family(family), key, &self.read_options());
+        found.map_err(|e| self.index.error(e))
+    }
+
+    fn read_options(&self) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        if let Some(snapshot) = &self.snapshot {
+            options.set_snapshot(snapshot);
+        }
+        options
+    }
+}
+
+pub(super) fn family_of(space: Space) -> Family {
+    match space {
+        Space::Object => Family::Objects,
+        Space::Part => Family::Parts,
+    }
+}

@@ -1,0 +1,356 @@
+//! Every knob.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::format::Seq;
+use crate::format::chunk::CHUNK_BYTES;
+use crate::io::{Io, RealIo};
+
+/// When a write is acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Durability {
+    /// When the device has it: it survives the death of the process and of the machine.
+    #[default]
+    Sync,
+    /// When the operating system has it: it survives the death of the process. If the machine
+    /// dies, the writes of the last [`Options::sync_interval`] may be lost, always a suffix of
+    /// what each disk was given, and never a part of an object.
+    Os,
+}
+
+/// What must hold of a key for a put or delete to be carried out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Condition {
+    /// Anything.
+    #[default]
+    Always,
+    /// No object has the key.
+    IfAbsent,
+    /// An object has the key.
+    IfPresent,
+    /// The key's object is the one that was put with this seq.
+    IfSeq(Seq),
+}
+
+/// What opening does where there is no store, or one already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Create {
+    /// Creates a store where there is none.
+    #[default]
+    IfMissing,
+    /// Only opens.
+    Never,
+    /// Only creates.
+    Always,
+}
+
+/// What opening or verifying is busy with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Reading what was written since the last checkpoint.
+    Replay,
+    /// Making the index anew from the tracks.
+    Rebuild,
+    /// Reading everything.
+    Verify,
+}
+
+/// How far a long operation has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Progress {
+    /// The operation.
+    pub phase: Phase,
+    /// Bytes passed over so far.
+    pub done_bytes: u64,
+    /// Bytes in all.
+    pub total_bytes: u64,
+    /// Records seen so far.
+    pub records: u64,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Phase::Replay => "replaying",
+            Phase::Rebuild => "rebuilding the index",
+            Phase::Verify => "verifying",
+        })
+    }
+}
+
+/// Called with each step of a long operation, from the thread that carries it out.
+pub type OnProgress = dyn Fn(&Progress) + Send + Sync;
+
+/// How a store is opened.
+///
+/// ```
+/// # fn main() -> kogia::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let (home, a, b) = (dir.path().join("home"), dir.path().join("a"), dir.path().join("b"));
+/// let store = kogia::Options::new()
+///     .disk(a)
+///     .disk(b)
+///     .memory_bytes(128 << 20)
+///     .open(home)?;
+/// store.put("camera-1/0001.ts", b"media")?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Options {
+    pub(crate) disks: Vec<PathBuf>,
+    pub(crate) index_dir: Option<PathBuf>,
+    pub(crate) create: Create,
+    pub(crate) durability: Durability,
+    pub(crate) sync_interval: Duration,
+    pub(crate) memory_bytes: usize,
+    pub(crate) track_bytes: u64,
+    pub(crate) segment_bytes: usize,
+    pub(crate) checkpoint_bytes: u64,
+    pub(crate) checkpoint_interval: Duration,
+    pub(crate) reserve_bytes: u64,
+    pub(crate) refill: bool,
+    pub(crate) punch: bool,
+    pub(crate) map_tracks: bool,
+    pub(crate) accept_loss: bool,
+    pub(crate) part_max_age: Option<Duration>,
+    pub(crate) io: Arc<dyn Io>,
+    pub(crate) on_progress: Option<Arc<OnProgress>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            disks: Vec::new(),
+            index_dir: None,
+            create: Create::default(),
+            durability: Durability::default(),
+            sync_interval: Duration::from_secs(1),
+            memory_bytes: 64 << 20,
+            track_bytes: 1 << 30,
+            segment_bytes: 1 << 20,
+            checkpoint_bytes: 1 << 30,
+            checkpoint_interval: Duration::from_secs(30),
+            reserve_bytes: 32 << 20,
+            refill: false,
+            punch: true,
+            map_tracks: true,
+            accept_loss: false,
+            part_max_age: Some(Duration::from_secs(7 * 24 * 3600)),
+            io: Arc::new(RealIo),
+            on_progress: None,
+        }
+    }
+}
+
+impl Options {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A directory for tracks, normally one a mount; to be called once a disk. Without any, a
+    /// store has the disks that it had last time, and a new one has `tracks/` in its home. A
+    /// directory that is new to the store is added to it.
+    #[must_use]
+    pub fn disk(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.disks.push(dir.into());
+        self
+    }
+
+    /// Where the index lies; default `index/` in the store's home. Not remembered.
+    #[must_use]
+    pub fn index_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.index_dir = Some(dir.into());
+        self
+    }
+
+    /// What to do where there is no store, or one already; default [`Create::IfMissing`].
+    #[must_use]
+    pub fn create(mut self, create: Create) -> Self {
+        self.create = create;
+        self
+    }
+
+    /// When writes that do not say otherwise are acknowledged; default [`Durability::Sync`].
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// The longest that a write under [`Durability::Os`] waits for its sync; default 1 s.
+    #[must_use]
+    pub fn sync_interval(mut self, interval: Duration) -> Self {
+        self.sync_interval = interval;
+        self
+    }
+
+    /// What the store's buffers, caches and unflushed index may take in memory, in bytes; default
+    /// 64 MiB, at least 16 MiB. Mapped tracks are the page cache's and do not count.
+    #[must_use]
+    pub fn memory_bytes(mut self, bytes: usize) -> Self {
+        self.memory_bytes = bytes;
+        self
+    }
+
+    /// The size at which a track is sealed and a new one begun, in bytes; default 1 GiB, 64 KiB
+    /// to 1 TiB.
+    #[must_use]
+    pub fn track_bytes(mut self, bytes: u64) -> Self {
+        self.track_bytes = bytes;
+        self
+    }
+
+    /// The size of the pieces in which large objects are dealt over the disks, in bytes; default
+    /// 1 MiB, 32 KiB to 64 MiB. Objects of more than four pieces are dealt; very large ones get
+    /// larger pieces.
+    #[must_use]
+    pub fn segment_bytes(mut self, bytes: usize) -> Self {
+        self.segment_bytes = bytes;
+        self
+    }
+
+    /// Bytes written to tracks after which the index is checkpointed, and so the most that
+    /// opening after a crash has to read; default 1 GiB.
+    #[must_use]
+    pub fn checkpoint_bytes(mut self, bytes: u64) -> Self {
+        self.checkpoint_bytes = bytes;
+        self
+    }
+
+    /// The longest that a change waits for a checkpoint; default 30 s.
+    #[must_use]
+    pub fn checkpoint_interval(mut self, interval: Duration) -> Self {
+        self.checkpoint_interval = interval;
+        self
+    }
+
+    /// Room that is kept, in the home and on each disk, so that a full disk can still delete and
+    /// checkpoint; default 32 MiB.
+    #[must_use]
+    pub fn reserve_bytes(mut self, bytes: u64) -> Self {
+        self.reserve_bytes = bytes;
+        self
+    }
+
+    /// Whether large values are written into chunks that were freed; default `false`.
+    #[must_use]
+    pub fn refill(mut self, refill: bool) -> Self {
+        self.refill = refill;
+        self
+    }
+
+    /// Whether freed chunks are given back to the file system, where it can; default `true`.
+    #[must_use]
+    pub fn punch(mut self, punch: bool) -> Self {
+        self.punch = punch;
+        self
+    }
+
+    /// Whether sealed tracks are read through memory maps; default `true`. A media error on a
+    /// mapped page ends the process with a signal; without maps it is an error.
+    #[must_use]
+    pub fn map_tracks(mut self, map: bool) -> Self {
+        self.map_tracks = map;
+        self
+    }
+
+    /// Whether to open in spite of damage to acknowledged data, passing over it; default `false`.
+    /// What was passed over is in the [`RecoveryReport`](crate::RecoveryReport).
+    #[must_use]
+    pub fn accept_loss(mut self, accept: bool) -> Self {
+        self.accept_loss = accept;
+        self
+    }
+
+    /// The age at which parts that were never assembled are freed; default a week, `None` never.
+    #[must_use]
+    pub fn part_max_age(mut self, age: Option<Duration>) -> Self {
+        self.part_max_age = age;
+        self
+    }
+
+    /// The file system that tracks and `META` are on; default the operating system's. The index
+    /// is always on the operating system's.
+    #[must_use]
+    pub fn io(mut self, io: Arc<dyn Io>) -> Self {
+        self.io = io;
+        self
+    }
+
+    /// Called with the progress of recovery and rebuild.
+    #[must_use]
+    pub fn on_progress(mut self, on_progress: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
+        self.on_progress = Some(Arc::new(on_progress));
+        self
+    }
+
+    /// The unflushed index may take this much: writers wait for a checkpoint at the whole of it,
+    /// and a checkpoint begins at half.
+    pub(crate) fn memtable_bytes(&self) -> usize {
+        self.memory_bytes / 4
+    }
+
+    /// RocksDB's block cache, filters included.
+    pub(crate) fn cache_bytes(&self) -> usize {
+        self.memory_bytes / 4
+    }
+
+    /// Values on their way to the disks.
+    pub(crate) fn queue_bytes(&self) -> usize {
+        self.memory_bytes / 4
+    }
+
+    /// Values of up to this many bytes are written in one append.
+    pub(crate) fn inline_max_bytes(&self) -> usize {
+        self.segment_bytes * 4
+    }
+
+    pub(crate) fn track_chunks(&self) -> u32 {
+        (self.track_bytes / CHUNK_BYTES as u64) as u32
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        let within = |name: &str, value: u64, min: u64, max: u64| {
+            if (min..=max).contains(&value) {
+                return Ok(());
+            }
+            Err(Error::invalid(format!("{name} is {value}; it must be {min} to {max}")))
+        };
+        within("memory_bytes", self.memory_bytes as u64, 16 << 20, 1 << 46)?;
+        within("track_bytes", self.track_bytes, 64 << 10, 1 << 40)?;
+        within("segment_bytes", self.segment_bytes as u64, 32 << 10, 64 << 20)?;
+        if self.inline_max_bytes() > self.queue_bytes() {
+            return Err(Error::invalid(format!(
+                "memory_bytes ({}) must be at least 16 times segment_bytes ({})",
+                self.memory_bytes, self.segment_bytes
+            )));
+        }
+        for (at, disk) in self.disks.iter().enumerate() {
+            if self.disks[..at].contains(disk) {
+                return Err(Error::invalid("given twice as a disk").with_path(disk));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("disks", &self.disks)
+            .field("create", &self.create)
+            .field("durability", &self.durability)
+            .field("memory_bytes", &self.memory_bytes)
+            .field("track_bytes", &self.track_bytes)
+            .field("segment_bytes", &self.segment_bytes)
+            .finish_non_exhaustive()
+    }
+}

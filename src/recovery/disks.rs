@@ -1,0 +1,153 @@
+//! Which directories are the store's disks.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::disk::{DISK_FILE, prepare, read_identity};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::meta::{DiskState, StoreMeta};
+use crate::format::{DiskId, StoreId, TrackId};
+use crate::io::Io;
+
+/// The directory of the only disk of a store that was given none.
+const DEFAULT_DISK: &str = "tracks";
+
+/// A disk of the store, found where it was expected.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) state: DiskState,
+    /// Absolute.
+    pub(super) path: PathBuf,
+}
+
+/// Finds the store's disks: those of `meta`, where they were or among `given`, and new ones among
+/// `given`. One that is missing, swapped or another store's is refused by name.
+pub(super) fn find(
+    io: &dyn Io,
+    home: &Path,
+    store: StoreId,
+    meta: Option<&StoreMeta>,
+    given: &[PathBuf],
+) -> Result<Vec<Found>> {
+    let known = meta.map_or(&[][..], |meta| &meta.disks);
+    let mut paths: Vec<PathBuf> = given.to_vec();
+    if paths.is_empty() && known.is_empty() {
+        paths.push(home.join(DEFAULT_DISK));
+    }
+    let mut found: Vec<Found> = Vec::new();
+    for path in &paths {
+        let expected = known.iter().find(|state| same_path(io, &home.join(&state.path), path));
+        let id = identify(io, store, known, expected, path, meta.is_some())?;
+        push(io, home, &mut found, known, id, path)?;
+    }
+    for state in known {
+        if found.iter().any(|disk| disk.state.id == state.id) {
+            continue;
+        }
+        let path = home.join(&state.path);
+        let id = identify(io, store, known, Some(state), &path, true)?;
+        push(io, home, &mut found, known, id, &path)?;
+    }
+    // In the order in which they came to the store, new ones last.
+    let rank = |id| known.iter().position(|state| state.id == id).unwrap_or(known.len());
+    found.sort_by_key(|disk| rank(disk.state.id));
+    Ok(found)
+}
+
+/// The disk at `path`, which is made one if it is new to the store.
+fn identify(
+    io: &dyn Io,
+    store: StoreId,
+    known: &[DiskState],
+    expected: Option<&DiskState>,
+    path: &Path,
+    store_exists: bool,
+) -> Result<DiskId> {
+    let refuse = |what: String| Err(Error::new(ErrorKind::Disk, what).with_path(path));
+    match (read_identity(io, path)?, expected) {
+        (Some(id), Some(expected)) if id != expected.id => refuse(format!(
+            "holds disk {id}, where the store's disk {} is expected; were disks swapped?",
+            expected.id
+        )),
+        (None, Some(expected)) => {
+            refuse(format!("the store's disk {} is missing here; is it mounted?", expected.id))
+        }
+        (Some(id), None) if !known.iter().any(|state| state.id == id) => {
+            let folder = path.join(store.to_string());
+            if store_exists && has_tracks(io, &folder)? {
+                return refuse(format!(
+                    "disk {id} is not one of this store's, and yet has tracks of it; a copy of \
+                     another time?"
+                ));
+            }
+            Ok(id)
+        }
+        (Some(id), _) => Ok(id),
+        (None, None) => prepare(io, path),
+    }
+}
+
+fn push(
+    io: &dyn Io,
+    home: &Path,
+    found: &mut Vec<Found>,
+    known: &[DiskState],
+    id: DiskId,
+    path: &Path,
+) -> Result<()> {
+    let absolute =
+        io.canonicalize(path).map_err(|e| Error::io("resolve the disk's path", path, e))?;
+    if let Some(twin) = found.iter().find(|disk| disk.state.id == id) {
+        if twin.path == absolute {
+            return Ok(());
+        }
+        let what = format!("has the same {DISK_FILE} as {}; a copied disk?", twin.path.display());
+        return Err(Error::new(ErrorKind::Disk, what).with_path(path));
+    }
+    let inside = absolute.strip_prefix(home).unwrap_or(&absolute);
+    let path_text = inside.to_str().ok_or_else(|| {
+        Error::invalid("a disk's path has to be Unicode, to be remembered").with_path(path)
+    })?;
+    let active = known.iter().find(|state| state.id == id).and_then(|state| state.active);
+    let state = DiskState { id, path: path_text.to_owned(), active };
+    found.push(Found { state, path: absolute });
+    Ok(())
+}
+
+fn same_path(io: &dyn Io, known: &Path, given: &Path) -> bool {
+    let resolved = |path: &Path| io.canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    known == given || resolved(known) == resolved(given)
+}
+
+fn has_tracks(io: &dyn Io, folder: &Path) -> Result<bool> {
+    Ok(!track_ids(io, folder)?.is_empty())
+}
+
+/// The tracks in a store's folder on a disk.
+pub(super) fn track_ids(io: &dyn Io, folder: &Path) -> Result<Vec<TrackId>> {
+    let fail = |e| Error::io("list the tracks in", folder, e);
+    if !io.exists(folder).map_err(fail)? {
+        return Ok(Vec::new());
+    }
+    let names = io.list(folder).map_err(fail)?;
+    Ok(names.iter().filter_map(|name| TrackId::from_file_name(name)).collect())
+}
+
+/// The only store that has a folder on the disks; for when `META` and the index are lost.
+pub(super) fn sole_store(io: &dyn Io, home: &Path, given: &[PathBuf]) -> Result<Option<StoreId>> {
+    let default = [home.join(DEFAULT_DISK)];
+    let mut stores = BTreeMap::new();
+    for path in if given.is_empty() { &default[..] } else { given } {
+        for name in io.list(path).unwrap_or_default() {
+            if let Some(id) = StoreId::parse(&name) {
+                stores.insert(id, path);
+            }
+        }
+    }
+    if stores.len() > 1 {
+        let what = "META is lost, and tracks of several stores lie on the disks, so that it can't \
+                    be told which are this store's";
+        return Err(Error::new(ErrorKind::Corruption, what).with_path(home));
+    }
+    Ok(stores.into_keys().next())
+}

@@ -1,0 +1,67 @@
+//! The last part of a rebuild: what nothing live refers to is free.
+//!
+//! While the chains were joined, all their body chunks went to the free list; here the live ones
+//! are taken out again. Freeing as records die would be wrong: a chunk that a dead record had may
+//! belong to another by now (it was refilled), and the record's death is seen a second time.
+
+use super::report::Damage;
+use crate::error::Result;
+use crate::format::entry::{self, Entry, Extent, SegmentRow};
+use crate::format::record::Space;
+use crate::index::{Books, Family, Index, Join};
+
+const CLAIMS_A_BATCH: usize = 4096;
+
+/// Takes the chunks of all live values out of the free list; gives those that two values claim.
+pub(super) fn claim_live(index: &Index, books: &mut Books) -> Result<Vec<Damage>> {
+    let mut claims = Claims { index, books, batch: Vec::new(), damage: Vec::new() };
+    let view = index.snapshot();
+    for space in [Space::Object, Space::Part] {
+        let mut cursor = view.entries(space);
+        cursor.seek(&[]);
+        while let Some((_, entry)) = cursor.entry()? {
+            claims.push(Entry::owned_extent(&entry))?;
+            cursor.next();
+        }
+    }
+    let mut cursor = view.rows(Family::Segments);
+    cursor.seek(&[]);
+    while let Some((key, row)) = cursor.row()? {
+        entry::parse_seq_key(key).map_err(|fault| index.fault(fault))?;
+        let row = SegmentRow::decode(row).map_err(|fault| index.fault(fault))?;
+        claims.push(Some(row.extent()))?;
+        cursor.next();
+    }
+    claims.flush()?;
+    Ok(claims.damage)
+}
+
+struct Claims<'a> {
+    index: &'a Index,
+    books: &'a mut Books,
+    batch: Vec<Extent>,
+    damage: Vec<Damage>,
+}
+
+impl Claims<'_> {
+    fn push(&mut self, extent: Option<Extent>) -> Result<()> {
+        self.batch.extend(extent);
+        if self.batch.len() >= CLAIMS_A_BATCH { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let mut join = Join::new(self.index, self.books);
+        for extent in self.batch.drain(..) {
+            if !join.claim(extent)? {
+                self.damage.push(Damage {
+                    track: extent.track,
+                    chunk: extent.chunk,
+                    chunks: extent.chunks,
+                    what: "two values claim these chunks, or no chain has them".into(),
+                });
+            }
+        }
+        join.commit()?;
+        Ok(())
+    }
+}

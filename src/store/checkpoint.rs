@@ -1,0 +1,222 @@
+//! Checkpoints: the moments at which the index is made durable.
+//!
+//! A checkpoint syncs every disk, flushes the index over all column families, and writes to
+//! `META` how far each active track is durable. What the index freed before it may then be reused.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use super::Shared;
+use crate::disk::{Owner, wait};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::chunk::CHUNK_BYTES;
+
+/// What has come together since the last checkpoint, and who waits for the next.
+#[derive(Debug)]
+pub(crate) struct Checkpoints {
+    /// Held by whoever takes a checkpoint.
+    serial: Mutex<()>,
+    /// Bytes that the unflushed index takes, about.
+    memtable_bytes: AtomicUsize,
+    track_bytes: AtomicU64,
+    /// Whether chains were appended that are not yet synced.
+    unsynced: AtomicBool,
+    /// The last index batch that is durable.
+    durable_batch: AtomicU64,
+    signals: Mutex<Signals>,
+    wake: Condvar,
+    done: Condvar,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    pub(crate) stop: bool,
+    pub(crate) checkpoint: bool,
+    /// Checkpoints taken or given up so far.
+    rounds: u64,
+}
+
+impl Checkpoints {
+    pub(crate) fn new(durable_batch: u64) -> Self {
+        Checkpoints {
+            serial: Mutex::new(()),
+            memtable_bytes: AtomicUsize::new(0),
+            track_bytes: AtomicU64::new(0),
+            unsynced: AtomicBool::new(false),
+            durable_batch: AtomicU64::new(durable_batch),
+            signals: Mutex::default(),
+            wake: Condvar::new(),
+            done: Condvar::new(),
+        }
+    }
+
+    /// Counts what the index grew by.
+    pub(crate) fn grew(&self, bytes: usize) {
+        self.memtable_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts what was appended to tracks.
+    pub(crate) fn wrote(&self, chunks: u64, unsynced: bool) {
+        self.track_bytes.fetch_add(chunks * CHUNK_BYTES as u64, Ordering::Relaxed);
+        if unsynced {
+            self.unsynced.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The last index batch that is durable.
+    pub(crate) fn durable_batch(&self) -> u64 {
+        self.durable_batch.load(Ordering::Acquire)
+    }
+
+    /// Wakes the housekeeper.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_all();
+        self.done.notify_all();
+    }
+
+    /// Asks the housekeeper for a checkpoint.
+    pub(crate) fn request(&self) {
+        self.signals().checkpoint = true;
+        self.wake.notify_all();
+    }
+
+    /// Asks the housekeeper to end.
+    pub(crate) fn stop(&self) {
+        self.signals().stop = true;
+        self.wake.notify_all();
+    }
+
+    /// Waits up to `timeout` for a signal; gives it, and takes a request for a checkpoint.
+    pub(crate) fn sleep(&self, timeout: Duration) -> Signals {
+        let idle = |signals: &mut Signals| !signals.stop && !signals.checkpoint;
+        let slept = self.wake.wait_timeout_while(self.signals(), timeout, idle);
+        let mut signals = slept.expect("no panic holds it").0;
+        let checkpoint = std::mem::take(&mut signals.checkpoint);
+        Signals { stop: signals.stop, checkpoint, rounds: signals.rounds }
+    }
+
+    /// Whether chains wait for a sync; taken.
+    pub(crate) fn take_unsynced(&self) -> bool {
+        self.unsynced.swap(false, Ordering::Relaxed)
+    }
+
+    fn signals(&self) -> MutexGuard<'_, Signals> {
+        self.signals.lock().expect("no panic holds it")
+    }
+}
+
+impl Shared {
+    /// Waits while the unflushed index takes all the memory that it may (invariant I1: it must
+    /// not flush by itself), and asks for a checkpoint when half is taken.
+    pub(crate) fn admit(&self) -> Result<()> {
+        let (checkpoints, limit) = (&self.checkpoints, self.options.memtable_bytes());
+        let grown = || checkpoints.memtable_bytes.load(Ordering::Relaxed);
+        if grown() >= limit / 2 || self.due_by_bytes() {
+            checkpoints.request();
+        }
+        while grown() >= limit {
+            self.check_poison()?;
+            let signals = checkpoints.signals();
+            let round = signals.rounds;
+            let waiting = |s: &mut Signals| {
+                s.rounds == round && !s.stop && self.check_poison().is_ok() && grown() >= limit
+            };
+            let signals = checkpoints.done.wait_while(signals, waiting);
+            let gave_up = signals.expect("no panic holds it").rounds > round && grown() >= limit;
+            if gave_up {
+                let what = "the file system has no room for a checkpoint of the index";
+                return Err(Error::new(ErrorKind::Full, what).with_path(&self.home));
+            }
+        }
+        Ok(())
+    }
+
+    fn due_by_bytes(&self) -> bool {
+        let written = self.checkpoints.track_bytes.load(Ordering::Relaxed);
+        written >= self.options.checkpoint_bytes
+    }
+
+    /// Makes all acknowledged writes durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        let outcomes: Vec<_> = self.volumes.iter().map(|volume| volume.submit_sync()).collect();
+        outcomes.iter().try_for_each(wait)
+    }
+
+    /// Makes the index durable. Does nothing where nothing has changed.
+    pub(crate) fn checkpoint(&self) -> Result<()> {
+        let outcome = self.try_checkpoint();
+        self.checkpoints.signals().rounds += 1;
+        self.checkpoints.done.notify_all();
+        outcome
+    }
+
+    fn try_checkpoint(&self) -> Result<()> {
+        let _serial = self.checkpoints.serial.lock().expect("no panic holds it");
+        if self.books().state.batch == self.checkpoints.durable_batch() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        // Most of what has to be synced is synced here, while writers go on.
+        self.sync()?;
+        self.make_room()?;
+        let mut books = self.books();
+        self.check_poison()?;
+        // Invariant I1: under the apply lock, after every disk is synced, all families at once.
+        let mut active = Vec::new();
+        for volume in &self.volumes {
+            active.push((volume.disk.id, volume.sync_applied()?));
+        }
+        self.change(&mut books, |join| {
+            let ids: Vec<_> = join.books.tracks.keys().copied().collect();
+            for id in ids {
+                if join.books.tracks[&id].synced < join.books.tracks[&id].applied
+                    && let Some(row) = join.track(id)
+                {
+                    row.synced = row.applied;
+                }
+            }
+            Ok(())
+        })?;
+        let flushed = self.index.flush();
+        if let Err(error) = flushed {
+            self.poison(&error);
+            return Err(error);
+        }
+        let batch = books.state.batch;
+        self.checkpoints.memtable_bytes.store(0, Ordering::Relaxed);
+        self.checkpoints.track_bytes.store(0, Ordering::Relaxed);
+        drop(books);
+        // After the flush: META is the last witness of what was synced, also for a rebuild
+        // (invariant I10), and what a punch takes away later lies before these ends.
+        self.ledger.update(|meta| {
+            for (disk, end) in active {
+                if let Some(state) = meta.disks.iter_mut().find(|state| state.id == disk)
+                    && end.is_some()
+                {
+                    state.active = end;
+                }
+            }
+        })?;
+        self.checkpoints.durable_batch.store(batch, Ordering::Release);
+        tracing::debug!(batch, took = ?started.elapsed(), "checkpoint");
+        Ok(())
+    }
+
+    /// A flush that runs out of room ends RocksDB, so none is begun without; the reserve is for
+    /// this.
+    fn make_room(&self) -> Result<()> {
+        let memtables = self.checkpoints.memtable_bytes.load(Ordering::Relaxed) as u64;
+        let needed = memtables * 2 + (1 << 20);
+        let index = self.index.path();
+        let available = |path| fs2::available_space(path).unwrap_or(u64::MAX);
+        if available(index) < needed {
+            self.reserve.release();
+        }
+        if available(index) < needed {
+            let what = format!("no room for a checkpoint of the index, which needs {needed} bytes");
+            return Err(Error::new(ErrorKind::Full, what).with_path(index));
+        }
+        Ok(())
+    }
+}

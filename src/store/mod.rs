@@ -1,0 +1,297 @@
+//! The store: what callers see. It knows no bytes of any format and names no RocksDB.
+
+mod budget;
+mod checkpoint;
+mod gate;
+mod housekeeper;
+mod ledger;
+mod list;
+mod object;
+mod paging;
+mod parts;
+mod pins;
+mod read;
+mod reader;
+mod reclaim;
+mod refill;
+mod reserve;
+mod shared;
+mod snapshot;
+mod stats;
+mod stream;
+mod write;
+
+use std::ops::{Range, RangeBounds};
+use std::path::Path;
+use std::sync::Arc;
+
+pub(crate) use ledger::{Ledger, META_FILE};
+pub(crate) use read::Source;
+pub(crate) use reserve::Reserve;
+pub(crate) use shared::{Parts, Shared, now_ms};
+
+pub use list::{Item, Iter, Page};
+pub use object::{DeleteOptions, Info, PutOptions};
+pub use paging::ListOptions;
+pub use reader::Reader;
+pub use snapshot::Snapshot;
+pub use stats::{DiskStats, SpaceStats, Stats};
+pub use stream::{PartId, PartInfo, PartWriter, Writer};
+pub use write::Batch;
+
+use crate::error::Result;
+use crate::format::{Seq, StoreId};
+use crate::index::ViewRef;
+use crate::options::{Durability, Options};
+use crate::recovery::{RecoveryReport, VerifyOptions, VerifyReport};
+use housekeeper::Housekeeper;
+
+/// An open store. All methods may be called from any number of threads at once.
+///
+/// Dropping it closes it; [`close`](Self::close) does the same and says whether it went well.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// let store = kogia::Store::open(dir.path().join("store"))?;
+/// store.put("camera-1/0001.ts", b"media")?;
+/// assert_eq!(store.get("camera-1/0001.ts")?.as_deref(), Some(&b"media"[..]));
+/// assert!(store.delete("camera-1/0001.ts")?);
+/// store.close()?;
+/// # Ok::<_, kogia::Error>(())
+/// ```
+pub struct Store {
+    shared: Arc<Shared>,
+    housekeeper: Housekeeper,
+    closed: bool,
+}
+
+impl Store {
+    pub(crate) fn start(shared: Arc<Shared>) -> Result<Self> {
+        let housekeeper = Housekeeper::start(&shared)?;
+        Ok(Store { shared, housekeeper, closed: false })
+    }
+
+    /// Opens the store at `home` with the default [`Options`], creating it where there is none.
+    ///
+    /// After a crash this reads what was written since the last checkpoint. Fails with
+    /// [`ErrorKind::Locked`](crate::ErrorKind::Locked) if the store is open elsewhere, and with
+    /// [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) if acknowledged data is damaged.
+    pub fn open(home: impl AsRef<Path>) -> Result<Self> {
+        Options::new().open(home)
+    }
+
+    /// Throws the index of the store at `home` away, makes it anew from the tracks, and opens the
+    /// store. Reads the directories of all tracks, not the values.
+    pub fn rebuild(home: impl AsRef<Path>) -> Result<Self> {
+        Options::new().rebuild(home)
+    }
+
+    /// Puts an object, whole; gives its seq.
+    ///
+    /// Keys are 1 to 65,535 bytes, values any length. Costs one append and, under
+    /// [`Durability::Sync`], one sync, both shared with the puts of other threads; values of more
+    /// than four times [`Options::segment_bytes`] are streamed. Fails with
+    /// [`ErrorKind::Full`](crate::ErrorKind::Full) where no disk has room.
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Seq> {
+        self.put_with(key, value, &PutOptions::default())
+    }
+
+    /// Puts an object with attributes, under a condition, or with a durability of its own.
+    pub fn put_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        options: &PutOptions,
+    ) -> Result<Seq> {
+        self.shared.put(key.as_ref(), value.as_ref(), options)
+    }
+
+    /// An object's value; `None` if it is not there.
+    ///
+    /// Costs a look-up and one read. Fails with
+    /// [`ErrorKind::Corruption`](crate::ErrorKind::Corruption), naming track and chunk, rather than
+    /// give bytes that were not written.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
+        let mut value = Vec::new();
+        Ok(self.get_into(key, &mut value)?.map(|_| value))
+    }
+
+    /// Reads an object's value into `value`, whose memory is used again; gives what is known of
+    /// the object.
+    pub fn get_into(&self, key: impl AsRef<[u8]>, value: &mut Vec<u8>) -> Result<Option<Info>> {
+        let _pin = self.shared.pins.pin();
+        self.shared.get(&self.shared.index.view(), key.as_ref(), None, value)
+    }
+
+    /// The bytes of an object from `range.start` up to `range.end` or its end, whichever comes
+    /// first. A start behind the end is
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument).
+    pub fn get_range(&self, key: impl AsRef<[u8]>, range: Range<u64>) -> Result<Option<Vec<u8>>> {
+        let mut value = Vec::new();
+        let _pin = self.shared.pins.pin();
+        let view = self.shared.index.view();
+        Ok(self.shared.get(&view, key.as_ref(), Some(range), &mut value)?.map(|_| value))
+    }
+
+    /// What is known of an object. No track is touched.
+    pub fn head(&self, key: impl AsRef<[u8]>) -> Result<Option<Info>> {
+        self.shared.head(&self.shared.index.view(), key.as_ref())
+    }
+
+    /// Whether an object is there. No track is touched.
+    pub fn exists(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        Ok(self.head(key)?.is_some())
+    }
+
+    /// Deletes an object; gives whether it was there. Costs what a small put costs.
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.delete_with(key, &DeleteOptions::default())
+    }
+
+    /// Deletes an object under a condition, or with a durability of its own.
+    pub fn delete_with(&self, key: impl AsRef<[u8]>, options: &DeleteOptions) -> Result<bool> {
+        self.shared.delete(key.as_ref(), options)
+    }
+
+    /// A stream that becomes an object when it is committed.
+    pub fn writer(&self, key: impl AsRef<[u8]>) -> Result<Writer<'_>> {
+        self.writer_with(key, PutOptions::default())
+    }
+
+    /// A stream with attributes, conditions or durability. The conditions are checked at commit.
+    pub fn writer_with(&self, key: impl AsRef<[u8]>, options: PutOptions) -> Result<Writer<'_>> {
+        Writer::new(&self.shared, key.as_ref(), options)
+    }
+
+    /// A reader of an object; `None` if it is not there.
+    pub fn reader(&self, key: impl AsRef<[u8]>) -> Result<Option<Reader<'_>>> {
+        let pin = self.shared.pins.pin();
+        let view = ViewRef::Own(self.shared.index.snapshot());
+        Reader::open(&self.shared, view, Some(pin), key.as_ref())
+    }
+
+    /// A stream that becomes a part when it is finished.
+    pub fn part(&self) -> Result<PartWriter<'_>> {
+        PartWriter::new(&self.shared)
+    }
+
+    /// Makes an object of parts, one behind the other, without copying a byte. The parts are used
+    /// up. [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if one is not there any more.
+    pub fn assemble(
+        &self,
+        key: impl AsRef<[u8]>,
+        parts: &[PartId],
+        options: &PutOptions,
+    ) -> Result<Seq> {
+        self.shared.assemble(key.as_ref(), parts, options)
+    }
+
+    /// Frees a part; gives whether it was there.
+    pub fn discard_part(&self, part: PartId) -> Result<bool> {
+        self.shared.discard_part(part)
+    }
+
+    /// The parts that were finished and neither assembled nor discarded. They are kept for
+    /// [`Options::part_max_age`].
+    pub fn parts(&self) -> Result<Vec<PartInfo>> {
+        self.shared.parts()
+    }
+
+    /// Carries out a batch, all or nothing; gives the seqs of its operations.
+    pub fn write(&self, batch: Batch) -> Result<Vec<Seq>> {
+        self.shared.write(&batch, None)
+    }
+
+    /// Carries out a batch with a durability of its own.
+    pub fn write_with(&self, batch: Batch, durability: Durability) -> Result<Vec<Seq>> {
+        self.shared.write(&batch, Some(durability))
+    }
+
+    /// One page of a listing in byte order. No track is touched.
+    ///
+    /// With a delimiter a page costs a seek for each entry that it returns, however many keys lie
+    /// below the common prefixes.
+    pub fn list(&self, options: &ListOptions) -> Result<Page> {
+        list::list(&self.shared.index.snapshot(), options)
+    }
+
+    /// The objects of a range of keys, from either end, as they are now.
+    pub fn iter(&self, range: impl RangeBounds<Vec<u8>>) -> Iter<'_> {
+        Iter::new(ViewRef::Own(self.shared.index.snapshot()), range)
+    }
+
+    /// The store as it is now, and stays in the snapshot.
+    pub fn snapshot(&self) -> Result<Snapshot<'_>> {
+        Ok(Snapshot::new(&self.shared))
+    }
+
+    /// Makes all acknowledged writes durable, those under [`Durability::Os`] too. One sync a disk.
+    pub fn sync(&self) -> Result<()> {
+        self.shared.sync()
+    }
+
+    /// Makes the index durable, so that opening after a crash has nothing to replay up to here,
+    /// and gives back what may be given back.
+    pub fn checkpoint(&self) -> Result<()> {
+        self.shared.maintain()
+    }
+
+    /// What the store holds, from counters.
+    pub fn stats(&self) -> Result<Stats> {
+        self.shared.stats()
+    }
+
+    /// Reads everything and checks every checksum and every cross-reference between index, free
+    /// list and tracks. Problems are in the report; an error is one that ended the check.
+    pub fn verify(&self, options: &VerifyOptions) -> Result<VerifyReport> {
+        crate::recovery::verify(&self.shared, options)
+    }
+
+    /// What opening had to do.
+    #[must_use]
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.shared.recovery
+    }
+
+    /// The store's identity.
+    #[must_use]
+    pub fn id(&self) -> StoreId {
+        self.shared.id
+    }
+
+    /// The store's directory.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        &self.shared.home
+    }
+
+    /// Closes the store: everything is made durable, and the next open has nothing to replay.
+    pub fn close(mut self) -> Result<()> {
+        self.shut()
+    }
+
+    fn shut(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.closed, true) {
+            return Ok(());
+        }
+        self.housekeeper.stop(&self.shared);
+        self.shared.check_poison()?;
+        self.shared.sync()?;
+        self.shared.checkpoint()?;
+        self.shared.ledger.update(|meta| meta.clean = true)
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Err(error) = self.shut() {
+            tracing::error!(%error, "the store was not closed cleanly; opening will recover it");
+        }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("home", &self.shared.home).finish_non_exhaustive()
+    }
+}

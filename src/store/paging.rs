@@ -1,0 +1,245 @@
+//! A page of a listing, over any ordered keys. Knows nothing of objects or RocksDB.
+//!
+//! A common prefix is sought past, not walked: the cost of a page depends on what it returns, not
+//! on what lies below the prefixes.
+
+/// What to list.
+///
+/// ```
+/// let day = kogia::ListOptions {
+///     prefix: b"camera-1/2026-11-20/".to_vec(),
+///     delimiter: Some(b"/".to_vec()),
+///     ..kogia::ListOptions::default()
+/// };
+/// assert_eq!(day.max_keys, 1000);
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListOptions {
+    /// Only keys that begin with this; default all.
+    pub prefix: Vec<u8>,
+    /// Only what sorts behind this: a key, or what the page before gave as
+    /// [`Page::next`](crate::Page::next). A common prefix is behind it if any of its keys is,
+    /// unless it is the very prefix.
+    pub start_after: Option<Vec<u8>>,
+    /// Keys that are the same up to the first occurrence of this behind the prefix are counted as
+    /// one entry, their common prefix, which ends with the delimiter; default none.
+    pub delimiter: Option<Vec<u8>>,
+    /// Entries in a page at most; default 1,000.
+    pub max_keys: usize,
+}
+
+impl Default for ListOptions {
+    fn default() -> Self {
+        ListOptions { prefix: Vec::new(), start_after: None, delimiter: None, max_keys: 1000 }
+    }
+}
+
+/// Keys in byte order.
+pub(crate) trait Walk {
+    /// Why a key can't be had.
+    type Error;
+
+    /// To the first key at or behind `key`.
+    fn seek(&mut self, key: &[u8]);
+
+    /// To the next key.
+    fn next(&mut self);
+
+    /// The key it is at; `None` at the end.
+    fn key(&self) -> Result<Option<&[u8]>, Self::Error>;
+}
+
+/// An entry of a page.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Step<T> {
+    Key(T),
+    Prefix(Vec<u8>),
+}
+
+/// The entries of one page, and where the next one goes on.
+pub(crate) type Steps<T> = (Vec<Step<T>>, Option<Vec<u8>>);
+
+/// Walks one page; `take` is called at each key that is an entry.
+pub(crate) fn page<W: Walk, T>(
+    walk: &mut W,
+    options: &ListOptions,
+    mut take: impl FnMut(&W) -> Result<T, W::Error>,
+) -> Result<Steps<T>, W::Error> {
+    let mut steps = Vec::new();
+    let mut last = None;
+    if !seek_start(walk, options) || options.max_keys == 0 {
+        return Ok((steps, None));
+    }
+    loop {
+        let Some(key) = walk.key()?.filter(|key| key.starts_with(&options.prefix)) else {
+            return Ok((steps, None));
+        };
+        if steps.len() == options.max_keys {
+            return Ok((steps, last));
+        }
+        if let Some(common) = common_prefix(key, options) {
+            let common = common.to_vec();
+            let behind = successor(&common);
+            steps.push(Step::Prefix(common.clone()));
+            last = Some(common);
+            match behind {
+                Some(behind) => walk.seek(&behind),
+                None => return Ok((steps, None)),
+            }
+        } else {
+            last = Some(key.to_vec());
+            steps.push(Step::Key(take(walk)?));
+            walk.next();
+        }
+    }
+}
+
+/// Moves to the first key that may be listed; whether there can be any.
+fn seek_start<W: Walk>(walk: &mut W, options: &ListOptions) -> bool {
+    let Some(after) = options.start_after.as_ref().filter(|after| **after >= options.prefix) else {
+        walk.seek(&options.prefix);
+        return true;
+    };
+    if common_prefix(after, options).is_some_and(|common| common.len() == after.len()) {
+        let behind = successor(after);
+        return behind.map(|behind| walk.seek(&behind)).is_some();
+    }
+    let mut behind = after.clone();
+    behind.push(0);
+    walk.seek(&behind);
+    true
+}
+
+/// The common prefix that a key is counted under.
+fn common_prefix<'k>(key: &'k [u8], options: &ListOptions) -> Option<&'k [u8]> {
+    let delimiter = options.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty())?;
+    let rest = key.strip_prefix(&options.prefix[..])?;
+    let at = rest.windows(delimiter.len()).position(|window| window == delimiter)?;
+    Some(&key[..options.prefix.len() + at + delimiter.len()])
+}
+
+/// The least key that is greater than all that begin with `prefix`; `None` if there is none.
+fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
+    let kept = prefix.iter().rposition(|&byte| byte != u8::MAX)?;
+    let mut next = prefix[..=kept].to_vec();
+    next[kept] += 1;
+    Some(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::convert::Infallible;
+
+    use super::*;
+
+    /// Keys in memory, which count the moves made over them.
+    struct Keys<'a> {
+        keys: &'a BTreeSet<Vec<u8>>,
+        at: Option<&'a Vec<u8>>,
+        moves: usize,
+    }
+
+    impl<'a> Keys<'a> {
+        fn new(keys: &'a BTreeSet<Vec<u8>>) -> Self {
+            Keys { keys, at: None, moves: 0 }
+        }
+    }
+
+    impl Walk for Keys<'_> {
+        type Error = Infallible;
+
+        fn seek(&mut self, key: &[u8]) {
+            self.moves += 1;
+            self.at = self.keys.range(key.to_vec()..).next();
+        }
+
+        fn next(&mut self) {
+            let mut behind = self.at.expect("not at the end").clone();
+            behind.push(0);
+            self.seek(&behind);
+        }
+
+        fn key(&self) -> Result<Option<&[u8]>, Infallible> {
+            Ok(self.at.map(|key| &key[..]))
+        }
+    }
+
+    fn list(keys: &BTreeSet<Vec<u8>>, options: &ListOptions) -> Steps<Vec<u8>> {
+        let take = |walk: &Keys<'_>| Ok(walk.at.expect("at a key").clone());
+        let Ok(steps) = page(&mut Keys::new(keys), options, take);
+        steps
+    }
+
+    /// The listing by its definition, walking every key.
+    fn reference(keys: &BTreeSet<Vec<u8>>, options: &ListOptions) -> Vec<Step<Vec<u8>>> {
+        let mut steps: Vec<Step<Vec<u8>>> = Vec::new();
+        for key in keys.iter().filter(|key| key.starts_with(&options.prefix)) {
+            let step = match common_prefix(key, options) {
+                Some(common) => Step::Prefix(common.to_vec()),
+                None => Step::Key(key.clone()),
+            };
+            if steps.last() != Some(&step) {
+                steps.push(step);
+            }
+        }
+        steps
+    }
+
+    fn sample() -> BTreeSet<Vec<u8>> {
+        let mut keys: BTreeSet<Vec<u8>> =
+            ["a", "a/", "a/b", "a/b/c", "a//", "ab", "b", "b/x", "c/"]
+                .into_iter()
+                .map(|key| key.as_bytes().to_vec())
+                .collect();
+        keys.extend([vec![0xff], vec![0xff, b'/', 1], vec![0xff, 0xff, b'/', 2], vec![0]]);
+        keys
+    }
+
+    #[test]
+    fn pages_continue_exactly_where_the_last_one_ended() {
+        let keys = sample();
+        for prefix in ["", "a", "a/", "b", "zz"] {
+            for delimiter in [None, Some("/"), Some("//"), Some("b"), Some("")] {
+                for max_keys in 1..6 {
+                    let mut options = ListOptions {
+                        prefix: prefix.into(),
+                        delimiter: delimiter.map(|d| d.as_bytes().to_vec()),
+                        start_after: None,
+                        max_keys,
+                    };
+                    let expected = reference(&keys, &options);
+                    let mut found = Vec::new();
+                    loop {
+                        let (steps, next) = list(&keys, &options);
+                        assert!(steps.len() <= max_keys);
+                        found.extend(steps);
+                        if next.is_none() {
+                            break;
+                        }
+                        options.start_after = next;
+                    }
+                    assert_eq!(found, expected, "{options:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_prefix_of_the_greatest_bytes_ends_the_listing() {
+        let keys: BTreeSet<_> = [vec![0xff, 0xff, 0xff, 1], vec![0xff, 0xff, 0xff, 2]].into();
+        let delimiter = Some(vec![0xff, 0xff, 0xff]);
+        let options = ListOptions { delimiter, ..ListOptions::default() };
+        assert_eq!(list(&keys, &options), (vec![Step::Prefix(vec![0xff; 3])], None));
+    }
+
+    #[test]
+    fn a_page_of_prefixes_costs_a_move_each_whatever_lies_below() {
+        let keys: BTreeSet<Vec<u8>> =
+            (0..10_000).map(|i| format!("{:02}/{i}", i % 10).into_bytes()).collect();
+        let options = ListOptions { delimiter: Some(b"/".to_vec()), ..ListOptions::default() };
+        let mut walk = Keys::new(&keys);
+        let Ok((steps, _)) = page(&mut walk, &options, |_| Ok(()));
+        assert_eq!((steps.len(), walk.moves), (10, 11));
+    }
+}

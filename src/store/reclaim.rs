@@ -1,0 +1,222 @@
+//! Giving room back after a checkpoint: punching freed chunks, unlinking dead tracks, forgetting
+//! tombstones.
+
+use std::sync::atomic::Ordering;
+
+use super::{PartId, Shared, now_ms};
+use crate::error::{Error, Result};
+use crate::format::chunk::CHUNK_BYTES;
+use crate::format::entry::{Extent, Grave, TrackRow};
+use crate::format::record::Space;
+use crate::format::{Seq, TrackId, entry};
+use crate::index::{Family, free_rows};
+
+/// Tombstones that are forgotten in one batch.
+const GRAVES_A_BATCH: usize = 1000;
+
+impl Shared {
+    /// A checkpoint, and everything that it makes possible.
+    pub(crate) fn maintain(&self) -> Result<()> {
+        self.age_out_parts()?;
+        self.checkpoint()?;
+        self.reserve.keep();
+        self.unlink_dead_tracks()?;
+        self.punch_freed()?;
+        self.raise_floors()?;
+        self.forget_graves()
+    }
+
+    /// Invariant I4: what was freed by this batch or an earlier one is in a durable checkpoint,
+    /// and out of every reader's reach.
+    pub(crate) fn reusable_batch(&self) -> u64 {
+        self.checkpoints.durable_batch().min(self.pins.oldest())
+    }
+
+    fn punch_freed(&self) -> Result<()> {
+        let tracks: Vec<_> = {
+            let books = self.books();
+            let freed = books.tracks.iter().filter(|(_, row)| row.free_chunks > 0);
+            freed.map(|(id, row)| (*id, row.disk)).collect()
+        };
+        for (track, disk) in tracks {
+            let volume = self.volumes.iter().find(|volume| volume.disk.id == disk);
+            if volume.is_some_and(|volume| volume.punches()) {
+                self.punch_track(track)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn punch_track(&self, track: TrackId) -> Result<()> {
+        let reusable = self.reusable_batch();
+        let mut punched = Vec::new();
+        for (chunk, row) in free_rows(&self.index, track)? {
+            if row.punched || row.freed_by > reusable {
+                continue;
+            }
+            let file = self.files.get(track)?;
+            let extent = Extent { track, chunk, chunks: row.chunks };
+            let (offset, len) = (u64::from(chunk), u64::from(row.chunks));
+            let punch = || file.file.punch(offset * CHUNK_BYTES as u64, len * CHUNK_BYTES as u64);
+            if let Some(outcome) = self.refills.unless_taken(extent, punch) {
+                outcome.map_err(|e| file.io_error("punch freed chunks out of", e))?;
+                punched.push((chunk, row));
+            }
+        }
+        if punched.is_empty() {
+            return Ok(());
+        }
+        self.change(&mut self.books(), |join| {
+            punched.iter().try_for_each(|&(chunk, row)| join.set_punched(track, chunk, row))
+        })
+    }
+
+    /// Unlinks sealed tracks in which nothing lives and no tombstone is needed any more.
+    fn unlink_dead_tracks(&self) -> Result<()> {
+        let reusable = self.reusable_batch();
+        let dead: Vec<(TrackId, TrackRow)> = {
+            let books = self.books();
+            let dead = books.tracks.iter().filter(|&(id, row)| {
+                row.sealed.is_some_and(|end| end == row.applied)
+                    && row.live_records == 0
+                    && row.owned_chunks == 0
+                    && row.last_kill <= reusable
+                    && graves_can_go(&books.tracks, *id, row)
+            });
+            dead.map(|(id, row)| (*id, *row)).collect()
+        };
+        for (id, row) in dead {
+            let whole = Extent { track: id, chunk: 0, chunks: row.applied };
+            self.refills.unless_taken(whole, || self.unlink(id, &row)).transpose()?;
+        }
+        Ok(())
+    }
+
+    fn unlink(&self, id: TrackId, row: &TrackRow) -> Result<()> {
+        let Some(volume) = self.volumes.iter().find(|volume| volume.disk.id == row.disk) else {
+            return Ok(());
+        };
+        let path = volume.dir.join(id.file_name());
+        let io = &*self.options.io;
+        // Unlink, then sync the directory, then forget the tombstones: in any other order a power
+        // cut brings the track back without the tombstones that hide its records (I9).
+        io.remove(&path).map_err(|e| Error::io("unlink the track", &path, e))?;
+        io.sync_dir(&volume.dir).map_err(|e| Error::io("sync the disk", &volume.dir, e))?;
+        self.files.forget(id);
+        let graves = if row.graves > 0 { self.graves(|grave| grave.track == id)? } else { vec![] };
+        self.change(&mut self.books(), |join| {
+            for (key, grave) in &graves {
+                join.drop_grave(key, *grave);
+            }
+            join.drop_track(id)
+        })?;
+        self.ledger.update(|meta| meta.cuts.retain(|(track, _)| *track != id))?;
+        tracing::info!(track = %id, "unlinked a dead track");
+        Ok(())
+    }
+
+    /// A sealed track in which nothing is dead can say so: its records are live as of now. (An
+    /// active track can't: what is on its way to it has seqs below the present one.)
+    fn raise_floors(&self) -> Result<()> {
+        let mut books = self.books();
+        if books.state.graves == 0 {
+            return Ok(());
+        }
+        let now = self.current_seq();
+        self.change(&mut books, |join| {
+            let raised = join.books.tracks.iter().filter(|(_, row)| {
+                row.sealed == Some(row.applied) && row.dead_records == 0 && row.lost_chunks == 0
+            });
+            let raised: Vec<TrackId> = raised.map(|(id, _)| *id).collect();
+            for id in raised {
+                if let Some(row) = join.track(id) {
+                    row.floor = now;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Invariant I9: a tombstone may go when every track's floor is above it.
+    fn forget_graves(&self) -> Result<()> {
+        let floor = {
+            let books = self.books();
+            let oldest = books.tracks.values().map(|row| row.floor).min().unwrap_or(Seq(u64::MAX));
+            let before = self.grave_floor.fetch_max(oldest.0, Ordering::Relaxed);
+            if books.state.graves == 0 || before >= oldest.0 {
+                return Ok(());
+            }
+            oldest
+        };
+        let old = self.graves(|grave| grave.seq < floor)?;
+        for some in old.chunks(GRAVES_A_BATCH) {
+            self.change(&mut self.books(), |join| {
+                for (key, grave) in some {
+                    // A newer tombstone may have taken its place.
+                    if self.grave(key)? == Some(*grave) {
+                        join.drop_grave(key, *grave);
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn graves(&self, wanted: impl Fn(&Grave) -> bool) -> Result<Vec<(Vec<u8>, Grave)>> {
+        let view = self.index.snapshot();
+        let mut cursor = view.rows(Family::Graves);
+        let mut graves = Vec::new();
+        cursor.seek(&[]);
+        while let Some((key, row)) = cursor.row()? {
+            let grave = Grave::decode(row).map_err(|fault| self.index.fault(fault))?;
+            if wanted(&grave) {
+                graves.push((key.to_vec(), grave));
+            }
+            cursor.next();
+        }
+        Ok(graves)
+    }
+
+    fn grave(&self, key: &[u8]) -> Result<Option<Grave>> {
+        match self.index.get(Family::Graves, key)? {
+            Some(row) => Grave::decode(&row).map(Some).map_err(|fault| self.index.fault(fault)),
+            None => Ok(None),
+        }
+    }
+
+    /// Discards parts that nobody assembled in time.
+    fn age_out_parts(&self) -> Result<()> {
+        let Some(age) = self.options.part_max_age else { return Ok(()) };
+        if self.books().state.parts == 0 {
+            return Ok(());
+        }
+        let oldest = now_ms().saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        let mut old = Vec::new();
+        let view = self.index.snapshot();
+        let mut cursor = view.entries(Space::Part);
+        cursor.seek(&[]);
+        while let Some((key, entry)) = cursor.entry()? {
+            if entry.meta.created_ms < oldest {
+                let seq = entry::parse_seq_key(key).map_err(|fault| self.index.fault(fault))?;
+                old.push(PartId(seq.0));
+            }
+            cursor.next();
+        }
+        for part in old {
+            self.discard_part(part)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a track may be unlinked as far as its tombstones go: each would hide only records of
+/// tracks that came after it, or of the track itself.
+fn graves_can_go(
+    tracks: &std::collections::BTreeMap<TrackId, TrackRow>,
+    id: TrackId,
+    row: &TrackRow,
+) -> bool {
+    let mut others = tracks.iter().filter(|(other, _)| **other != id);
+    row.graves == 0 || others.all(|(_, other)| other.floor > row.last_grave)
+}

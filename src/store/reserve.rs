@@ -1,0 +1,75 @@
+//! Room in the store's home that is kept for the day when the file system is full.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use crate::io::{Io, OpenMode};
+
+const RESERVE_FILE: &str = "reserve";
+
+/// The file `reserve`: it is removed when a delete or a checkpoint finds no room, and made again
+/// when there is.
+#[derive(Debug)]
+pub(crate) struct Reserve {
+    io: Arc<dyn Io>,
+    home: PathBuf,
+    bytes: u64,
+    there: Mutex<bool>,
+}
+
+impl Reserve {
+    /// Keeps `bytes` in `home`, if they are there.
+    pub(crate) fn new(io: Arc<dyn Io>, home: &Path, bytes: u64) -> Self {
+        let reserve = Reserve { io, home: home.to_owned(), bytes, there: Mutex::new(false) };
+        reserve.keep();
+        reserve
+    }
+
+    /// Makes the file, where there is none and plenty of room.
+    pub(crate) fn keep(&self) {
+        let mut there = self.there.lock().expect("no panic holds it");
+        if *there || self.bytes == 0 {
+            return;
+        }
+        let plenty = self.bytes.saturating_mul(4);
+        *there = match self.io.available_space(&self.home) {
+            Ok(available) if available >= plenty => self.make().is_ok(),
+            // On a file system as full as that, the room that is left is the reserve.
+            _ => false,
+        };
+    }
+
+    /// Gives the room back.
+    pub(crate) fn release(&self) {
+        let mut there = self.there.lock().expect("no panic holds it");
+        if *there && self.io.remove(&self.path()).is_ok() {
+            *there = false;
+            tracing::warn!(home = %self.home.display(), "the file system is full; the reserve is used");
+        }
+    }
+
+    /// Bytes that are left for checkpoints if the reserve is used up.
+    pub(crate) fn room(&self) -> u64 {
+        let kept = if *self.there.lock().expect("no panic holds it") { self.bytes } else { 0 };
+        self.io.available_space(&self.home).unwrap_or(0) + kept
+    }
+
+    fn make(&self) -> std::io::Result<()> {
+        let path = self.path();
+        let file = match self.io.open(&path, OpenMode::CreateNew) {
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+                self.io.open(&path, OpenMode::ReadWrite)
+            }
+            opened => opened,
+        }?;
+        if file.len()? == self.bytes {
+            return Ok(());
+        }
+        file.set_len(0)?;
+        file.allocate(self.bytes)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.home.join(RESERVE_FILE)
+    }
+}

@@ -1,0 +1,250 @@
+//! What a store's calls, its disks' threads and its housekeeper share.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::budget::Budget;
+use super::checkpoint::Checkpoints;
+use super::gate::Gates;
+use super::ledger::Ledger;
+use super::pins::Pins;
+use super::refill::Refills;
+use super::reserve::Reserve;
+use crate::disk::{Appended, Owner, Volume};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::chain::DirectoryEntry;
+use crate::format::chain::Room;
+use crate::format::entry::TrackRow;
+use crate::format::track_header::TrackKind;
+use crate::format::{DiskId, Seq, StoreId, TrackId, record};
+use crate::index::{Books, ChainFacts, Index, Join};
+use crate::options::Options;
+use crate::recovery::RecoveryReport;
+use crate::track::{TrackFile, TrackFiles};
+
+/// An open store.
+///
+/// Lock order: a key's gate, the checkpoint lock, the apply lock (`books`), a volume's lane, the
+/// ledger. The pins' and files' locks are taken alone.
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) home: PathBuf,
+    pub(crate) id: StoreId,
+    pub(crate) index: Index,
+    /// The apply lock.
+    books: Mutex<Books>,
+    pub(crate) volumes: Vec<Arc<Volume>>,
+    pub(crate) files: TrackFiles,
+    pub(crate) ledger: Ledger,
+    pub(crate) gates: Gates,
+    pub(crate) pins: Pins,
+    pub(crate) budget: Budget,
+    pub(crate) checkpoints: Checkpoints,
+    pub(crate) reserve: Reserve,
+    pub(crate) refills: Refills,
+    /// The tombstones below this floor were forgotten already.
+    pub(crate) grave_floor: AtomicU64,
+    pub(crate) recovery: RecoveryReport,
+    next_seq: AtomicU64,
+    next_track: AtomicU32,
+    poison: OnceLock<Error>,
+    /// Held so that nobody else opens the store (invariant I8); the last to be dropped.
+    _lock: Box<dyn Send + Sync>,
+}
+
+/// What opening has found out.
+pub(crate) struct Parts {
+    pub(crate) options: Options,
+    pub(crate) home: PathBuf,
+    pub(crate) index: Index,
+    pub(crate) books: Books,
+    pub(crate) volumes: Vec<Arc<Volume>>,
+    pub(crate) files: TrackFiles,
+    pub(crate) ledger: Ledger,
+    pub(crate) reserve: Reserve,
+    pub(crate) recovery: RecoveryReport,
+    pub(crate) lock: Box<dyn Send + Sync>,
+}
+
+impl Shared {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let meta = parts.ledger.get();
+        let pins = Pins::default();
+        pins.publish(parts.books.state.batch);
+        Shared {
+            id: meta.store,
+            index: parts.index,
+            volumes: parts.volumes,
+            files: parts.files,
+            ledger: parts.ledger,
+            gates: Gates::new(),
+            pins,
+            budget: Budget::new(parts.options.queue_bytes()),
+            checkpoints: Checkpoints::new(parts.books.state.batch),
+            reserve: parts.reserve,
+            refills: Refills::default(),
+            grave_floor: AtomicU64::new(0),
+            recovery: parts.recovery,
+            next_seq: AtomicU64::new(Seq::first_of(meta.openings).0 + 1),
+            next_track: AtomicU32::new(meta.next_track),
+            poison: OnceLock::new(),
+            books: Mutex::new(parts.books),
+            options: parts.options,
+            home: parts.home,
+            _lock: parts.lock,
+        }
+    }
+
+    /// The apply lock.
+    pub(crate) fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().expect("no panic holds it")
+    }
+
+    /// An error if the store takes no more writes.
+    pub(crate) fn check_poison(&self) -> Result<()> {
+        match self.poison.get() {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// A seq greater than all that were given out.
+    pub(crate) fn current_seq(&self) -> Seq {
+        Seq(self.next_seq.load(Ordering::Acquire))
+    }
+
+    /// Makes a change of the index, as one batch. After an error the books may not agree with the
+    /// rows any more, so the store takes no more writes.
+    pub(crate) fn change<T>(
+        &self,
+        books: &mut Books,
+        change: impl FnOnce(&mut Join<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.check_poison()?;
+        let mut join = Join::new(&self.index, books);
+        let outcome = change(&mut join).and_then(|value| Ok((value, join.commit()?)));
+        match outcome {
+            Ok((value, bytes)) => {
+                self.checkpoints.grew(bytes);
+                self.pins.publish(books.state.batch);
+                Ok(value)
+            }
+            Err(error) => {
+                self.poison(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn join_chain(&self, join: &mut Join<'_>, chain: &Appended<'_>) -> Result<()> {
+        for sealed in &chain.sealed {
+            if let Some(row) = join.track(sealed.track) {
+                row.sealed = Some(sealed.end);
+            }
+        }
+        join.books.tracks.entry(chain.track).or_insert_with(|| {
+            TrackRow::new(chain.disk, TrackKind::Append, 0, chain.created_ms, chain.floor)
+        });
+        let facts = ChainFacts {
+            track: chain.track,
+            start: chain.start,
+            chunks: chain.chunks,
+            head_chunks: chain.head_chunks,
+            seq: chain.seq,
+            synced: chain.synced,
+        };
+        for &(entry, spot) in &chain.records {
+            let (seq, record) = record::decode(entry).map_err(|fault| self.index.fault(fault))?;
+            let room = Room::of(&record);
+            join.record(&facts, &DirectoryEntry { seq, record, spot, room })?;
+        }
+        join.end_chain(&facts);
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("home", &self.home).finish_non_exhaustive()
+    }
+}
+
+impl Owner for Shared {
+    fn take_seqs(&self, count: u64) -> Seq {
+        // Invariant I7: an opening's counter of 40 bits lasts for years at a million a second; a
+        // seq never runs over into the next opening's.
+        let first = self.next_seq.fetch_add(count, Ordering::AcqRel);
+        let opening = Seq(first).opening();
+        assert_eq!(opening, Seq(first + count).opening(), "an opening's seqs are used up");
+        Seq(first)
+    }
+
+    fn take_track(&self) -> (TrackId, Seq) {
+        let id = self.next_track.fetch_add(1, Ordering::AcqRel);
+        // Records get greater seqs than the floor, and are live when they are written.
+        (TrackId(id), self.take_seqs(1))
+    }
+
+    fn track_created(
+        &self,
+        disk: DiskId,
+        track: &Arc<TrackFile>,
+        dir: &Arc<PathBuf>,
+    ) -> Result<()> {
+        self.ledger.update(|meta| {
+            meta.next_track = meta.next_track.max(track.id.0 + 1);
+            if let Some(state) = meta.disks.iter_mut().find(|state| state.id == disk) {
+                state.active = Some((track.id, 1));
+            }
+        })?;
+        self.files.add_open(track, dir);
+        Ok(())
+    }
+
+    fn track_cut(&self, track: TrackId, end: u32) -> Result<()> {
+        self.ledger.update(|meta| {
+            meta.cuts.push((track, end));
+            for state in &mut meta.disks {
+                state.active = state.active.filter(|(active, _)| *active != track);
+            }
+        })
+    }
+
+    fn apply(&self, chain: &Appended<'_>) -> Result<()> {
+        {
+            let mut books = self.books();
+            self.change(&mut books, |join| self.join_chain(join, chain))?;
+        }
+        for sealed in &chain.sealed {
+            self.files.seal(sealed.track, sealed.end);
+        }
+        self.checkpoints.wrote(u64::from(chain.chunks), chain.synced < chain.start + chain.chunks);
+        Ok(())
+    }
+
+    fn release_reserve(&self) {
+        self.reserve.release();
+    }
+
+    fn poison(&self, cause: &Error) {
+        let what = "a write that was acknowledged may be lost, and the store takes no more; \
+                    reopen it to recover";
+        let error = Error::new(ErrorKind::Poisoned, what).with_source(cause.clone());
+        if self.poison.set(error).is_ok() {
+            tracing::error!(%cause, "the store takes no more writes");
+        }
+        self.checkpoints.wake();
+    }
+
+    fn now_ms(&self) -> u64 {
+        now_ms()
+    }
+}
+
+/// The time, in milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}

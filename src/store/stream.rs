@@ -1,0 +1,329 @@
+//! Writing objects piece by piece, in bounded memory: streams and parts.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+
+use super::budget::Share;
+use super::gate::Pass;
+use super::write::{check_put, put_record, segmented};
+use super::{Info, PutOptions, Shared, now_ms};
+use crate::disk::{Ack, Proposal, Volume, wait};
+use crate::error::Result;
+use crate::format::Seq;
+use crate::format::chain::Body;
+use crate::format::checksum;
+use crate::format::record::{Meta, Put, Record, SegmentList, SegmentRef, Space};
+use crate::options::Durability;
+
+/// Segments after which their size doubles, so that huge objects have short lists of them.
+const SEGMENTS_A_SIZE: usize = 256;
+
+/// Writes an object as a stream. It appears whole with [`commit`](Self::commit); a writer that is
+/// dropped leaves nothing.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let store = kogia::Store::open(dir.path()).unwrap();
+/// let mut writer = store.writer("camera-1/live.ts")?;
+/// std::io::copy(&mut &b"media"[..], &mut writer)?;
+/// assert!(!store.exists("camera-1/live.ts")?);
+/// writer.commit()?;
+/// assert!(store.exists("camera-1/live.ts")?);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Writer<'a> {
+    segments: Segments<'a>,
+    key: Vec<u8>,
+    options: PutOptions,
+}
+
+/// Writes a part: bytes that [`Store::assemble`](crate::Store::assemble) makes an object of later.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let store = kogia::Store::open(dir.path()).unwrap();
+/// use std::io::Write;
+///
+/// let mut first = store.part()?;
+/// first.write_all(b"one ")?;
+/// let mut second = store.part()?;
+/// second.write_all(b"two")?;
+/// let parts = [first.finish()?.id, second.finish()?.id];
+/// store.assemble("both", &parts, &kogia::PutOptions::default())?;
+/// assert_eq!(store.get("both")?.as_deref(), Some(&b"one two"[..]));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct PartWriter<'a> {
+    segments: Segments<'a>,
+}
+
+/// A part's name in its store.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let store = kogia::Store::open(dir.path()).unwrap();
+/// let part: kogia::PartId = store.part()?.finish()?.id;
+/// assert!(store.discard_part(part)?);
+/// # Ok::<_, kogia::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct PartId(pub u64);
+
+/// A part that waits to be assembled.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let store = kogia::Store::open(dir.path()).unwrap();
+/// let info: kogia::PartInfo = store.part()?.finish()?;
+/// assert_eq!(store.parts()?, [info]);
+/// # Ok::<_, kogia::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PartInfo {
+    /// Its name.
+    pub id: PartId,
+    /// Its bytes.
+    pub len: u64,
+    /// CRC-32C of them.
+    pub crc32c: u32,
+    /// When it was finished, in milliseconds since 1970.
+    pub created_ms: u64,
+}
+
+impl<'a> Writer<'a> {
+    pub(crate) fn new(shared: &'a Shared, key: &[u8], options: PutOptions) -> Result<Self> {
+        check_put(key, &options)?;
+        shared.check_poison()?;
+        Ok(Writer { segments: Segments::new(shared), key: key.to_vec(), options })
+    }
+
+    /// Makes what was written the object, under the conditions that were given.
+    pub fn commit(self) -> Result<Info> {
+        self.finish()
+    }
+
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<()> {
+        self.segments.push(bytes)
+    }
+
+    pub(crate) fn finish(mut self) -> Result<Info> {
+        let shared = self.segments.shared;
+        if self.segments.is_untouched() {
+            let body = std::mem::take(&mut self.segments.body);
+            let seq = shared.put(&self.key, &body.to_value(), &self.options)?;
+            return Ok(self.info(seq, body.len(), body.crc()));
+        }
+        let (len, crc, list) = self.segments.seal()?;
+        let record = put_record(&self.key, len, crc, &self.options, segmented(list));
+        let pass = Pass::of(self.options.condition);
+        let _gate = shared.gates.pass([(Space::Object, &self.key[..], pass)]);
+        shared.check_condition(&self.key, self.options.condition)?;
+        let seq = shared.append(0, self.options.durability, false, || Proposal::of(&record))?;
+        self.segments.keep();
+        Ok(self.info(seq, len, crc))
+    }
+
+    fn info(&self, seq: Seq, len: u64, crc32c: u32) -> Info {
+        let now = now_ms();
+        Info {
+            seq,
+            len,
+            crc32c,
+            created_ms: now,
+            modified_ms: self.options.modified_ms.unwrap_or(now),
+            attributes: self.options.attributes.clone(),
+        }
+    }
+}
+
+impl<'a> PartWriter<'a> {
+    pub(crate) fn new(shared: &'a Shared) -> Result<Self> {
+        shared.check_poison()?;
+        Ok(PartWriter { segments: Segments::new(shared) })
+    }
+
+    /// Makes what was written a part; durable when this returns.
+    pub fn finish(mut self) -> Result<PartInfo> {
+        let shared = self.segments.shared;
+        let (len, crc, list) = self.segments.seal()?;
+        let id = shared.new_part();
+        let created_ms = now_ms();
+        let meta = Meta {
+            len,
+            crc,
+            created_ms,
+            modified_ms: created_ms,
+            expires_ms: None,
+            attributes: &[],
+        };
+        let key = id.0.to_be_bytes();
+        let value = segmented(list);
+        let record = Record::Put(Put { space: Space::Part, key: &key, meta, value });
+        shared.append(0, Some(Durability::Sync), false, || Proposal::of(&record))?;
+        self.segments.keep();
+        Ok(PartInfo { id, len, crc32c: crc, created_ms })
+    }
+}
+
+impl io::Write for Writer<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.segments.push(bytes)?;
+        Ok(bytes.len())
+    }
+
+    /// Does nothing: nothing is there before the commit.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl io::Write for PartWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.segments.push(bytes)?;
+        Ok(bytes.len())
+    }
+
+    /// Does nothing: nothing is there before the part is finished.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Bytes on their way into segments over all disks.
+#[derive(Debug)]
+struct Segments<'a> {
+    shared: &'a Shared,
+    body: Body,
+    len: u64,
+    crc: u32,
+    done: Vec<SegmentRef>,
+    in_flight: VecDeque<InFlight<'a>>,
+    /// The disks that were written to.
+    used: Vec<Arc<Volume>>,
+}
+
+#[derive(Debug)]
+struct InFlight<'a> {
+    outcome: Receiver<Result<Ack>>,
+    len: u64,
+    _share: Share<'a>,
+}
+
+impl<'a> Segments<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        Segments {
+            shared,
+            body: Body::default(),
+            len: 0,
+            crc: 0,
+            done: Vec::new(),
+            in_flight: VecDeque::new(),
+            used: Vec::new(),
+        }
+    }
+
+    /// Whether no segment was sent yet.
+    fn is_untouched(&self) -> bool {
+        self.done.is_empty() && self.in_flight.is_empty()
+    }
+
+    fn push(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let room = self.segment_bytes() - self.body.len() as usize;
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            if self.body.is_empty() && now.len() == room {
+                self.body = Body::with_capacity(room);
+            }
+            self.body.push(now);
+            if now.len() == room {
+                self.send()?;
+            }
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    /// The size of the next segment: it doubles as the object grows, up to a share of the memory.
+    fn segment_bytes(&self) -> usize {
+        let sent = self.done.len() + self.in_flight.len();
+        let doublings = (sent / SEGMENTS_A_SIZE).min(6);
+        let options = &self.shared.options;
+        let most = (options.queue_bytes() / 4).min(64 << 20).max(options.segment_bytes);
+        (options.segment_bytes << doublings).min(most)
+    }
+
+    /// Queues the body as a segment on the disk that is best for it.
+    fn send(&mut self) -> Result<()> {
+        let body = std::mem::take(&mut self.body);
+        let (len, crc) = (body.len(), body.crc());
+        while self.in_flight.len() >= 2 * self.shared.volumes.len() {
+            self.receive()?;
+        }
+        self.shared.check_poison()?;
+        self.shared.admit()?;
+        let share = self.shared.budget.take(len as usize);
+        let mut proposal = Proposal::default();
+        proposal.push_owned(&Record::Segment { len, crc }, body);
+        let volume = self.shared.place(len, false)?;
+        if !self.used.iter().any(|used| Arc::ptr_eq(used, volume)) {
+            self.used.push(volume.clone());
+        }
+        // Synced all at once, before the record that names them is appended.
+        let outcome = volume.submit(proposal, Durability::Os, false);
+        self.in_flight.push_back(InFlight { outcome, len, _share: share });
+        self.crc = checksum::combine(self.crc, crc, len as usize);
+        self.len += len;
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<()> {
+        if let Some(InFlight { outcome, len, .. }) = self.in_flight.pop_front() {
+            let seq = wait(&outcome)?.first;
+            self.done.push(SegmentRef { seq, len, refilled: None });
+        }
+        Ok(())
+    }
+
+    /// Makes all segments durable; gives length, checksum and list of the whole.
+    ///
+    /// Invariant I3: before the record that names them is appended, whatever its durability.
+    fn seal(&mut self) -> Result<(u64, u32, SegmentList)> {
+        if !self.body.is_empty() {
+            self.send()?;
+        }
+        while !self.in_flight.is_empty() {
+            self.receive()?;
+        }
+        let syncs: Vec<_> = self.used.iter().map(|volume| volume.submit_sync()).collect();
+        syncs.iter().try_for_each(wait)?;
+        Ok((self.len, self.crc, SegmentList(self.done.clone())))
+    }
+
+    /// Says that a put owns the segments now.
+    fn keep(&mut self) {
+        self.done.clear();
+    }
+}
+
+impl Drop for Segments<'_> {
+    fn drop(&mut self) {
+        for InFlight { outcome, len, .. } in std::mem::take(&mut self.in_flight) {
+            if let Ok(Ack { first }) = wait(&outcome) {
+                self.done.push(SegmentRef { seq: first, len, refilled: None });
+            }
+        }
+        if self.done.is_empty() {
+            return;
+        }
+        let seqs: Vec<_> = self.done.iter().map(|segment| segment.seq).collect();
+        // Where this fails, recovery frees them: nobody owns them.
+        if let Err(error) = self.shared.free_unowned(seqs) {
+            tracing::warn!(%error, "the segments of a dropped stream stay until the next open");
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! Puts, deletes and batches.
+
+use std::sync::Arc;
+
+use super::gate::Pass;
+use super::{DeleteOptions, PutOptions, Shared, now_ms};
+use crate::disk::{Proposal, Volume, wait};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::Seq;
+use crate::format::chain::Body;
+use crate::format::checksum;
+use crate::format::record::{
+    MAX_ATTRIBUTE_BYTES, MAX_KEY_BYTES, Meta, OWNED_MIN_BYTES, Put, Record, SegmentList, Space,
+    Value,
+};
+use crate::options::{Condition, Durability};
+
+/// Puts and deletes that are carried out all or not at all, also across a crash.
+///
+/// Operations on one key count in their order. Conditions are checked before the batch is
+/// written, against what is there then, and all of them must hold.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let store = kogia::Store::open(dir.path()).unwrap();
+/// let mut batch = kogia::Batch::new();
+/// batch.put("segment/2", "media").put("latest", "2").delete("segment/1");
+/// store.write(batch)?;
+/// assert_eq!(store.get("latest")?.as_deref(), Some(&b"2"[..]));
+/// # Ok::<_, kogia::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    operations: Vec<Operation>,
+}
+
+#[derive(Debug, Clone)]
+struct Operation {
+    key: Vec<u8>,
+    condition: Condition,
+    put: Option<(Vec<u8>, PutOptions)>,
+}
+
+impl Batch {
+    /// An empty batch.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a put.
+    pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> &mut Self {
+        self.put_with(key, value, &PutOptions::default())
+    }
+
+    /// Adds a put. Its durability is the batch's.
+    pub fn put_with(
+        &mut self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        options: &PutOptions,
+    ) -> &mut Self {
+        self.operations.push(Operation {
+            key: key.as_ref().to_vec(),
+            condition: options.condition,
+            put: Some((value.as_ref().to_vec(), options.clone())),
+        });
+        self
+    }
+
+    /// Adds a delete; the key may be absent.
+    pub fn delete(&mut self, key: impl AsRef<[u8]>) -> &mut Self {
+        self.delete_with(key, Condition::Always)
+    }
+
+    /// Adds a delete under a condition.
+    pub fn delete_with(&mut self, key: impl AsRef<[u8]>, condition: Condition) -> &mut Self {
+        let key = key.as_ref().to_vec();
+        self.operations.push(Operation { key, condition, put: None });
+        self
+    }
+
+    /// Operations so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.operations.len()
+    }
+
+    /// Whether there are no operations.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.operations.is_empty()
+    }
+}
+
+impl Shared {
+    pub(crate) fn put(&self, key: &[u8], value: &[u8], options: &PutOptions) -> Result<Seq> {
+        check_put(key, options)?;
+        if value.len() > self.options.inline_max_bytes() {
+            let mut writer = super::Writer::new(self, key, options.clone())?;
+            writer.push(value)?;
+            return Ok(writer.finish()?.seq);
+        }
+        let pass = Pass::of(options.condition);
+        let _gate = self.gates.pass([(Space::Object, key, pass)]);
+        self.check_condition(key, options.condition)?;
+        self.append(value.len(), options.durability, false, || {
+            let mut proposal = Proposal::default();
+            propose_put(&mut proposal, key, value, options);
+            proposal
+        })
+    }
+
+    pub(crate) fn delete(&self, key: &[u8], options: &DeleteOptions) -> Result<bool> {
+        check_key(key)?;
+        // Alone, so that of two deletes of a key only one finds it there.
+        let _gate = self.gates.pass([(Space::Object, key, Pass::Alone)]);
+        self.check_condition(key, options.condition)?;
+        if self.index.view().entry(Space::Object, key)?.is_none() {
+            return Ok(false);
+        }
+        self.append_delete(Space::Object, key, options.durability)?;
+        Ok(true)
+    }
+
+    pub(crate) fn append_delete(
+        &self,
+        space: Space,
+        key: &[u8],
+        durability: Option<Durability>,
+    ) -> Result<Seq> {
+        self.append(0, durability, true, || Proposal::of(&Record::Delete { space, key }))
+    }
+
+    pub(crate) fn write(&self, batch: &Batch, durability: Option<Durability>) -> Result<Vec<Seq>> {
+        let mut bytes = 0;
+        for operation in &batch.operations {
+            check_key(&operation.key)?;
+            if let Some((value, options)) = &operation.put {
+                check_put(&operation.key, options)?;
+                bytes += value.len();
+            }
+        }
+        if bytes > self.options.queue_bytes() {
+            let what = format!(
+                "a batch of {bytes} bytes; {} is the most under this store's memory_bytes",
+                self.options.queue_bytes()
+            );
+            return Err(Error::invalid(what));
+        }
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        let gates = batch.operations.iter().map(|operation| {
+            let pass = match operation.put {
+                Some(_) => Pass::of(operation.condition),
+                None => Pass::Alone,
+            };
+            (Space::Object, &operation.key[..], pass)
+        });
+        let _gates = self.gates.pass(gates);
+        for operation in &batch.operations {
+            self.check_condition(&operation.key, operation.condition)?;
+        }
+        let deletes_only = batch.operations.iter().all(|operation| operation.put.is_none());
+        let first = self.append(bytes, durability, deletes_only, || propose(batch))?;
+        Ok((first.0..).take(batch.len()).map(Seq).collect())
+    }
+
+    /// Fails unless `condition` holds for `key`. The key's gate is held alone.
+    pub(crate) fn check_condition(&self, key: &[u8], condition: Condition) -> Result<()> {
+        if condition == Condition::Always {
+            return Ok(());
+        }
+        let row = self.index.view().entry(Space::Object, key)?;
+        let found = row.map(|row| row.entry().map(|entry| entry.seq)).transpose()?;
+        let holds = match condition {
+            Condition::Always => true,
+            Condition::IfAbsent => found.is_none(),
+            Condition::IfPresent => found.is_some(),
+            Condition::IfSeq(seq) => found == Some(seq),
+        };
+        if holds {
+            return Ok(());
+        }
+        let what = match found {
+            Some(seq) => format!("the condition {condition:?} does not hold: the key has {seq}"),
+            None => format!("the condition {condition:?} does not hold: the key is absent"),
+        };
+        Err(Error::new(ErrorKind::Condition, what))
+    }
+
+    /// Appends what `frame` proposes to a disk that has room, and waits for it.
+    pub(crate) fn append(
+        &self,
+        bytes: usize,
+        durability: Option<Durability>,
+        uses_reserve: bool,
+        frame: impl Fn() -> Proposal,
+    ) -> Result<Seq> {
+        self.check_poison()?;
+        if !uses_reserve {
+            self.admit()?;
+        }
+        let _share = self.budget.take(bytes);
+        let durability = durability.unwrap_or(self.options.durability);
+        let mut refusals = 0;
+        loop {
+            let volume = self.place(bytes as u64, uses_reserve)?;
+            match wait(&volume.submit(frame(), durability, uses_reserve)) {
+                // The disk has filled up meanwhile: another may have room.
+                Err(full) if full.kind() == ErrorKind::Full && refusals < self.volumes.len() => {
+                    refusals += 1;
+                }
+                outcome => return outcome.map(|ack| ack.first),
+            }
+        }
+    }
+
+    /// The disk for `bytes` more: the one with the shortest queue, and among those the one with
+    /// the least written for its room. Full disks are left out.
+    pub(crate) fn place(&self, bytes: u64, uses_reserve: bool) -> Result<&Arc<Volume>> {
+        const SAME_QUEUE_BYTES: u64 = 256 << 10;
+        if let [only] = &self.volumes[..]
+            && (uses_reserve || !only.is_full())
+        {
+            return Ok(only);
+        }
+        let usable = self
+            .volumes
+            .iter()
+            .filter(|volume| uses_reserve || !volume.is_full() || volume.has_room_again(bytes));
+        let best = usable.min_by_key(|volume| {
+            let load = volume.load();
+            let share =
+                load.placed_bytes.saturating_mul(1 << 20) / (load.available_bytes >> 10).max(1);
+            (load.queued_bytes / SAME_QUEUE_BYTES, share)
+        });
+        best.ok_or_else(|| {
+            let paths: Vec<_> =
+                self.volumes.iter().map(|v| v.disk.path.display().to_string()).collect();
+            let what = format!(
+                "no room for a value of {bytes} bytes: {} full; delete objects, free room or add \
+                 a disk",
+                if paths.len() == 1 {
+                    format!("the disk {} is", paths[0])
+                } else {
+                    format!("all disks ({}) are", paths.join(", "))
+                }
+            );
+            Error::new(ErrorKind::Full, what)
+        })
+    }
+}
+
+impl Pass {
+    pub(crate) fn of(condition: Condition) -> Self {
+        if condition == Condition::Always { Pass::Shared } else { Pass::Alone }
+    }
+}
+
+fn propose(batch: &Batch) -> Proposal {
+    let mut proposal = Proposal::default();
+    for Operation { key, put, .. } in &batch.operations {
+        match put {
+            Some((value, options)) => propose_put(&mut proposal, key, value, options),
+            None => proposal.push(&Record::Delete { space: Space::Object, key }),
+        }
+    }
+    proposal
+}
+
+fn propose_put(proposal: &mut Proposal, key: &[u8], value: &[u8], options: &PutOptions) {
+    if value.len() as u64 >= OWNED_MIN_BYTES {
+        let mut body = Body::with_capacity(value.len());
+        body.push(value);
+        let record = put_record(key, body.len(), body.crc(), options, Value::Inline);
+        proposal.push_owned(&record, body);
+        return;
+    }
+    let crc = checksum::crc32c(value);
+    let record = put_record(key, value.len() as u64, crc, options, Value::Inline);
+    if value.is_empty() {
+        proposal.push(&record);
+    } else {
+        proposal.push_packed(&record, value);
+    }
+}
+
+/// The record of a put of an object.
+pub(crate) fn put_record<'a>(
+    key: &'a [u8],
+    len: u64,
+    crc: u32,
+    options: &'a PutOptions,
+    value: Value,
+) -> Record<'a> {
+    let now = now_ms();
+    let meta = Meta {
+        len,
+        crc,
+        created_ms: now,
+        modified_ms: options.modified_ms.unwrap_or(now),
+        expires_ms: None,
+        attributes: &options.attributes,
+    };
+    Record::Put(Put { space: Space::Object, key, meta, value })
+}
+
+/// The value that is made of segments; an empty one has none.
+pub(crate) fn segmented(list: SegmentList) -> Value {
+    if list.0.is_empty() { Value::Inline } else { Value::Segments(list) }
+}
+
+pub(crate) fn check_put(key: &[u8], options: &PutOptions) -> Result<()> {
+    check_key(key)?;
+    if options.attributes.len() > MAX_ATTRIBUTE_BYTES {
+        let len = options.attributes.len();
+        let what = format!("attributes of {len} bytes; {MAX_ATTRIBUTE_BYTES} are the most");
+        return Err(Error::invalid(what));
+    }
+    Ok(())
+}
+
+pub(crate) fn check_key(key: &[u8]) -> Result<()> {
+    if (1..=MAX_KEY_BYTES).contains(&key.len()) {
+        return Ok(());
+    }
+    let what = format!("a key of {} bytes; 1 to {MAX_KEY_BYTES} are allowed", key.len());
+    Err(Error::invalid(what))
+}

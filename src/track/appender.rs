@@ -1,0 +1,87 @@
+//! The writing end of a track.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use super::TrackFile;
+use crate::error::{Error, Result};
+use crate::format::chunk::CHUNK_BYTES;
+use crate::io;
+
+/// Appends whole chains to a track, and knows how far it is durable.
+#[derive(Debug)]
+pub(crate) struct Appender {
+    pub(crate) track: Arc<TrackFile>,
+    /// The next chain begins here, in chunks; all before was written.
+    end: u32,
+    /// All chunks before this one are durable.
+    synced: u32,
+    /// Whether a sync has failed: nothing behind `synced` may ever count (invariant I2).
+    failed: bool,
+}
+
+/// A sync has failed: the track ends at `synced`.
+#[derive(Debug)]
+pub(crate) struct SyncFailure {
+    pub(crate) synced: u32,
+    pub(crate) error: Error,
+}
+
+impl Appender {
+    /// Continues a track of which all `end` chunks are durable.
+    pub(crate) fn new(track: Arc<TrackFile>, end: u32) -> Self {
+        Appender { track, end, synced: end, failed: false }
+    }
+
+    pub(crate) fn end(&self) -> u32 {
+        self.end
+    }
+
+    pub(crate) fn synced(&self) -> u32 {
+        self.synced
+    }
+
+    pub(crate) fn failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Appends framed chunks. After an error the track is as it was: what was written of them is
+    /// overwritten by the next append, so that no garbage lies in front of a good chain.
+    pub(crate) fn append(&mut self, buffers: &mut [IoSlice<'_>]) -> Result<()> {
+        let chunks = buffers.iter().map(|b| b.len()).sum::<usize>() / CHUNK_BYTES;
+        let offset = u64::from(self.end) * CHUNK_BYTES as u64;
+        if let Err(e) = io::write_all_at(&*self.track.file, buffers, offset) {
+            // Best effort: the room is wanted back, and a scan ends at a chunk that is no chain's
+            // first anyway.
+            let _ = self.track.file.set_len(offset);
+            return Err(self.track.io_error("append to the track", e));
+        }
+        self.end += chunks as u32;
+        Ok(())
+    }
+
+    /// Makes all that was appended durable. Invariant I2: after a failure this never succeeds.
+    pub(crate) fn sync(&mut self) -> Result<(), SyncFailure> {
+        if self.failed {
+            let e = std::io::Error::other("an earlier sync of this track failed");
+            return Err(SyncFailure {
+                synced: self.synced,
+                error: self.track.io_error("sync the track", e),
+            });
+        }
+        if self.synced == self.end {
+            return Ok(());
+        }
+        match self.track.file.sync_data() {
+            Ok(()) => {
+                self.synced = self.end;
+                Ok(())
+            }
+            Err(e) => {
+                self.failed = true;
+                let error = self.track.io_error("sync the track", e);
+                Err(SyncFailure { synced: self.synced, error })
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Reading value bytes out of chunks, every one of them verified (invariant I5).
+
+use std::io::IoSliceMut;
+use std::sync::Arc;
+
+use super::TrackFile;
+use crate::error::{Error, Result};
+use crate::format::chunk::{self, CHUNK_BYTES, ChunkHeader, HEADER_BYTES, PAYLOAD_BYTES};
+use crate::format::{Fault, Seq};
+
+/// Chunks read with one system call: two buffers each, and little enough to stay in the
+/// processor's cache until they are verified.
+const BATCH_CHUNKS: usize = 64;
+
+/// Where a value's bytes lie in a track.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ValuePlace {
+    /// Its first chunk.
+    pub(crate) chunk: u32,
+    /// Its first byte in that chunk's payload.
+    pub(crate) offset: u16,
+    /// Its bytes.
+    pub(crate) len: u64,
+    /// The seq of the chain that its chunks belong to.
+    pub(crate) seq: Seq,
+}
+
+/// The part of a value that lies in one chunk.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    chunk: u32,
+    /// First byte, in the chunk's payload.
+    start: usize,
+    len: usize,
+}
+
+impl ValuePlace {
+    /// The piece that begins at the value's byte `at`, of at most `most` bytes.
+    fn piece(&self, at: u64, most: usize) -> Piece {
+        let position = u64::from(self.offset) + at;
+        let start = (position % PAYLOAD_BYTES as u64) as usize;
+        let chunk = self.chunk.saturating_add((position / PAYLOAD_BYTES as u64) as u32);
+        Piece { chunk, start, len: most.min(PAYLOAD_BYTES - start) }
+    }
+}
+
+impl TrackFile {
+    /// Fills `out` with the bytes of the value at `place` from its byte `skip` on.
+    pub(crate) fn read_value(&self, place: &ValuePlace, skip: u64, out: &mut [u8]) -> Result<()> {
+        debug_assert!(skip + out.len() as u64 <= place.len);
+        match self.map() {
+            Some(map) => self.copy_mapped(map, place, skip, out),
+            None => self.read_batches(place, skip, out),
+        }
+    }
+
+    fn copy_mapped(&self, map: &[u8], place: &ValuePlace, skip: u64, out: &mut [u8]) -> Result<()> {
+        let mut done = 0;
+        while done < out.len() {
+            let piece = place.piece(skip + done as u64, out.len() - done);
+            let bytes = self.mapped_piece(map, place, piece)?;
+            out[done..done + piece.len].copy_from_slice(bytes);
+            done += piece.len;
+        }
+        Ok(())
+    }
+
+    fn mapped_piece<'a>(
+        &self,
+        map: &'a [u8],
+        place: &ValuePlace,
+        piece: Piece,
+    ) -> Result<&'a [u8]> {
+        let chunk = map.get(piece.chunk as usize * CHUNK_BYTES..).unwrap_or_default();
+        let opened = chunk::open(chunk, self.place(piece.chunk));
+        self.check(opened, place, piece)
+    }
+
+    fn read_batches(&self, place: &ValuePlace, skip: u64, mut out: &mut [u8]) -> Result<()> {
+        let mut at = skip;
+        while !out.is_empty() {
+            let first = place.piece(at, out.len());
+            let most = first.len + (BATCH_CHUNKS - 1) * PAYLOAD_BYTES;
+            let (now, later) = out.split_at_mut(most.min(out.len()));
+            at += now.len() as u64;
+            self.read_batch(place, at - now.len() as u64, now)?;
+            out = later;
+        }
+        Ok(())
+    }
+
+    /// Reads up to [`BATCH_CHUNKS`] chunks: headers aside, whole payloads straight into `out`,
+    /// and those of which only a part is wanted into a scratch chunk.
+    fn read_batch(&self, place: &ValuePlace, at: u64, out: &mut [u8]) -> Result<()> {
+        let mut headers = [[0; HEADER_BYTES]; BATCH_CHUNKS];
+        let (mut first_part, mut last_part) = ([0; PAYLOAD_BYTES], [0; PAYLOAD_BYTES]);
+        let first = place.piece(at, out.len());
+        {
+            let mut scratch = [&mut first_part, &mut last_part].into_iter();
+            let mut buffers = Vec::with_capacity(2 * BATCH_CHUNKS);
+            let mut rest = &mut *out;
+            let mut fill = first.len;
+            for header in &mut headers {
+                if rest.is_empty() {
+                    break;
+                }
+                let (now, later) = rest.split_at_mut(fill.min(rest.len()));
+                buffers.push(IoSliceMut::new(header));
+                if now.len() == PAYLOAD_BYTES {
+                    buffers.push(IoSliceMut::new(now));
+                } else {
+                    let part = scratch.next().expect("only the first and last are parts");
+                    buffers.push(IoSliceMut::new(part));
+                }
+                (rest, fill) = (later, PAYLOAD_BYTES);
+            }
+            self.read_buffers(first.chunk, &mut buffers)?;
+        }
+        let mut parts = [&first_part, &last_part].into_iter();
+        let mut done = 0;
+        for header in &headers {
+            if done == out.len() {
+                break;
+            }
+            let piece = place.piece(at + done as u64, out.len() - done);
+            let target = &mut out[done..done + piece.len];
+            let place_of = self.place(piece.chunk);
+            if piece.len == PAYLOAD_BYTES {
+                self.check(chunk::open_split(header, target, place_of), place, piece)?;
+            } else {
+                let part = parts.next().expect("as many as were read");
+                let opened = chunk::open_split(header, part, place_of);
+                target.copy_from_slice(self.check(opened, place, piece)?);
+            }
+            done += piece.len;
+        }
+        Ok(())
+    }
+
+    /// Fills the buffers from `chunk` on. Reading past the file's end leaves zeros, which do not
+    /// verify: the error then names the chunk.
+    fn read_buffers(&self, chunk: u32, buffers: &mut [IoSliceMut<'_>]) -> Result<()> {
+        let mut offset = u64::from(chunk) * CHUNK_BYTES as u64;
+        let mut left = buffers;
+        while !left.is_empty() {
+            match self.file.read_vectored_at(left, offset) {
+                Ok(0) => break,
+                Ok(n) => {
+                    IoSliceMut::advance_slices(&mut left, n);
+                    offset += n as u64;
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(self.io_error("read the track", e)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The wanted bytes of a chunk that opened, if it belongs to the value's chain and has them.
+    fn check<'a>(
+        &self,
+        opened: Result<(ChunkHeader, &'a [u8]), Fault>,
+        place: &ValuePlace,
+        piece: Piece,
+    ) -> Result<&'a [u8]> {
+        let what = "chunk";
+        let checked = opened.and_then(|(header, payload)| {
+            if header.seq != place.seq {
+                let why = format!("of chain {}, where {} is expected", header.seq, place.seq);
+                return Err(Fault::Invalid { what, why });
+            }
+            let needed = piece.start + piece.len;
+            let short = Fault::Short { what, needed, found: payload.len() };
+            payload.get(piece.start..needed).ok_or(short)
+        });
+        checked.map_err(|fault| Error::chunk(&self.path, self.id, piece.chunk, fault))
+    }
+}
+
+/// A value read piece by piece: straight from the map where there is one, else through a window.
+#[derive(Debug)]
+pub(crate) struct Bytes {
+    track: Arc<TrackFile>,
+    place: ValuePlace,
+    window: Vec<u8>,
+    window_start: u32,
+    /// The chunk that was verified last: reading it byte by byte sums it once.
+    verified: Option<u32>,
+}
+
+impl Bytes {
+    /// Chunks that are read ahead where the track isn't mapped: 256 KiB.
+    const WINDOW_CHUNKS: u64 = 64;
+
+    pub(crate) fn new(track: Arc<TrackFile>, place: ValuePlace) -> Self {
+        Bytes { track, place, window: Vec::new(), window_start: 0, verified: None }
+    }
+
+    /// The value's bytes from `at` to the end of their chunk, without a copy; empty at its end.
+    pub(crate) fn at(&mut self, at: u64) -> Result<&[u8]> {
+        let left = self.place.len.saturating_sub(at);
+        if left == 0 {
+            return Ok(&[]);
+        }
+        let piece = self.place.piece(at, usize::try_from(left).unwrap_or(usize::MAX));
+        if self.track.map().is_none() {
+            self.load(piece.chunk, left)?;
+        }
+        let chunk = match self.track.map() {
+            Some(map) => map.get(piece.chunk as usize * CHUNK_BYTES..).unwrap_or_default(),
+            None => &self.window[(piece.chunk - self.window_start) as usize * CHUNK_BYTES..],
+        };
+        if self.verified != Some(piece.chunk) {
+            let opened = chunk::open(chunk, self.track.place(piece.chunk));
+            self.track.check(opened, &self.place, piece)?;
+            self.verified = Some(piece.chunk);
+        }
+        Ok(&chunk[HEADER_BYTES + piece.start..HEADER_BYTES + piece.start + piece.len])
+    }
+
+    /// Says that the rest of the value will be read soon.
+    pub(crate) fn will_need(&self) {
+        let offset = u64::from(self.place.chunk) * CHUNK_BYTES as u64;
+        let chunks = chunk::chunks_for(self.place.len + u64::from(self.place.offset));
+        self.track.file.will_need(offset, chunks * CHUNK_BYTES as u64);
+    }
+
+    /// Makes the window hold `chunk`.
+    fn load(&mut self, chunk: u32, left: u64) -> Result<()> {
+        let held = (self.window.len() / CHUNK_BYTES) as u32;
+        if (self.window_start..self.window_start + held).contains(&chunk) {
+            return Ok(());
+        }
+        let chunks = chunk::chunks_for(left).saturating_add(1).min(Self::WINDOW_CHUNKS);
+        self.verified = None;
+        self.window.clear();
+        self.window.resize(chunks as usize * CHUNK_BYTES, 0);
+        self.window_start = chunk;
+        let mut buffers = [IoSliceMut::new(&mut self.window)];
+        self.track.read_buffers(chunk, &mut buffers)
+    }
+}

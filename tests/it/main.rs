@@ -1,0 +1,3 @@
+//! The one test binary: linking RocksDB is slow.
+
+mod smoke;
