@@ -1,0 +1,72 @@
+//! `META` and `DISK`: what decodes is what was sealed.
+
+#![no_main]
+
+use kogia_fuzz::format::meta::{DiskMeta, DiskState, StoreMeta};
+use kogia_fuzz::format::{DiskId, Fault, StoreId, TrackId};
+use kogia_fuzz::{forge, seeds};
+use libfuzzer_sys::fuzz_target;
+
+const VALUE_AT: usize = 16;
+
+fuzz_target!(init: seeds::write_if_asked(samples), |data: &[u8]| {
+    let _ = StoreMeta::decode(data);
+    let _ = DiskMeta::decode(data);
+
+    let store = forge::envelope(b"KOGIAMET", data);
+    if let Some(meta) = accepted(StoreMeta::decode(&store)) {
+        assert_eq!(StoreMeta::decode(&meta.encode()), Ok(meta));
+        let bad = flip(&store);
+        assert!(StoreMeta::decode(&bad).is_err());
+        assert!(DiskMeta::decode(&store).is_err(), "one file is not the other");
+    }
+    let disk = forge::envelope(b"KOGIADSK", data);
+    if let Some(meta) = accepted(DiskMeta::decode(&disk)) {
+        assert_eq!(DiskMeta::decode(&meta.encode()), Ok(meta));
+        assert!(DiskMeta::decode(&flip(&disk)).is_err());
+    }
+});
+
+/// What was decoded, unless the value was refused; the envelope must not be.
+fn accepted<T>(decoded: Result<T, Fault>) -> Option<T> {
+    match decoded {
+        Ok(value) => Some(value),
+        Err(Fault::Invalid { .. }) => None,
+        Err(fault) => panic!("the envelope is by the documentation, but: {fault}"),
+    }
+}
+
+/// The file with one bit flipped, somewhere.
+fn flip(file: &[u8]) -> Vec<u8> {
+    let mut bad = file.to_vec();
+    let at = file.iter().fold(0_usize, |sum, &b| sum.wrapping_mul(31).wrapping_add(b.into()));
+    bad[at % file.len()] ^= 1 << (at % 7);
+    bad
+}
+
+fn samples() -> Vec<Vec<u8>> {
+    let disk = |number: u8| DiskState {
+        id: DiskId([number; 16]),
+        path: format!("/mnt/{number}/kogia"),
+        active: (number > 1).then_some((TrackId(300), 65_536)),
+    };
+    let small = StoreMeta {
+        store: StoreId([9; 16]),
+        openings: 1,
+        clean: false,
+        next_track: 0,
+        disks: Vec::new(),
+        cuts: Vec::new(),
+    };
+    let large = StoreMeta {
+        openings: 70_000,
+        clean: true,
+        next_track: 301,
+        disks: vec![disk(1), disk(2), disk(3)],
+        cuts: vec![(TrackId(299), 17), (TrackId(4), 1 << 20)],
+        ..small.clone()
+    };
+    let files = [small.encode(), large.encode(), DiskMeta { id: DiskId([3; 16]) }.encode()];
+    let values = files.iter().map(|file| file[VALUE_AT..file.len() - 4].to_vec());
+    values.chain(files.iter().cloned()).collect()
+}
