@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::format::chain::{DirectoryEntry, Spot};
 use crate::format::entry::{self, Entry, Extent, FreeRow, Grave, Place, SegmentRow, TrackRow};
 use crate::format::record::{Put, Record, SegmentList, Space, Value};
-use crate::format::{Seq, TrackId, chunk};
+use crate::format::{Seq, TrackId};
 
 /// What of a chain concerns all its records.
 #[derive(Debug, Clone, Copy)]
@@ -407,9 +407,4 @@ impl<'a> Join<'a> {
         self.index.write(batch)?;
         Ok(size)
     }
-}
-
-/// The chunks of a value of `len` bytes that shares none.
-pub(crate) fn owned_chunks(len: u64) -> u32 {
-    u32::try_from(chunk::chunks_for(len)).unwrap_or(u32::MAX)
 }

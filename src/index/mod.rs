@@ -125,15 +125,6 @@ impl Index {
         self.db.flush_cfs_opt(&families, &wait).map_err(|e| self.error(e))
     }
 
-    /// Bytes of memory that the unflushed rows take.
-    pub(crate) fn memtable_bytes(&self) -> u64 {
-        let property = rocksdb::properties::CUR_SIZE_ALL_MEM_TABLES;
-        let sizes = Family::ALL.map(|family| {
-            self.db.property_int_value_cf(self.family(family), property).ok().flatten()
-        });
-        sizes.into_iter().flatten().sum()
-    }
-
     fn write(&self, batch: WriteBatch) -> Result<()> {
         self.db.write_opt(batch, &self.without_log).map_err(|e| self.error(e))
     }

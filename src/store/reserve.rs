@@ -48,12 +48,6 @@ impl Reserve {
         }
     }
 
-    /// Bytes that are left for checkpoints if the reserve is used up.
-    pub(crate) fn room(&self) -> u64 {
-        let kept = if *self.there.lock().expect("no panic holds it") { self.bytes } else { 0 };
-        self.io.available_space(&self.home).unwrap_or(0) + kept
-    }
-
     fn make(&self) -> std::io::Result<()> {
         let path = self.path();
         let file = match self.io.open(&path, OpenMode::CreateNew) {

@@ -67,10 +67,6 @@ impl Scanner {
         self.at
     }
 
-    pub(crate) fn end(&self) -> u32 {
-        self.end
-    }
-
     pub(crate) fn track(&self) -> &Arc<TrackFile> {
         &self.track
     }
