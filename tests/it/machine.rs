@@ -1,0 +1,146 @@
+//! A store on a simulated machine: its tracks and `META` can lose power and fail, while its index
+//! lies in a real directory. RocksDB runs without its log, so that an index which was closed
+//! without a flush is what a power cut leaves of it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kogia::io::sim::{Keep, SimIo};
+use kogia::{Options, Store, VerifyOptions};
+use tempfile::TempDir;
+
+pub const HOME: &str = "/home/kogia";
+/// A chunk's bytes on disk.
+pub const CHUNK: usize = 4096;
+const NEVER: Duration = Duration::from_secs(24 * 3600);
+
+/// A machine with a store on it, open or not.
+pub struct Machine {
+    pub io: SimIo,
+    index: TempDir,
+    disks: usize,
+}
+
+impl Machine {
+    /// A machine with a store of so many disks to come.
+    pub fn new(seed: u64, disks: usize) -> Self {
+        Machine { io: SimIo::new(seed), index: tempfile::tempdir().unwrap(), disks }
+    }
+
+    /// Disk number `disk`.
+    pub fn disk(disk: usize) -> PathBuf {
+        Path::new("/mnt").join(format!("disk-{disk}"))
+    }
+
+    /// Small tracks, and nothing that happens by the clock.
+    pub fn options(&self) -> Options {
+        let options = Options::new()
+            .io(std::sync::Arc::new(self.io.clone()))
+            .index_dir(self.index.path().join("index"))
+            .memory_bytes(16 << 20)
+            .track_bytes(256 << 10)
+            .segment_bytes(32 << 10)
+            .reserve_bytes(64 << 10)
+            .map_tracks(false)
+            .sync_interval(NEVER)
+            .checkpoint_interval(NEVER);
+        (0..self.disks).fold(options, |options, disk| options.disk(Self::disk(disk)))
+    }
+
+    pub fn open(&self) -> Store {
+        self.options().open(HOME).unwrap()
+    }
+
+    pub fn rebuild(&self) -> Store {
+        self.options().rebuild(HOME).unwrap()
+    }
+
+    /// Cuts the power under an open store; the machine as it starts again.
+    pub fn cut(self, store: Store, keep: Keep) -> Self {
+        self.io.power_off();
+        drop(store);
+        Machine { io: self.io.crash(keep), ..self }
+    }
+
+    /// Kills the process of an open store; the machine goes on.
+    pub fn kill(self, store: Store) -> Self {
+        let io = self.io.kill();
+        self.io.power_off();
+        drop(store);
+        Machine { io, ..self }
+    }
+
+    /// The same machine after a power cut now, with an index of its own. Its index is this one's
+    /// as it was flushed last.
+    pub fn fork(&self, keep: Keep) -> Self {
+        self.with_copied_index(self.io.crash(keep))
+    }
+
+    /// The same machine after its process was killed now, with an index of its own.
+    pub fn fork_killed(&self) -> Self {
+        self.with_copied_index(self.io.kill())
+    }
+
+    fn with_copied_index(&self, io: SimIo) -> Self {
+        let index = tempfile::tempdir().unwrap();
+        copy_dir(self.index.path(), index.path());
+        Machine { io, index, disks: self.disks }
+    }
+
+    /// Loses the index.
+    pub fn lose_index(&self) {
+        match std::fs::remove_dir_all(self.index.path().join("index")) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => panic!("{e}"),
+            _ => {}
+        }
+    }
+
+    /// The tracks' files on all disks, in the order of their ids.
+    pub fn tracks(&self) -> Vec<PathBuf> {
+        let mut tracks = self.io.files();
+        tracks.retain(|path| path.extension().is_some_and(|extension| extension == "track"));
+        tracks.sort_by_key(|path| path.file_name().map(ToOwned::to_owned));
+        tracks
+    }
+
+    /// Flips one bit of a file.
+    pub fn flip(&self, file: &Path, byte: usize, bit: u8) {
+        let mut bytes = self.io.read_file(file).unwrap();
+        bytes[byte] ^= 1 << bit;
+        self.io.write_file(file, &bytes).unwrap();
+    }
+}
+
+/// Copies what a directory holds. The index may be open: its files are only ever appended to or
+/// replaced by name, and what is copied of an unfinished flush is not named yet.
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// `len` bytes that only `tag` gives.
+pub fn value(tag: u64, len: usize) -> Vec<u8> {
+    let mut state = tag.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let words = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    words.flatten().take(len).collect()
+}
+
+/// Fails unless verifying finds nothing wrong.
+#[track_caller]
+pub fn assert_sound(store: &Store) {
+    let report = store.verify(&VerifyOptions::default()).unwrap();
+    assert!(report.problems.is_empty(), "{:#?}", report.problems);
+}
