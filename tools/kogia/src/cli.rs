@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    completions::Completions, get::Get, head::Head, init, ls::Ls, man::Man, put::Put, rm::Rm, shell,
+    completions::Completions, export::Export, get::Get, head::Head, import::Import, init, ls::Ls,
+    man::Man, put::Put, rm::Rm, shell,
 };
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
@@ -16,7 +17,7 @@ Keys are bytes. Kogia prints them as UTF-8 text in which a backslash is written 
 that is no printable text \\x and two hexadecimal digits, and reads them in the same way: what \
 it prints can be given back to it. The same goes for prefixes, delimiters and attributes.";
 
-/// Keep objects in a Kogia store: put, get, list, check and repair
+/// Keep objects in a Kogia store: put, get, list, import, check and repair
 #[derive(Parser)]
 #[command(name = "kogia", version, max_term_width = 100)]
 #[command(after_help = Exit::table(), after_long_help = format!("{KEYS}\n\n{}", Exit::table()))]
@@ -55,6 +56,10 @@ enum Command {
     Rm(On<Rm>),
     /// List objects in the order of their keys
     Ls(On<Ls>),
+    /// Store the files of a directory, with their paths as keys
+    Import(On<Import>),
+    /// Write objects into a directory, with their keys as paths
+    Export(On<Export>),
     /// Work on a store from a prompt, or with commands from standard input
     Shell(On<Nothing>),
     /// Print a completion script for a shell
@@ -84,6 +89,8 @@ impl Command {
             Command::Head(on) => on.open_and(options, console, Head::run),
             Command::Rm(on) => on.open_and(options, console, Rm::run),
             Command::Ls(on) => on.open_and(options, console, Ls::run),
+            Command::Import(on) => on.open_and(options, console, Import::run),
+            Command::Export(on) => on.open_and(options, console, Export::run),
             Command::Shell(on) => {
                 on.open_and(options, console, |_, store, console| shell::run(store, console))
             }

@@ -15,7 +15,9 @@ mod object_view;
 mod quantity;
 mod seq_text;
 mod store_options;
+mod tally;
 mod transfer;
+mod workers;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,7 @@
 //! The command line from outside: what it prints, what it leaves behind, and its exit codes.
 
 mod listing;
+mod moving;
 mod objects;
 mod shell;
 
