@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    completions::Completions, export::Export, get::Get, head::Head, import::Import, init, ls::Ls,
-    man::Man, put::Put, rm::Rm, shell,
+    completions::Completions, dump::Dump, export::Export, get::Get, head::Head, import::Import,
+    init, ls::Ls, man::Man, put::Put, rebuild, rm::Rm, shell, stat::Stat, verify::Verify,
 };
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
@@ -60,6 +60,14 @@ enum Command {
     Import(On<Import>),
     /// Write objects into a directory, with their keys as paths
     Export(On<Export>),
+    /// Show what the store holds and how its disks are used
+    Stat(On<Stat>),
+    /// Read everything and check every checksum and every cross-reference
+    Verify(On<Verify>),
+    /// Throw the index away and make it anew from the tracks
+    Rebuild(On<Nothing>),
+    /// Print track files chunk by chunk, without opening the store
+    Dump(On<Dump>),
     /// Work on a store from a prompt, or with commands from standard input
     Shell(On<Nothing>),
     /// Print a completion script for a shell
@@ -82,6 +90,8 @@ impl Command {
     fn run(self, options: &StoreOptions, console: &mut Console) -> Result<(), Failure> {
         match self {
             Command::Init(on) => init::run(&on.store, options, console),
+            Command::Rebuild(on) => rebuild::run(&on.store, options, console),
+            Command::Dump(on) => on.command.run(&on.store, options, console),
             Command::Completions(command) => command.run(console),
             Command::Man(command) => command.run(console),
             Command::Put(on) => on.open_and(options, console, Put::run),
@@ -91,6 +101,8 @@ impl Command {
             Command::Ls(on) => on.open_and(options, console, Ls::run),
             Command::Import(on) => on.open_and(options, console, Import::run),
             Command::Export(on) => on.open_and(options, console, Export::run),
+            Command::Stat(on) => on.open_and(options, console, Stat::run),
+            Command::Verify(on) => on.open_and(options, console, Verify::run),
             Command::Shell(on) => {
                 on.open_and(options, console, |_, store, console| shell::run(store, console))
             }

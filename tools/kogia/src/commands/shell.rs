@@ -9,7 +9,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use kogia::Store;
 
-use super::{get::Get, head::Head, ls::Ls, rm::Rm};
+use super::{get::Get, head::Head, ls::Ls, rm::Rm, stat::Stat, verify::Verify};
 use crate::console::Console;
 use crate::escaped::Escaped;
 use crate::failure::Failure;
@@ -31,6 +31,10 @@ enum Line {
     Rm(Rm),
     /// List objects
     Ls(Ls),
+    /// Show what the store holds and how its disks are used
+    Stat(Stat),
+    /// Read everything and check it
+    Verify(Verify),
     /// Leave the shell
     #[command(visible_alias = "quit")]
     Exit,
@@ -108,6 +112,8 @@ impl Line {
             Line::Head(head) => head.run(store, console),
             Line::Rm(rm) => rm.run(store, console),
             Line::Ls(ls) => ls.run(store, console),
+            Line::Stat(stat) => stat.run(store, console),
+            Line::Verify(verify) => verify.run(store, console),
             Line::Exit => Ok(()),
         }
     }

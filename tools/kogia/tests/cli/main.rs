@@ -4,6 +4,7 @@ mod listing;
 mod moving;
 mod objects;
 mod shell;
+mod upkeep;
 
 use std::ffi::OsStr;
 use std::fs;
