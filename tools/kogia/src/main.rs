@@ -1,1 +1,31 @@
-fn main() {}
+//! `kogia`: a store from the command line.
+//!
+//! Knows the store only through the library's public interface; [`cli`] says what can be typed,
+//! each file of [`commands`] does one of these things, [`failure`] says how it may end.
+
+mod byte_range;
+mod cli;
+mod commands;
+mod console;
+mod escaped;
+mod failure;
+mod fresh_file;
+mod listing;
+mod object_view;
+mod quantity;
+mod seq_text;
+mod store_options;
+mod tally;
+mod transfer;
+mod workers;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,25 @@
+# Everything by one command, on a bare Debian machine with cargo: 'make help' lists them.
+# What is built, is built with the release profile, so that RocksDB is compiled once.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+# A directory of your own for the demo, instead of media that it makes.
+MEDIA ?=
+
+kogia := $(or $(CARGO_TARGET_DIR),target)/release/kogia
+build_packages := g++ libclang-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test
+
+help: ## Show what can be made
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: ## Store media, kill the import, check everything; MEDIA=DIR takes your own
+	@tools/demo/packages.sh $(build_packages) ffmpeg
+	$(CARGO) build --release --locked --bin kogia
+	@tools/demo/run.sh "$(kogia)" "$(MEDIA)"
+
+test: ## Run all tests
+	@tools/demo/packages.sh $(build_packages)
+	$(CARGO) test --release --locked --workspace

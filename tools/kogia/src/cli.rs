@@ -1,0 +1,138 @@
+//! What can be typed: the one definition behind parsing, `--help`, completions and the man pages.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::{
+    completions::Completions, dump::Dump, export::Export, get::Get, head::Head, import::Import,
+    init, ls::Ls, man::Man, put::Put, rebuild, rm::Rm, shell, stat::Stat, verify::Verify,
+};
+use crate::console::Console;
+use crate::failure::{Exit, Failure};
+use crate::store_options::StoreOptions;
+
+const KEYS: &str = "\
+Keys are bytes. Kogia prints them as UTF-8 text in which a backslash is written \\\\ and a byte \
+that is no printable text \\x and two hexadecimal digits, and reads them in the same way: what \
+it prints can be given back to it. The same goes for prefixes, delimiters and attributes.";
+
+/// Keep objects in a Kogia store: put, get, list, import, check and repair
+#[derive(Parser)]
+#[command(name = "kogia", version, max_term_width = 100)]
+#[command(after_help = Exit::table(), after_long_help = format!("{KEYS}\n\n{}", Exit::table()))]
+#[command(disable_help_subcommand = true, subcommand_required = true)]
+pub struct Cli {
+    #[command(flatten)]
+    store_options: StoreOptions,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// A command and the store it works on, which always comes first.
+#[derive(Args)]
+struct On<A: Args> {
+    /// Directory of the store
+    store: PathBuf,
+    #[command(flatten)]
+    command: A,
+}
+
+/// Nothing more to say than the command and its store.
+#[derive(Args)]
+struct Nothing {}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Create a store, on the disks given with --disk or in its own directory
+    Init(On<Nothing>),
+    /// Store a file, or standard input, under a key
+    Put(On<Put>),
+    /// Write an object, or a range of it, to a file or standard output
+    Get(On<Get>),
+    /// Show an object's length, times, checksum and attributes, without reading it
+    Head(On<Head>),
+    /// Delete objects
+    Rm(On<Rm>),
+    /// List objects in the order of their keys
+    Ls(On<Ls>),
+    /// Store the files of a directory, with their paths as keys
+    Import(On<Import>),
+    /// Write objects into a directory, with their keys as paths
+    Export(On<Export>),
+    /// Show what the store holds and how its disks are used
+    Stat(On<Stat>),
+    /// Read everything and check every checksum and every cross-reference
+    Verify(On<Verify>),
+    /// Throw the index away and make it anew from the tracks
+    Rebuild(On<Nothing>),
+    /// Print track files chunk by chunk, without opening the store
+    Dump(On<Dump>),
+    /// Work on a store from a prompt, or with commands from standard input
+    Shell(On<Nothing>),
+    /// Print a completion script for a shell
+    Completions(Completions),
+    /// Print the man page, or write all of them into a directory
+    Man(Man),
+}
+
+impl Cli {
+    /// Does what was typed.
+    pub fn run(self) -> Result<(), Failure> {
+        let options = self.store_options;
+        let mut console = Console::new(options.quiet);
+        self.command.run(&options, &mut console)?;
+        console.finish()
+    }
+}
+
+impl Command {
+    fn run(self, options: &StoreOptions, console: &mut Console) -> Result<(), Failure> {
+        match self {
+            Command::Init(on) => init::run(&on.store, options, console),
+            Command::Rebuild(on) => rebuild::run(&on.store, options, console),
+            Command::Dump(on) => on.command.run(&on.store, options, console),
+            Command::Completions(command) => command.run(console),
+            Command::Man(command) => command.run(console),
+            Command::Put(on) => on.open_and(options, console, Put::run),
+            Command::Get(on) => on.open_and(options, console, Get::run),
+            Command::Head(on) => on.open_and(options, console, Head::run),
+            Command::Rm(on) => on.open_and(options, console, Rm::run),
+            Command::Ls(on) => on.open_and(options, console, Ls::run),
+            Command::Import(on) => on.open_and(options, console, Import::run),
+            Command::Export(on) => on.open_and(options, console, Export::run),
+            Command::Stat(on) => on.open_and(options, console, Stat::run),
+            Command::Verify(on) => on.open_and(options, console, Verify::run),
+            Command::Shell(on) => {
+                on.open_and(options, console, |_, store, console| shell::run(store, console))
+            }
+        }
+    }
+}
+
+impl<A: Args> On<A> {
+    /// Opens the store, lets the command work on it, and closes it, so that an error of the last
+    /// sync is not lost.
+    fn open_and(
+        &self,
+        options: &StoreOptions,
+        console: &mut Console,
+        run: impl FnOnce(&A, &kogia::Store, &mut Console) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let store = options.open(&self.store, console)?;
+        run(&self.command, &store, console)?;
+        Ok(store.close()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,17 @@
+//! One file a command: its arguments, and what it does with them.
+
+pub mod completions;
+pub mod dump;
+pub mod export;
+pub mod get;
+pub mod head;
+pub mod import;
+pub mod init;
+pub mod ls;
+pub mod man;
+pub mod put;
+pub mod rebuild;
+pub mod rm;
+pub mod shell;
+pub mod stat;
+pub mod verify;

@@ -1,0 +1,187 @@
+//! How a command may end: the failures, what to do about each, and the exit codes.
+
+use std::fmt::{self, Write as _};
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use kogia::ErrorKind;
+
+use crate::escaped;
+
+/// What stopped a command.
+#[derive(Debug)]
+pub enum Failure {
+    /// The store said no.
+    Store(kogia::Error),
+    /// A file that is not the store's could not be read or written.
+    File { name: String, source: io::Error },
+    /// Standard output was closed, or could not be written.
+    Output(io::Error),
+    /// There is no object under this key.
+    NoSuchKey(Vec<u8>),
+    /// A key that names no file below the directory of an export, and why.
+    UnsafeKey(&'static str),
+    /// The command went through, and this is what it found wrong.
+    Problems(String),
+    /// The arguments make no sense together.
+    Usage(String),
+}
+
+/// The exit codes, one for each thing a caller may want to do next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    No = 1,
+    Usage = 2,
+    Damage = 3,
+    Locked = 4,
+    Full = 5,
+    Condition = 6,
+    NotThisStore = 7,
+    Io = 8,
+}
+
+impl Exit {
+    const ALL: [Exit; 8] = [
+        Exit::No,
+        Exit::Usage,
+        Exit::Damage,
+        Exit::Locked,
+        Exit::Full,
+        Exit::Condition,
+        Exit::NotThisStore,
+        Exit::Io,
+    ];
+
+    /// The table of all codes, as `--help` and the man page show it.
+    pub fn table() -> String {
+        let mut table = "Exit codes:\n  0  done".to_string();
+        for exit in Self::ALL {
+            let _ = write!(table, "\n  {}  {}", exit as u8, exit.meaning());
+        }
+        table
+    }
+
+    fn meaning(self) -> &'static str {
+        match self {
+            Exit::No => "no such key; or the command went through and found problems",
+            Exit::Usage => "arguments that make no sense",
+            Exit::Damage => "data or index damaged",
+            Exit::Locked => "another process has the store open",
+            Exit::Full => "a disk is full",
+            Exit::Condition => "the condition (--if-absent, --if-seq) is not met",
+            Exit::NotThisStore => {
+                "no store there, or one already, or a disk or format that is not its own"
+            }
+            Exit::Io => "reading or writing failed",
+        }
+    }
+
+    fn of_store_error(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::InvalidArgument => Exit::Usage,
+            ErrorKind::Corruption | ErrorKind::Damaged => Exit::Damage,
+            ErrorKind::Locked => Exit::Locked,
+            ErrorKind::Full => Exit::Full,
+            ErrorKind::Condition => Exit::Condition,
+            ErrorKind::NotFound | ErrorKind::Exists | ErrorKind::Disk | ErrorKind::Version => {
+                Exit::NotThisStore
+            }
+            _ => Exit::Io,
+        }
+    }
+}
+
+/// What to do next about an error of the store, where there is something to do.
+fn advice(kind: ErrorKind) -> Option<&'static str> {
+    Some(match kind {
+        ErrorKind::NotFound => "'kogia init STORE' creates a store",
+        ErrorKind::Exists => "the store is ready for use; 'kogia stat STORE' shows it",
+        ErrorKind::Locked => "wait for that process to end, or end it; the lock goes with it",
+        ErrorKind::Full => {
+            "free space on that disk, or delete objects: reading and deleting still work"
+        }
+        ErrorKind::Damaged => {
+            "'kogia verify --accept-loss STORE' opens it in spite of that and shows what is gone"
+        }
+        ErrorKind::Corruption => {
+            "'kogia verify STORE' finds everything affected; 'kogia rebuild STORE' repairs an index"
+        }
+        ErrorKind::Disk => {
+            "connect the disk that is named, or give the place where it is now with --disk"
+        }
+        ErrorKind::Version => "use the release of kogia that made this store, or a later one",
+        ErrorKind::Poisoned => "an earlier error closed the store to writes; run the command again",
+        _ => return None,
+    })
+}
+
+impl Failure {
+    /// A file, or a stream that stands for one, that could not be read or written.
+    pub fn file(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        let name = path.as_ref().display().to_string();
+        move |source| Failure::File { name, source }
+    }
+
+    /// An error of a store's reader or writer, which [`io`]'s traits have wrapped.
+    pub fn stream(error: io::Error) -> Self {
+        match error.downcast::<kogia::Error>() {
+            Ok(error) => Failure::Store(error),
+            Err(source) => Failure::File { name: "the store".into(), source },
+        }
+    }
+
+    /// Prints what happened and what to do about it, and gives the exit code. A closed pipe is
+    /// how `kogia ls | head` ends: no news.
+    pub fn report(&self) -> ExitCode {
+        if matches!(self, Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe) {
+            return ExitCode::SUCCESS;
+        }
+        let _ = writeln!(io::stderr(), "kogia: {self}");
+        ExitCode::from(self.exit() as u8)
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Failure::Store(error) => Exit::of_store_error(error.kind()),
+            Failure::File { source, .. } | Failure::Output(source) => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Exit::Full,
+                _ => Exit::Io,
+            },
+            Failure::NoSuchKey(_) | Failure::UnsafeKey(_) | Failure::Problems(_) => Exit::No,
+            Failure::Usage(_) => Exit::Usage,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Store(error) => {
+                write!(f, "{error}")?;
+                match advice(error.kind()) {
+                    Some(advice) => write!(f, "\n  {advice}"),
+                    None => Ok(()),
+                }
+            }
+            Failure::File { name, source } => write!(f, "{name}: {source}"),
+            Failure::Output(source) => write!(f, "standard output: {source}"),
+            Failure::NoSuchKey(key) => write!(f, "no such key: {}", escaped::text(key)),
+            Failure::UnsafeKey(why) => write!(f, "this key cannot become a path: {why}"),
+            Failure::Problems(what) | Failure::Usage(what) => f.write_str(what),
+        }
+    }
+}
+
+impl From<kogia::Error> for Failure {
+    fn from(error: kogia::Error) -> Self {
+        Failure::Store(error)
+    }
+}
+
+/// A bare `?` is on standard output: everything else names its file.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure::Output(error)
+    }
+}

@@ -1,0 +1,80 @@
+//! Options that every command shares, and opening the store with them.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use indicatif::HumanBytes;
+use kogia::{Create, Options, RecoveryReport, Store};
+
+use crate::console::Console;
+use crate::failure::Failure;
+use crate::quantity;
+
+/// How a store is opened.
+#[derive(Args)]
+pub struct StoreOptions {
+    /// A data directory, usually one a disk; repeat it to name several. With 'init' the disks of
+    /// the new store, later a place that has changed or a disk to add
+    #[arg(long, value_name = "DIR", global = true)]
+    pub disk: Vec<PathBuf>,
+    /// Open the store even where acknowledged data is damaged, and go on without it
+    #[arg(long, global = true)]
+    pub accept_loss: bool,
+    /// When a write counts as done
+    #[arg(long, value_enum, default_value_t, global = true)]
+    pub durability: Durability,
+    /// Print no notes and no progress
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// The command line's names for [`kogia::Durability`].
+#[derive(Clone, Copy, Default, ValueEnum)]
+pub enum Durability {
+    /// When the disk has it: nothing is lost if the machine loses power
+    #[default]
+    Sync,
+    /// When the operating system has it: nothing is lost if the process dies, the last moments
+    /// are if the machine does
+    Os,
+}
+
+impl StoreOptions {
+    /// The library's options; `create` says what to do where there is no store.
+    pub fn to_options(&self, create: Create, console: &Console) -> Options {
+        let durability = match self.durability {
+            Durability::Sync => kogia::Durability::Sync,
+            Durability::Os => kogia::Durability::Os,
+        };
+        let options = Options::new()
+            .create(create)
+            .durability(durability)
+            .accept_loss(self.accept_loss)
+            .on_progress(console.progress("opening"));
+        self.disk.iter().fold(options, |options, dir| options.disk(dir))
+    }
+
+    /// Opens a store that is there, and tells what had to be recovered.
+    pub fn open(&self, home: &Path, console: &Console) -> Result<Store, Failure> {
+        let store = self.to_options(Create::Never, console).open(home)?;
+        note_recovery(store.recovery(), console);
+        Ok(store)
+    }
+}
+
+/// Prints what opening had to do, if there was anything.
+pub fn note_recovery(report: &RecoveryReport, console: &Console) {
+    if !report.clean || report.rebuilt {
+        console.note(format_args!(
+            "{}: {} records ({}) read from the tracks, {} unfinished tails dropped, in {}",
+            if report.rebuilt { "index rebuilt" } else { "recovered after a crash" },
+            report.replayed_records,
+            HumanBytes(report.replayed_bytes),
+            report.torn.len(),
+            quantity::seconds(report.duration),
+        ));
+    }
+    for damage in &report.damage {
+        console.problem(format_args!("loss accepted: {damage}"));
+    }
+}

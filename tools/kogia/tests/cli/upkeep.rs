@@ -1,0 +1,128 @@
+//! init, stat, verify, rebuild, dump, and who may open what.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+
+use super::{Workplace, json_lines};
+
+#[test]
+fn init_makes_a_store_once_and_remembers_its_disks() {
+    let place = Workplace::empty();
+    place.run(["ls", "s"]).fails(7, "kogia init");
+    let printed = place.ok(["init", "s", "--disk", "a", "--disk", "b"]);
+    assert_eq!(printed.lines().count(), 3, "{printed}");
+    place.run(["init", "s"]).fails(7, "ready for use");
+    place.put("k", b"value");
+    assert_eq!(place.get("k"), b"value");
+    let stat = json_lines(&place.ok(["stat", "s", "--json"])).remove(0);
+    assert_eq!(stat["disks"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn stat_counts_objects_and_bytes() {
+    let place = Workplace::with_store();
+    place.put("a", &[1; 10_000]);
+    place.put("b", &[1; 5]);
+    let stat = json_lines(&place.ok(["stat", "s", "--json"])).remove(0);
+    assert_eq!((&stat["objects"], &stat["object_bytes"]), (&2.into(), &10_005.into()));
+    assert!(stat["total"]["file_bytes"].as_u64() >= Some(10_005), "{stat}");
+    let table = place.ok(["stat", "s"]);
+    assert!(table.contains("objects    2 (9.77 KiB)") && table.contains("in all"), "{table}");
+}
+
+#[test]
+fn an_open_store_is_locked_for_others() {
+    let place = Workplace::with_store();
+    let mut shell = place.command(["shell", "s"]).stdin(Stdio::piped()).spawn().expect("a shell");
+    let mut input = shell.stdin.take().expect("a pipe");
+    writeln!(input, "set k v\nls").expect("the shell reads");
+    let mut line = String::new();
+    let mut output = BufReader::new(shell.stdout.take().expect("a pipe"));
+    output.read_line(&mut line).expect("the shell answers");
+    assert_eq!(line, "k\n");
+    place.run(["ls", "s"]).fails(4, "wait for that process");
+    drop(input);
+    assert!(shell.wait().expect("the shell ends").success());
+    assert_eq!(place.get("k"), b"v");
+}
+
+#[test]
+fn verify_of_a_sound_store_finds_nothing() {
+    let place = Workplace::with_store();
+    place.put("a", &[1; 100_000]);
+    assert!(place.ok(["verify", "s"]).starts_with("1 object (97.66 KiB), "));
+    let report = json_lines(&place.ok(["verify", "s", "--json", "--rate", "1GiB"])).remove(0);
+    assert_eq!((&report["objects"], &report["problems"]), (&1.into(), &serde_json::json!([])));
+    place.run(["verify", "s", "--rate", "fast"]).fails(2, "20M");
+}
+
+#[test]
+fn rebuild_finds_every_object_again() {
+    let place = Workplace::with_store();
+    for i in 0..50 {
+        place.put(&format!("k{i}"), &vec![i; 3000]);
+    }
+    place.ok(["rm", "s", "k7"]);
+    let list = place.ok(["ls", "s", "--json"]);
+    assert!(place.ok(["rebuild", "s"]).contains("found      49 objects"));
+    assert_eq!(place.ok(["ls", "s", "--json"]), list);
+    place.ok(["verify", "s"]);
+}
+
+#[test]
+fn dump_prints_tracks_without_opening_the_store() {
+    let place = Workplace::with_store();
+    place.put("a key to find", b"value");
+    let shell = place.command(["shell", "s"]).stdin(Stdio::piped()).spawn().expect("a shell");
+    let text = place.ok(["dump", "s"]);
+    assert!(text.contains("a key to find"), "{text}");
+    assert!(json_lines(&place.ok(["dump", "s", "--json"])).len() > 1);
+    drop(shell);
+    place.run(["dump", "s", "--track", "4000000000"]).fails(2, "no such track");
+    place.run(["dump", "nowhere"]).fails(8, "nowhere");
+}
+
+/// Turns one bit in the middle of a value, which is looked for in every track.
+fn damage(place: &Workplace, value: &[u8]) {
+    let store = fs::read_dir(place.path("s/tracks")).expect("the disk").flatten();
+    let folder = store.map(|entry| entry.path()).find(|path| path.is_dir()).expect("a folder");
+    for track in fs::read_dir(folder).expect("tracks").flatten() {
+        let mut bytes = fs::read(track.path()).expect("a track");
+        if let Some(at) = bytes.windows(value.len()).position(|window| window == value) {
+            bytes[at + value.len() / 2] ^= 1;
+            return fs::write(track.path(), bytes).expect("the track can be written");
+        }
+    }
+    panic!("the value is in no track");
+}
+
+#[test]
+fn damage_is_found_named_and_kept_from_readers() {
+    let place = Workplace::with_store();
+    let value: Vec<u8> = (0..2000u32).map(|i| (i * i) as u8).collect();
+    place.put("hit", &value);
+    place.put("whole", b"something else");
+    damage(&place, &value);
+    place.run(["get", "s", "hit"]).fails(3, "kogia verify");
+    assert_eq!(place.get("whole"), b"something else");
+    let run = place.run(["verify", "s"]);
+    run.fails(1, "found");
+    assert!(run.text().contains("(key hit)"), "{}", run.text());
+    let run = place.run(["verify", "s", "--json"]);
+    assert_eq!(json_lines(&run.text())[0]["problems"][0]["key"], "hit");
+    let run = place.run(["export", "s", "out"]);
+    run.fails(1, "hit: ");
+    assert_eq!(place.read("out/whole"), b"something else");
+    assert!(!place.path("out/hit").exists());
+}
+
+#[test]
+fn help_documents_every_exit_code() {
+    let place = Workplace::empty();
+    let help = place.ok(["--help"]);
+    for code in 0..=8 {
+        assert!(help.contains(&format!("\n  {code}  ")), "{code}");
+    }
+    place.run(["frobnicate"]).fails(2, "frobnicate");
+}
