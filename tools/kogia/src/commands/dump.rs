@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -19,7 +20,7 @@ pub struct Dump {
     /// Only the track with this number; repeat it for several
     #[arg(long, value_name = "NUMBER")]
     track: Vec<u32>,
-    /// Print one line of JSON a chunk
+    /// Print one line of JSON a finding
     #[arg(long)]
     json: bool,
 }
@@ -40,14 +41,27 @@ impl Dump {
             )));
         }
         for file in files {
-            if self.json {
-                kogia::dump::track_json(&file, None, &mut console.out)?;
-            } else {
+            if !self.json {
                 writeln!(console.out, "# {}", file.display())?;
-                kogia::dump::track(&file, None, &mut console.out)?;
             }
+            self.dump(&file, console)?;
         }
         Ok(())
+    }
+
+    fn dump(&self, file: &Path, console: &mut Console) -> Result<(), Failure> {
+        let mut printed = Ok(());
+        kogia::dump::track(file, |finding| {
+            printed = if self.json {
+                serde_json::to_writer(&mut console.out, &finding)
+                    .map_err(std::io::Error::from)
+                    .and_then(|()| writeln!(console.out))
+            } else {
+                writeln!(console.out, "{finding}")
+            };
+            if printed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        Ok(printed?)
     }
 
     /// The tracks below `store`, below the disks that are given, and below those that `META`
@@ -78,6 +92,7 @@ impl Dump {
 fn remembered_folders(store: &Path) -> Vec<PathBuf> {
     let meta = fs::read(store.join("META")).unwrap_or_default();
     let Ok(meta) = StoreMeta::decode(&meta) else { return Vec::new() };
-    let folder = |disk: &DiskState| Path::new(&disk.path).join(meta.store.to_string());
+    // A disk inside the home is remembered relative to it.
+    let folder = |disk: &DiskState| store.join(&disk.path).join(meta.store.to_string());
     meta.disks.iter().map(folder).filter(|folder| folder.is_dir()).collect()
 }
