@@ -51,7 +51,11 @@ random_id! {
 }
 
 /// A track's number: unique in its store, never used twice.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+///
+/// Numbers begin at 1; 0 is none.
+#[derive(
+    Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, Serialize, Deserialize,
+)]
 pub struct TrackId(pub u32);
 
 impl TrackId {

@@ -13,7 +13,7 @@ use rocksdb::WriteBatch;
 use super::books::STATE_KEY;
 use super::view::family_of;
 use super::{Books, Family, Index};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::chain::{DirectoryEntry, Spot};
 use crate::format::entry::{self, Entry, Extent, FreeRow, Grave, Place, SegmentRow, TrackRow};
 use crate::format::record::{Put, Record, SegmentList, Space, Value};
@@ -207,8 +207,9 @@ impl<'a> Join<'a> {
                     owner: Some(new.seq),
                 };
                 self.segment(segment.seq, row)?;
-                if !self.rebuild {
-                    self.claim(row.extent())?;
+                if !self.rebuild && !self.claim(row.extent())? {
+                    let what = format!("segment {} lies in chunks that are not free", segment.seq);
+                    return Err(Error::new(ErrorKind::Corruption, what));
                 }
             }
             // Else the segment was lost with its track; reading the object says so.

@@ -1,10 +1,31 @@
-//! Chunks that were freed and are about to be written again.
+//! Writing values into chunks that were freed (an option, off by default).
+//!
+//! A refilled value has no directory where it lies: the record that names it carries its place
+//! and checksum. The extent is chosen, written and synced; then the record is appended, and joining
+//! it takes the extent out of the free list. Whatever is cut off before that leaves the extent
+//! free.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::io::IoSlice;
+use std::sync::{Arc, Mutex};
 
-use crate::format::TrackId;
-use crate::format::entry::Extent;
+use super::gate::Pass;
+use super::write::put_record;
+use super::{PutOptions, Shared};
+use crate::disk::{Owner, Proposal};
+use crate::error::Result;
+use crate::format::chain::{Body, ChainPlace};
+use crate::format::chunk::{self, CHUNK_BYTES};
+use crate::format::entry::{self, Extent, FreeRow};
+use crate::format::record::{Refilled, SegmentList, SegmentRef, Space, Value};
+use crate::format::{Seq, TrackId};
+use crate::index::Family;
+use crate::io;
+use crate::track::TrackFile;
+
+/// Free rows that are looked at for one value: where none of them is large enough, the value is
+/// appended like any other.
+const ROWS_A_SEARCH: usize = 64;
 
 /// Extents that a writer has taken from the free list, until the record that names them is in the
 /// index. Neither punched nor unlinked meanwhile.
@@ -12,6 +33,30 @@ use crate::format::entry::Extent;
 pub(crate) struct Refills {
     /// Held while an extent is chosen, and while one is punched or a track unlinked.
     taken: Mutex<BTreeMap<(TrackId, u32), u32>>,
+    /// Where the next search begins.
+    next: Mutex<(TrackId, u32)>,
+}
+
+/// An extent that is being refilled; given back when the record that names it is in the index, or
+/// will never be.
+#[derive(Debug)]
+pub(crate) struct Taken<'a> {
+    refills: &'a Refills,
+    extent: Extent,
+    track: Arc<TrackFile>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.refills.give_back(self.extent);
+    }
+}
+
+impl Taken<'_> {
+    /// Makes what was written durable; before the record that names it is appended (I3).
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.track.sync_refilled()
+    }
 }
 
 impl Refills {
@@ -22,7 +67,7 @@ impl Refills {
     }
 
     /// Takes the extent, unless it overlaps one that was taken.
-    pub(crate) fn take(&self, extent: Extent) -> bool {
+    fn take(&self, extent: Extent) -> bool {
         let mut taken = self.taken.lock().expect("no panic holds it");
         let free = !overlaps(&taken, extent);
         if free {
@@ -32,8 +77,89 @@ impl Refills {
     }
 
     /// Gives an extent back.
-    pub(crate) fn give_back(&self, extent: Extent) {
+    fn give_back(&self, extent: Extent) {
         self.taken.lock().expect("no panic holds it").remove(&(extent.track, extent.chunk));
+    }
+}
+
+impl Shared {
+    /// Puts a value into freed chunks; `None` where none fit it.
+    pub(crate) fn put_refilled(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        options: &PutOptions,
+    ) -> Result<Option<Seq>> {
+        self.check_poison()?;
+        let _share = self.budget.take(value.len());
+        let mut body = Body::with_capacity(value.len());
+        body.push(value);
+        let Some((segment, taken)) = self.refill(&mut body)? else { return Ok(None) };
+        taken.sync()?;
+        let pass = Pass::of(options.condition);
+        let _gate = self.gates.pass([(Space::Object, key, pass)]);
+        self.check_condition(key, options.condition)?;
+        let list = Value::Segments(SegmentList(vec![segment]));
+        let record = put_record(key, body.len(), body.crc(), options, list);
+        self.append(0, options.durability, false, || Proposal::of(&record)).map(Some)
+    }
+
+    /// Writes a body into freed chunks, not yet synced; `None` where none fit it.
+    pub(crate) fn refill(&self, body: &mut Body) -> Result<Option<(SegmentRef, Taken<'_>)>> {
+        let Ok(chunks) = u32::try_from(chunk::chunks_for(body.len())) else { return Ok(None) };
+        let Some(extent) = self.take_free(chunks)? else { return Ok(None) };
+        let track = match self.files.get(extent.track) {
+            Ok(track) => track,
+            Err(error) => {
+                self.refills.give_back(extent);
+                return Err(error);
+            }
+        };
+        let taken = Taken { refills: &self.refills, extent, track };
+        let track = &taken.track;
+        let seq = self.take_seqs(1);
+        let place = ChainPlace { start: track.place(extent.chunk), seq, synced: 0 };
+        let (len, crc) = (body.len(), body.crc());
+        let offset = u64::from(extent.chunk) * CHUNK_BYTES as u64;
+        let mut buffers = [IoSlice::new(body.seal(&place, 0, chunks))];
+        io::write_all_at(&*track.file, &mut buffers, offset)
+            .map_err(|e| track.io_error("refill freed chunks of", e))?;
+        let refilled = Some(Refilled { track: extent.track, chunk: extent.chunk, crc });
+        Ok(Some((SegmentRef { seq, len, refilled }, taken)))
+    }
+
+    /// Takes the first extent of so many chunks that a search comes by.
+    fn take_free(&self, chunks: u32) -> Result<Option<Extent>> {
+        let reusable = self.reusable_batch();
+        let from = *self.refills.next.lock().expect("no panic holds it");
+        let view = self.index.view();
+        let mut cursor = view.rows(Family::Free);
+        cursor.seek(&entry::free_key(from.0, from.1));
+        for _ in 0..ROWS_A_SEARCH {
+            let Some((key, row)) = cursor.row()? else {
+                *self.refills.next.lock().expect("no panic holds it") = (TrackId(0), 0);
+                return Ok(None);
+            };
+            let decoded = entry::parse_free_key(key).and_then(|k| Ok((k, FreeRow::decode(row)?)));
+            let ((track, chunk), row) = decoded.map_err(|fault| self.index.fault(fault))?;
+            let extent = Extent { track, chunk, chunks };
+            *self.refills.next.lock().expect("no panic holds it") = (track, chunk + 1);
+            let fits = row.chunks >= chunks && row.freed_by <= reusable && self.is_sealed(track);
+            if fits && self.refills.take(extent) {
+                // The row may have gone to another writer since it was read; now nobody else
+                // takes it.
+                if self.index.get(Family::Free, key)?.is_some_and(|now| *now == *row.encode()) {
+                    return Ok(Some(extent));
+                }
+                self.refills.give_back(extent);
+            }
+            cursor.next();
+        }
+        Ok(None)
+    }
+
+    fn is_sealed(&self, track: TrackId) -> bool {
+        self.books().tracks.get(&track).is_some_and(|row| row.sealed.is_some())
     }
 }
 

@@ -8,6 +8,7 @@ use crossbeam_channel::Receiver;
 
 use super::budget::Share;
 use super::gate::Pass;
+use super::refill::Taken;
 use super::write::{check_put, put_record, segmented};
 use super::{Info, PutOptions, Shared, now_ms};
 use crate::disk::{Ack, Proposal, Volume, wait};
@@ -203,15 +204,28 @@ struct Segments<'a> {
     crc: u32,
     done: Vec<SegmentRef>,
     in_flight: VecDeque<InFlight<'a>>,
+    /// Extents of refilled segments, until a put owns them.
+    taken: Vec<Taken<'a>>,
     /// The disks that were written to.
     used: Vec<Arc<Volume>>,
 }
 
+/// A segment that was sent, in the order of the stream.
 #[derive(Debug)]
-struct InFlight<'a> {
-    outcome: Receiver<Result<Ack>>,
-    len: u64,
-    _share: Share<'a>,
+enum InFlight<'a> {
+    Queued { outcome: Receiver<Result<Ack>>, len: u64, _share: Share<'a> },
+    Refilled(SegmentRef),
+}
+
+impl InFlight<'_> {
+    fn receive(self) -> Result<SegmentRef> {
+        match self {
+            InFlight::Queued { outcome, len, .. } => {
+                Ok(SegmentRef { seq: wait(&outcome)?.first, len, refilled: None })
+            }
+            InFlight::Refilled(segment) => Ok(segment),
+        }
+    }
 }
 
 impl<'a> Segments<'a> {
@@ -223,6 +237,7 @@ impl<'a> Segments<'a> {
             crc: 0,
             done: Vec::new(),
             in_flight: VecDeque::new(),
+            taken: Vec::new(),
             used: Vec::new(),
         }
     }
@@ -259,14 +274,23 @@ impl<'a> Segments<'a> {
 
     /// Queues the body as a segment on the disk that is best for it.
     fn send(&mut self) -> Result<()> {
-        let body = std::mem::take(&mut self.body);
+        let mut body = std::mem::take(&mut self.body);
         let (len, crc) = (body.len(), body.crc());
         while self.in_flight.len() >= 2 * self.shared.volumes.len() {
             self.receive()?;
         }
         self.shared.check_poison()?;
         self.shared.admit()?;
+        self.crc = checksum::combine(self.crc, crc, len as usize);
+        self.len += len;
         let share = self.shared.budget.take(len as usize);
+        if self.shared.options.refill
+            && let Some((segment, taken)) = self.shared.refill(&mut body)?
+        {
+            self.in_flight.push_back(InFlight::Refilled(segment));
+            self.taken.push(taken);
+            return Ok(());
+        }
         let mut proposal = Proposal::default();
         proposal.push_owned(&Record::Segment { len, crc }, body);
         let volume = self.shared.place(len, false)?;
@@ -275,16 +299,13 @@ impl<'a> Segments<'a> {
         }
         // Synced all at once, before the record that names them is appended.
         let outcome = volume.submit(proposal, Durability::Os, false);
-        self.in_flight.push_back(InFlight { outcome, len, _share: share });
-        self.crc = checksum::combine(self.crc, crc, len as usize);
-        self.len += len;
+        self.in_flight.push_back(InFlight::Queued { outcome, len, _share: share });
         Ok(())
     }
 
     fn receive(&mut self) -> Result<()> {
-        if let Some(InFlight { outcome, len, .. }) = self.in_flight.pop_front() {
-            let seq = wait(&outcome)?.first;
-            self.done.push(SegmentRef { seq, len, refilled: None });
+        if let Some(sent) = self.in_flight.pop_front() {
+            self.done.push(sent.receive()?);
         }
         Ok(())
     }
@@ -301,6 +322,7 @@ impl<'a> Segments<'a> {
         }
         let syncs: Vec<_> = self.used.iter().map(|volume| volume.submit_sync()).collect();
         syncs.iter().try_for_each(wait)?;
+        self.taken.iter().try_for_each(Taken::sync)?;
         Ok((self.len, self.crc, SegmentList(self.done.clone())))
     }
 
@@ -312,11 +334,9 @@ impl<'a> Segments<'a> {
 
 impl Drop for Segments<'_> {
     fn drop(&mut self) {
-        for InFlight { outcome, len, .. } in std::mem::take(&mut self.in_flight) {
-            if let Ok(Ack { first }) = wait(&outcome) {
-                self.done.push(SegmentRef { seq: first, len, refilled: None });
-            }
-        }
+        let sent = std::mem::take(&mut self.in_flight);
+        self.done.extend(sent.into_iter().filter_map(|sent| sent.receive().ok()));
+        self.done.retain(|segment| segment.refilled.is_none());
         if self.done.is_empty() {
             return;
         }

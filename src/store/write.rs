@@ -101,6 +101,12 @@ impl Shared {
             writer.push(value)?;
             return Ok(writer.finish()?.seq);
         }
+        if self.options.refill
+            && value.len() as u64 >= OWNED_MIN_BYTES
+            && let Some(seq) = self.put_refilled(key, value, options)?
+        {
+            return Ok(seq);
+        }
         let pass = Pass::of(options.condition);
         let _gate = self.gates.pass([(Space::Object, key, pass)]);
         self.check_condition(key, options.condition)?;

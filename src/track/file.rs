@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::error::{Error, Result};
 use crate::format::chunk::{CHUNK_BYTES, ChunkPlace};
@@ -20,6 +20,9 @@ pub(crate) struct TrackFile {
     /// Where the track was sealed, in chunks; set once. Nothing is written behind it any more.
     sealed: OnceLock<u32>,
     map: OnceLock<Option<Map>>,
+    /// Whether a sync of refilled chunks has failed. Held while syncing: the system reports a
+    /// failure to one caller only, and all whose bytes it concerns have to see it (invariant I2).
+    refill_failed: Mutex<bool>,
     /// Second chance of the cache of open tracks.
     pub(super) used: AtomicBool,
 }
@@ -54,7 +57,8 @@ impl TrackFile {
 
     fn new(store: StoreId, id: TrackId, path: PathBuf, file: Arc<dyn File>) -> Self {
         let (sealed, map) = (OnceLock::new(), OnceLock::new());
-        TrackFile { id, store, path, file, sealed, map, used: AtomicBool::new(true) }
+        let (refill_failed, used) = (Mutex::new(false), AtomicBool::new(true));
+        TrackFile { id, store, path, file, sealed, map, refill_failed, used }
     }
 
     /// Says that nothing will be appended behind chunk `end`.
@@ -84,6 +88,18 @@ impl TrackFile {
     /// Reads whole chunks from `chunk` on; `buffer` holds a multiple of a chunk's bytes.
     pub(crate) fn read_chunks(&self, chunk: u32, buffer: &mut [u8]) -> std::io::Result<()> {
         io::read_exact_at(&*self.file, buffer, u64::from(chunk) * CHUNK_BYTES as u64)
+    }
+
+    /// Makes refilled chunks of a sealed track durable.
+    pub(crate) fn sync_refilled(&self) -> Result<()> {
+        let mut failed = self.refill_failed.lock().expect("no panic holds it");
+        let synced = if *failed {
+            Err(std::io::Error::other("an earlier sync of this track failed"))
+        } else {
+            self.file.sync_data()
+        };
+        *failed = synced.is_err();
+        synced.map_err(|e| self.io_error("sync refilled chunks of", e))
     }
 
     /// Reads and decodes chunk 0.

@@ -1,3 +1,4 @@
 //! The one test binary: linking RocksDB is slow.
 
+mod refill;
 mod smoke;
