@@ -22,6 +22,16 @@ impl Budget {
         Budget { limit, taken: Mutex::new(0), given_back: Condvar::new() }
     }
 
+    /// Takes `bytes` if that can be done at once. More than the whole counts as the whole.
+    pub(crate) fn try_take(&self, bytes: usize) -> Option<Share<'_>> {
+        let bytes = bytes.min(self.limit);
+        let mut taken = self.taken.lock().expect("no panic holds it");
+        (*taken + bytes <= self.limit).then(|| {
+            *taken += bytes;
+            Share { budget: self, bytes }
+        })
+    }
+
     /// Waits until `bytes` can be taken. More than the whole counts as the whole.
     pub(crate) fn take(&self, bytes: usize) -> Share<'_> {
         let bytes = bytes.min(self.limit);

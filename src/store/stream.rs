@@ -266,7 +266,15 @@ impl<'a> Segments<'a> {
         }
         self.shared.check_poison()?;
         self.shared.admit()?;
-        let share = self.shared.budget.take(len as usize);
+        let share = loop {
+            if let Some(share) = self.shared.budget.try_take(len as usize) {
+                break share;
+            }
+            if self.in_flight.is_empty() {
+                break self.shared.budget.take(len as usize);
+            }
+            self.receive()?;
+        };
         let mut proposal = Proposal::default();
         proposal.push_owned(&Record::Segment { len, crc }, body);
         let volume = self.shared.place(len, false)?;
