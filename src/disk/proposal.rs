@@ -20,13 +20,14 @@ pub(crate) struct Proposal {
 }
 
 /// A proposal on its way through a disk's queue.
-#[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) proposal: Proposal,
     pub(crate) durability: Durability,
     /// Whether it may use the room that is kept for deletes.
     pub(crate) uses_reserve: bool,
     pub(crate) reply: Sender<Result<Ack>>,
+    /// Dropped when the request is answered: the caller's claim on memory.
+    pub(crate) _share: Box<dyn Send>,
 }
 
 /// A proposal was appended, is as durable as was asked, and is in the index.

@@ -61,16 +61,18 @@ impl Disk {
 }
 
 impl Volume {
-    /// Queues a proposal; the receiver gets its outcome.
+    /// Queues a proposal; the receiver gets its outcome. `share` is dropped when it is there.
     pub(crate) fn submit(
         self: &Arc<Self>,
         proposal: Proposal,
         durability: Durability,
         uses_reserve: bool,
+        share: impl Send + 'static,
     ) -> Receiver<Result<Ack>> {
         let (reply, outcome) = bounded(1);
         self.enqueued(proposal.bytes() as u64);
-        let request = Request { proposal, durability, uses_reserve, reply };
+        let request =
+            Request { proposal, durability, uses_reserve, reply, _share: Box::new(share) };
         // The thread lives as long as the disk, which this volume holds.
         let _ = self.disk.queue.send(Job::Write(self.clone(), request));
         outcome

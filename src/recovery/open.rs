@@ -655,12 +655,13 @@ fn join_chain(
 /// Whether the file system gives room back: tried, not assumed.
 fn can_punch(io: &dyn Io, dir: &Path) -> bool {
     let path = dir.join("punch-test");
+    // Left behind by a crash, perhaps.
+    let _ = io.remove(&path);
     let tried = io.open(&path, OpenMode::CreateNew).and_then(|file| {
         let written =
             crate::io::write_all_at(&*file, &mut [std::io::IoSlice::new(&[1; 2 * CHUNK_BYTES])], 0);
         written.and_then(|()| file.punch(0, CHUNK_BYTES as u64))
     });
-    // Left behind by a crash, it is in nobody's way: its name is no track's.
     let _ = io.remove(&path);
     tried.is_ok()
 }

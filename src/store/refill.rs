@@ -91,6 +91,7 @@ impl Shared {
         options: &PutOptions,
     ) -> Result<Option<Seq>> {
         self.check_poison()?;
+        self.admit()?;
         let _share = self.budget.take(value.len());
         let mut body = Body::with_capacity(value.len());
         body.push(value);

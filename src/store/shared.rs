@@ -1,7 +1,7 @@
 //! What a store's calls, its disks' threads and its housekeeper share.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -40,7 +40,9 @@ pub(crate) struct Shared {
     pub(crate) ledger: Ledger,
     pub(crate) gates: Gates,
     pub(crate) pins: Pins,
-    pub(crate) budget: Budget,
+    pub(crate) budget: Arc<Budget>,
+    /// Streams that are being written.
+    pub(crate) streams: AtomicUsize,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) reserve: Reserve,
     pub(crate) refills: Refills,
@@ -81,7 +83,8 @@ impl Shared {
             ledger: parts.ledger,
             gates: Gates::new(),
             pins,
-            budget: Budget::new(parts.options.queue_bytes()),
+            budget: Arc::new(Budget::new(parts.options.queue_bytes())),
+            streams: AtomicUsize::new(0),
             checkpoints: Checkpoints::new(parts.books.state.batch),
             reserve: parts.reserve,
             refills: Refills::default(),

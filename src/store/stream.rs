@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crossbeam_channel::Receiver;
 
-use super::budget::Share;
 use super::gate::Pass;
 use super::refill::Taken;
 use super::write::{check_put, put_record, segmented};
@@ -19,6 +19,9 @@ use crate::format::checksum;
 use crate::format::record::{Meta, Put, Record, SegmentList, SegmentRef, Space};
 use crate::options::Durability;
 
+/// However many streams share the memory, their segments are not smaller than this.
+const SEGMENT_MIN_BYTES: usize = 32 << 10;
+const SEGMENT_MAX_BYTES: usize = 64 << 20;
 /// Segments after which their size doubles, so that huge objects have short lists of them.
 const SEGMENTS_A_SIZE: usize = 256;
 
@@ -121,6 +124,7 @@ impl<'a> Writer<'a> {
         }
         let (len, crc, list) = self.segments.seal()?;
         let record = put_record(&self.key, len, crc, &self.options, segmented(list));
+        shared.admit()?;
         let pass = Pass::of(self.options.condition);
         let _gate = shared.gates.pass([(Space::Object, &self.key[..], pass)]);
         shared.check_condition(&self.key, self.options.condition)?;
@@ -162,6 +166,7 @@ impl<'a> PartWriter<'a> {
             expires_ms: None,
             attributes: &[],
         };
+        shared.admit()?;
         let key = id.0.to_be_bytes();
         let value = segmented(list);
         let record = Record::Put(Put { space: Space::Part, key: &key, meta, value });
@@ -203,7 +208,7 @@ struct Segments<'a> {
     len: u64,
     crc: u32,
     done: Vec<SegmentRef>,
-    in_flight: VecDeque<InFlight<'a>>,
+    in_flight: VecDeque<InFlight>,
     /// Extents of refilled segments, until a put owns them.
     taken: Vec<Taken<'a>>,
     /// The disks that were written to.
@@ -212,15 +217,15 @@ struct Segments<'a> {
 
 /// A segment that was sent, in the order of the stream.
 #[derive(Debug)]
-enum InFlight<'a> {
-    Queued { outcome: Receiver<Result<Ack>>, len: u64, _share: Share<'a> },
+enum InFlight {
+    Queued { outcome: Receiver<Result<Ack>>, len: u64 },
     Refilled(SegmentRef),
 }
 
-impl InFlight<'_> {
+impl InFlight {
     fn receive(self) -> Result<SegmentRef> {
         match self {
-            InFlight::Queued { outcome, len, .. } => {
+            InFlight::Queued { outcome, len } => {
                 Ok(SegmentRef { seq: wait(&outcome)?.first, len, refilled: None })
             }
             InFlight::Refilled(segment) => Ok(segment),
@@ -230,6 +235,7 @@ impl InFlight<'_> {
 
 impl<'a> Segments<'a> {
     fn new(shared: &'a Shared) -> Self {
+        shared.streams.fetch_add(1, Ordering::Relaxed);
         Segments {
             shared,
             body: Body::default(),
@@ -263,13 +269,16 @@ impl<'a> Segments<'a> {
         Ok(())
     }
 
-    /// The size of the next segment: it doubles as the object grows, up to a share of the memory.
+    /// The size of the next segment: it doubles as the object grows, up to this stream's share of
+    /// the memory, since each stream holds one.
     fn segment_bytes(&self) -> usize {
         let sent = self.done.len() + self.in_flight.len();
         let doublings = (sent / SEGMENTS_A_SIZE).min(6);
         let options = &self.shared.options;
-        let most = (options.queue_bytes() / 4).min(64 << 20).max(options.segment_bytes);
-        (options.segment_bytes << doublings).min(most)
+        let streams = self.shared.streams.load(Ordering::Relaxed).max(4);
+        let most = (options.queue_bytes() / streams).clamp(SEGMENT_MIN_BYTES, SEGMENT_MAX_BYTES);
+        // What is in the body already stays in one segment.
+        (options.segment_bytes << doublings).min(most).max(self.body.len() as usize + 1)
     }
 
     /// Queues the body as a segment on the disk that is best for it.
@@ -298,8 +307,8 @@ impl<'a> Segments<'a> {
             self.used.push(volume.clone());
         }
         // Synced all at once, before the record that names them is appended.
-        let outcome = volume.submit(proposal, Durability::Os, false);
-        self.in_flight.push_back(InFlight::Queued { outcome, len, _share: share });
+        let outcome = volume.submit(proposal, Durability::Os, false, share);
+        self.in_flight.push_back(InFlight::Queued { outcome, len });
         Ok(())
     }
 
@@ -334,6 +343,7 @@ impl<'a> Segments<'a> {
 
 impl Drop for Segments<'_> {
     fn drop(&mut self) {
+        self.shared.streams.fetch_sub(1, Ordering::Relaxed);
         let sent = std::mem::take(&mut self.in_flight);
         self.done.extend(sent.into_iter().filter_map(|sent| sent.receive().ok()));
         self.done.retain(|segment| segment.refilled.is_none());

@@ -107,6 +107,7 @@ impl Shared {
         {
             return Ok(seq);
         }
+        self.admit()?;
         let pass = Pass::of(options.condition);
         let _gate = self.gates.pass([(Space::Object, key, pass)]);
         self.check_condition(key, options.condition)?;
@@ -157,6 +158,10 @@ impl Shared {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
+        let deletes_only = batch.operations.iter().all(|operation| operation.put.is_none());
+        if !deletes_only {
+            self.admit()?;
+        }
         let gates = batch.operations.iter().map(|operation| {
             let pass = match operation.put {
                 Some(_) => Pass::of(operation.condition),
@@ -168,7 +173,6 @@ impl Shared {
         for operation in &batch.operations {
             self.check_condition(&operation.key, operation.condition)?;
         }
-        let deletes_only = batch.operations.iter().all(|operation| operation.put.is_none());
         let first = self.append(bytes, durability, deletes_only, || propose(batch))?;
         Ok((first.0..).take(batch.len()).map(Seq).collect())
     }
@@ -196,7 +200,9 @@ impl Shared {
         Err(Error::new(ErrorKind::Condition, what))
     }
 
-    /// Appends what `frame` proposes to a disk that has room, and waits for it.
+    /// Appends what `frame` proposes to a disk that has room, and waits for it. The caller was
+    /// admitted before it passed any gate: the checkpoint that it may have to wait for passes gates
+    /// itself.
     pub(crate) fn append(
         &self,
         bytes: usize,
@@ -205,15 +211,12 @@ impl Shared {
         frame: impl Fn() -> Proposal,
     ) -> Result<Seq> {
         self.check_poison()?;
-        if !uses_reserve {
-            self.admit()?;
-        }
-        let _share = self.budget.take(bytes);
         let durability = durability.unwrap_or(self.options.durability);
         let mut refusals = 0;
         loop {
             let volume = self.place(bytes as u64, uses_reserve)?;
-            match wait(&volume.submit(frame(), durability, uses_reserve)) {
+            let share = self.budget.take(bytes);
+            match wait(&volume.submit(frame(), durability, uses_reserve, share)) {
                 // The disk has filled up meanwhile: another may have room.
                 Err(full) if full.kind() == ErrorKind::Full && refusals < self.volumes.len() => {
                     refusals += 1;

@@ -1,4 +1,4 @@
 //! The one test binary: linking RocksDB is slow.
 
 mod refill;
-mod smoke;
+mod streams;

@@ -5,7 +5,7 @@
 # begin in the middle of a segment; the noise of a cheap sensor keeps the files from being small.
 set -euo pipefail
 
-readonly dir=$1 length_s=${DEMO_SECONDS:-50}
+readonly dir=$1 length_s=${DEMO_SECONDS:-40}
 
 ts_segments() {
     echo "-f segment -segment_time 2 -segment_format mpegts $1/%04d.ts"

@@ -33,17 +33,18 @@ pub struct Rm {
 }
 
 impl Rm {
-    /// Deletes what was named.
+    /// Deletes what was named, and gives its room back to the disks: that takes a checkpoint, and
+    /// a store that is open for one command only may never come to one by itself.
     pub fn run(&self, store: &Store, console: &mut Console) -> Result<(), Failure> {
-        match &self.prefix {
+        let result = match &self.prefix {
             None => self.delete_keys(store, console),
             Some(prefix) if self.yes || self.dry_run => self.delete_prefix(store, prefix, console),
-            Some(prefix) => Err(Failure::Usage(format!(
-                "everything that begins with '{}' would be deleted: add --yes to do so, or \
-                 --dry-run to see the keys",
-                escaped::text(&prefix.0)
-            ))),
+            Some(prefix) => return Err(unsure(prefix)),
+        };
+        if !self.dry_run {
+            store.checkpoint()?;
         }
+        result
     }
 
     fn delete_keys(&self, store: &Store, console: &mut Console) -> Result<(), Failure> {
@@ -99,6 +100,14 @@ impl Rm {
         ));
         Ok(())
     }
+}
+
+fn unsure(prefix: &Escaped) -> Failure {
+    Failure::Usage(format!(
+        "everything that begins with '{}' would be deleted: add --yes to do so, or --dry-run to \
+         see the keys",
+        escaped::text(&prefix.0)
+    ))
 }
 
 fn print<'a>(

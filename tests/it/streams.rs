@@ -1,0 +1,102 @@
+//! Streams, parts and large objects.
+
+use std::io::{BufRead, Read, Seek, SeekFrom, Write};
+
+use kogia::{ErrorKind, Options, PutOptions, Store, VerifyOptions};
+
+fn bytes(tag: usize, len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i * 31 + tag * 7 + i / 4099) as u8).collect()
+}
+
+fn two_disks(dir: &tempfile::TempDir) -> Store {
+    let disk = |name| dir.path().join(name);
+    let options = Options::new().disk(disk("a")).disk(disk("b")).track_bytes(4 << 20);
+    options.open(disk("home")).expect("it opens")
+}
+
+/// Symptom: a put waited for ever while many uploads were open and idle. Cause: their segments'
+/// share of the memory was given back only when their owner went on writing. Rule: the share goes
+/// with the request, and is given back when that is written.
+#[test]
+fn idle_streams_hold_no_other_writer_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = two_disks(&dir);
+    let mut idle: Vec<_> = (0..40)
+        .map(|i| {
+            let mut stream = store.writer(format!("stream{i}")).expect("a stream");
+            stream.write_all(&bytes(i, 3 << 20)).expect("it writes");
+            stream
+        })
+        .collect();
+    store.put("key", bytes(99, 1 << 20)).expect("it puts");
+    idle.pop().expect("forty").commit().expect("it commits");
+    drop(idle);
+    assert!(store.get("stream39").expect("it reads").expect("it is there") == bytes(39, 3 << 20));
+    assert_eq!(store.stats().expect("stats").objects, 2);
+    let report = store.verify(&VerifyOptions::default()).expect("it verifies");
+    assert_eq!(report.problems, []);
+}
+
+#[test]
+fn objects_larger_than_a_track_are_dealt_over_all_disks_and_read_back_anywhere() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let value = bytes(1, 20_000_001);
+    let check = |store: &Store| {
+        assert!(store.get("large").expect("it reads").expect("it is there") == value);
+        let mut reader = store.reader("large").expect("it reads").expect("it is there");
+        for at in [0_u64, 4071, 4072, 1 << 20, 9_999_999, 20_000_000, 20_000_001, 30_000_000] {
+            reader.seek(SeekFrom::Start(at)).expect("it seeks");
+            let mut found = vec![0; 100_000];
+            let expected = &value[(at as usize).min(value.len())..];
+            let expected = &expected[..expected.len().min(found.len())];
+            let len = (&mut reader).take(100_000).read(&mut found).expect("it reads");
+            assert!(found[..len] == expected[..len] && (len > 0 || expected.is_empty()));
+            let range = store.get_range("large", at..at + 100_000);
+            if at <= value.len() as u64 {
+                assert!(range.expect("it reads").expect("it is there") == expected);
+            } else {
+                assert_eq!(range.expect_err("behind the end").kind(), ErrorKind::InvalidArgument);
+            }
+        }
+        reader.rewind().expect("it seeks");
+        let mut whole = Vec::new();
+        while let Some(slice) = reader.next_slice().expect("it reads") {
+            whole.extend_from_slice(slice);
+        }
+        assert!(whole == value && reader.fill_buf().expect("it reads").is_empty());
+        let stats = store.stats().expect("stats");
+        assert!(stats.disks.iter().all(|disk| disk.space.live_bytes > 5_000_000), "{stats:?}");
+    };
+    let store = two_disks(&dir);
+    store.put("large", &value).expect("it puts");
+    check(&store);
+    drop(store);
+    check(&two_disks(&dir));
+    check(&Options::new().rebuild(dir.path().join("home")).expect("a rebuild"));
+}
+
+#[test]
+fn parts_become_an_object_without_a_byte_written_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = two_disks(&dir);
+    let parts: Vec<_> = (0..5)
+        .map(|i| {
+            let mut part = store.part().expect("a part");
+            part.write_all(&bytes(i, 700_000 * i)).expect("it writes");
+            part.finish().expect("it finishes")
+        })
+        .collect();
+    assert_eq!(store.parts().expect("parts"), parts);
+    let before = store.stats().expect("stats").total().file_bytes;
+    let ids: Vec<_> = parts.iter().rev().map(|part| part.id).collect();
+    store.assemble("object", &ids, &PutOptions::default()).expect("it assembles");
+    let written = store.stats().expect("stats").total().file_bytes - before;
+    assert!(written <= 2 * 4096, "{written} bytes");
+    let expected: Vec<u8> = (0..5).rev().flat_map(|i| bytes(i, 700_000 * i)).collect();
+    assert!(store.get("object").expect("it reads").expect("it is there") == expected);
+    assert_eq!(store.parts().expect("parts"), []);
+    let again = store.assemble("other", &ids, &PutOptions::default());
+    assert_eq!(again.expect_err("they are used up").kind(), ErrorKind::NotFound);
+    let report = store.verify(&VerifyOptions::default()).expect("it verifies");
+    assert_eq!(report.problems, []);
+}
