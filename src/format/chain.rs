@@ -90,6 +90,15 @@ impl Room {
             Record::Put(_) | Record::Delete { .. } => Room::None,
         }
     }
+
+    /// The whole chunks of a value that shares none.
+    #[must_use]
+    pub fn owned_chunks(self) -> u32 {
+        match self {
+            Room::Owned(len) => chunk::chunks_for(len.into()) as u32,
+            Room::None | Room::Packed(_) => 0,
+        }
+    }
 }
 
 /// A length that no chain can hold saturates, and then fails the check against the chain's end.
@@ -479,6 +488,22 @@ impl<'a> Directory<'a> {
     #[must_use]
     pub fn head_chunks(&self) -> u32 {
         self.cursor.body
+    }
+
+    /// The same, where the first chunk can't be read: known from the last directory chunk, if all
+    /// its entries decode.
+    #[must_use]
+    pub fn packed_end(&self) -> Option<u32> {
+        if self.index + 1 + self.rest_chunks() != self.directory_chunks {
+            return None;
+        }
+        let mut rest = &self.entries[..self.entry_bytes.min(self.entries.len())];
+        let mut cursor = self.cursor;
+        for _ in 0..self.entry_count {
+            self.next_entry(&mut rest, &mut cursor).ok()?;
+        }
+        let Spot { chunk, offset } = cursor.packed;
+        Some(self.directory_chunks.max(chunk + u32::from(offset > 0)))
     }
 
     /// The same, holding its own bytes.

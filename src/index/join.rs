@@ -73,10 +73,13 @@ impl<'a> Join<'a> {
         self.books.tracks.get_mut(&id)
     }
 
-    /// Says that all of a chain's records were given.
-    pub(crate) fn end_chain(&mut self, chain: &ChainFacts) {
+    /// Says that all of a chain's records were given. The values of those that are lost have
+    /// `lost_chunks`: a rebuild finds that they are free.
+    pub(crate) fn end_chain(&mut self, chain: &ChainFacts, lost_chunks: u32) {
+        let lost_chunks = if self.rebuild { 0 } else { lost_chunks };
         if let Some(row) = self.track(chain.track) {
             row.head_chunks += chain.head_chunks;
+            row.lost_chunks += lost_chunks;
             row.applied = row.applied.max(chain.start + chain.chunks);
             row.synced = row.synced.max(chain.synced);
         }

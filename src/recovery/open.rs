@@ -639,14 +639,16 @@ fn join_chain(
         seq: head.seq,
         synced: head.end(),
     };
+    let mut lost_chunks = head.chunks - head.head_chunks;
     for directory in &chain.directories {
         // An entry that does not decode ends its directory chunk; it was named with the chain.
         for entry in directory.entries().map_while(std::result::Result::ok) {
             join.record(&facts, &entry)?;
+            lost_chunks = lost_chunks.saturating_sub(entry.room.owned_chunks());
             report.replayed_records += 1;
         }
     }
-    join.end_chain(&facts);
+    join.end_chain(&facts, lost_chunks);
     report.replayed_chains += 1;
     report.replayed_bytes += u64::from(head.chunks) * CHUNK_BYTES as u64;
     Ok(())

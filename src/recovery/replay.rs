@@ -136,6 +136,10 @@ impl Source {
             if !self.was_synced(start + 1, bad.chunk)? {
                 return self.tear(start, &bad);
             }
+            if let Some(chain) = self.scanner.next_headless(&bad)? {
+                self.damaged(&bad, chain.bad.len() as u32, accept_loss, report)?;
+                return Ok(Some(chain));
+            }
             self.scanner.skip_to_chain(start + 1)?;
             let lost = self.scanner.at() - start;
             self.damaged(&bad, lost, accept_loss, report)?;

@@ -163,7 +163,7 @@ impl Shared {
             let room = Room::of(&record);
             join.record(&facts, &DirectoryEntry { seq, record, spot, room })?;
         }
-        join.end_chain(&facts);
+        join.end_chain(&facts, 0);
         Ok(())
     }
 }

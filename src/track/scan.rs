@@ -83,7 +83,7 @@ impl Scanner {
             Err(fault) => return Ok(Some(Err(Bad { chunk: start, fault }))),
         };
         let mut chain = Chain { head, directories: vec![first], bad: Vec::new() };
-        self.read_directory(&mut chain)?;
+        self.read_directory(&mut chain, 1)?;
         let checked_to = if bodies { head.chunks } else { head.head_chunks };
         for index in chain.directories[0].directory_chunks..checked_to {
             if let Err(fault) = self.open_in_chain(&head, index)? {
@@ -92,6 +92,45 @@ impl Scanner {
         }
         self.at = head.end();
         Ok(Some(Ok(chain)))
+    }
+
+    /// The chain whose first chunk is `bad`, as its other directory chunks tell of it; `None` where
+    /// they don't. Moves on only past a chain.
+    pub(crate) fn next_headless(&mut self, bad: &Bad) -> Result<Option<Chain>> {
+        let start = bad.chunk;
+        let Some((mut head, directory)) = self.read_later_head(start)? else { return Ok(None) };
+        let index = directory.index;
+        let bad = (start..start + index).map(|chunk| Bad { chunk, fault: bad.fault.clone() });
+        let mut chain = Chain { head, directories: vec![directory], bad: bad.collect() };
+        self.read_directory(&mut chain, index + 1)?;
+        let last = chain.directories.last().expect("there is one");
+        head.head_chunks = last.packed_end().unwrap_or(head.chunks);
+        chain.head = head;
+        self.at = head.end();
+        Ok(Some(chain))
+    }
+
+    /// The first directory chunk behind `start` of the chain that begins there.
+    fn read_later_head(&mut self, start: u32) -> Result<Option<(ChainHead, Directory<'static>)>> {
+        let end = self.end;
+        for at in start + 1..end {
+            let Ok((header, payload)) = self.open(at)? else { continue };
+            if header.first || header.kind == ChunkKind::Body {
+                break;
+            }
+            let Ok(directory) = Directory::decode(payload) else { continue };
+            let chunks = directory.chunks;
+            if header.kind == ChunkKind::Directory
+                && directory.index == at - start
+                && u64::from(start) + u64::from(chunks) <= end.into()
+            {
+                let synced = directory.synced;
+                let head =
+                    ChainHead { start, chunks, head_chunks: chunks, seq: header.seq, synced };
+                return Ok(Some((head, directory.into_owned())));
+            }
+        }
+        Ok(None)
     }
 
     /// Moves on to the next chunk at or behind `from` that begins a chain.
@@ -161,11 +200,11 @@ impl Scanner {
         }))
     }
 
-    /// Reads the rest of the directory; what is bad costs only the keys in it.
-    fn read_directory(&mut self, chain: &mut Chain) -> Result<()> {
+    /// Reads the directory from chunk `from` of the chain on; what is bad costs only the keys in it.
+    fn read_directory(&mut self, chain: &mut Chain, from: u32) -> Result<()> {
         let head = chain.head;
         let mut rest = chain.directories[0].rest_chunks();
-        for index in 1..chain.directories[0].directory_chunks {
+        for index in from..chain.directories[0].directory_chunks {
             let opened = self.open_in_chain(&head, index)?;
             let wanted = if rest > 0 { ChunkKind::DirectoryRest } else { ChunkKind::Directory };
             let taken = opened.and_then(|(header, payload)| {

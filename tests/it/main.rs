@@ -1,4 +1,7 @@
 //! The one test binary: linking RocksDB is slow.
 
+mod chart;
+mod damage;
 mod refill;
+mod sample;
 mod streams;
