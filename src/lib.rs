@@ -15,7 +15,7 @@
 //! Where to look first:
 //!
 //! - [`Store`] and [`Options`]: what one does with a store, and every knob.
-//! - [`format`]: the one specification of every layout on disk.
+//! - [`mod@format`]: the one specification of every layout on disk.
 //! - [`io`]: the seam to the operating system, and the simulated machine for crash tests.
 //!
 //! Layers, each using only those above it in this list: `format`, `io`, `track`, `disk`, `index`,

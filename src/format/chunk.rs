@@ -102,9 +102,15 @@ impl ChunkHeader {
     pub fn seal(&self, chunk: &mut [u8], payload_crc: u32, place: ChunkPlace) {
         debug_assert!((1..=PAYLOAD_BYTES).contains(&usize::from(self.used)));
         let used = if usize::from(self.used) == PAYLOAD_BYTES { 0 } else { self.used };
-        let ends = u8::from(self.first) * FLAG_FIRST | u8::from(self.last) * FLAG_LAST;
+        let mut flags = (self.kind as u8) << KIND_SHIFT;
+        if self.first {
+            flags |= FLAG_FIRST;
+        }
+        if self.last {
+            flags |= FLAG_LAST;
+        }
         chunk[USED_AT..FLAGS_AT].copy_from_slice(&used.to_le_bytes());
-        chunk[FLAGS_AT] = ends | (self.kind as u8) << KIND_SHIFT;
+        chunk[FLAGS_AT] = flags;
         chunk[FLAGS_AT + 1] = 0;
         chunk[SEQ_AT..NEXT_AT].copy_from_slice(&self.seq.0.to_le_bytes());
         chunk[NEXT_AT..HEADER_BYTES].copy_from_slice(&self.next.to_le_bytes());

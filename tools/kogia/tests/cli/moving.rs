@@ -132,7 +132,7 @@ fn a_key_that_is_a_file_and_a_folder_is_told() {
 #[test]
 fn large_files_side_by_side_do_not_wait_for_each_other() {
     let place = Workplace::with_store();
-    let value: Vec<u8> = (0..12 << 20).map(|i: u32| (i * 7 >> 3) as u8).collect();
+    let value: Vec<u8> = (0..12 << 20).map(|i: u32| ((i * 7) >> 3) as u8).collect();
     for number in 0..8 {
         place.write(&format!("media/{number}"), &value);
     }

@@ -56,7 +56,7 @@ fn head_shows_length_checksum_seq_times_and_attributes() {
         ["put", "s", "k", "--attributes", r"type=\x00video", "--json"],
     );
     let head = json_lines(&place.ok(["head", "s", "k", "--json"])).remove(0);
-    assert_eq!(json_lines(&printed.ok()), [head.clone()]);
+    assert_eq!(json_lines(&printed.ok()), std::slice::from_ref(&head));
     assert_eq!(head["len"], 9);
     assert_eq!(head["crc32c"], "e3069283");
     assert_eq!(head["attributes"], r"type=\x00video");
