@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::chunk::CHUNK_BYTES;
-use crate::format::entry::{self, Entry, Extent, FreeRow, Grave, Place, SegmentRow};
+use crate::format::entry::{self, Entry, Extent, FreeRow, Grave, Place, SegmentRow, TrackRow};
 use crate::format::record::{Record, Space};
 use crate::format::{Seq, TrackId, checksum};
 use crate::index::{Books, Family, RowCursor, View};
@@ -111,7 +111,8 @@ pub(crate) fn verify(shared: &Shared, options: &VerifyOptions) -> Result<VerifyR
         let books = shared.books();
         (books.clone(), shared.pins.pin(), shared.index.snapshot())
     };
-    let total_bytes = books.tracks.values().map(|row| row.live_bytes).sum();
+    let heads = |row: &TrackRow| u64::from(row.head_chunks) * CHUNK_BYTES as u64;
+    let total_bytes = books.tracks.values().map(|row| row.live_bytes + heads(row)).sum();
     let mut verifier = Verifier {
         shared,
         options,
@@ -120,6 +121,7 @@ pub(crate) fn verify(shared: &Shared, options: &VerifyOptions) -> Result<VerifyR
         counted: BTreeMap::new(),
         state: Counted::default(),
         owned_segments: 0,
+        done_bytes: 0,
         total_bytes,
         started: Instant::now(),
         report: VerifyReport::default(),
@@ -158,6 +160,8 @@ struct Verifier<'a> {
     counted: BTreeMap<TrackId, Counted>,
     state: Counted,
     owned_segments: u64,
+    /// Bytes read so far, those of directories included.
+    done_bytes: u64,
     total_bytes: u64,
     started: Instant,
     report: VerifyReport,
@@ -264,6 +268,7 @@ impl Verifier<'_> {
                 self.read_bytes(read);
             }
             len += at;
+            self.report.bytes += at;
         }
         Ok((len, crc))
     }
@@ -271,13 +276,13 @@ impl Verifier<'_> {
     /// Counts what was read, and waits where that was faster than is allowed.
     fn read_bytes(&mut self, bytes: u64) {
         const STEP: u64 = 1 << 20;
-        let before = self.report.bytes;
-        self.report.bytes += bytes;
-        if before / STEP == self.report.bytes / STEP {
+        let before = self.done_bytes;
+        self.done_bytes += bytes;
+        if before / STEP == self.done_bytes / STEP {
             return;
         }
         if let Some(rate) = self.options.bytes_per_second {
-            let due = Duration::from_secs_f64(self.report.bytes as f64 / rate.max(1) as f64);
+            let due = Duration::from_secs_f64(self.done_bytes as f64 / rate.max(1) as f64);
             std::thread::sleep(due.saturating_sub(self.started.elapsed()));
         }
         self.progress();
@@ -287,7 +292,7 @@ impl Verifier<'_> {
         if let Some(on_progress) = &self.options.on_progress {
             on_progress(&Progress {
                 phase: Phase::Verify,
-                done_bytes: self.report.bytes,
+                done_bytes: self.done_bytes,
                 total_bytes: self.total_bytes,
                 records: self.report.objects,
             });
@@ -295,10 +300,9 @@ impl Verifier<'_> {
     }
 
     fn segments(&mut self) -> Result<()> {
-        let view = self.view;
         let mut owned = 0;
         self.rows(Family::Segments, |this, key, row| {
-            let seq = entry::parse_seq_key(key)?;
+            entry::parse_seq_key(key)?;
             let row = SegmentRow::decode(row)?;
             owned += u64::from(row.owner.is_some());
             let counted = this.counted.entry(row.track).or_default();
@@ -308,7 +312,6 @@ impl Verifier<'_> {
             if let Err(error) = this.not_free(row.extent(), None) {
                 this.problem("index, free", None, error.to_string());
             }
-            let _ = (seq, view);
             Ok(())
         })?;
         if owned != self.owned_segments {
