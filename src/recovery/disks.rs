@@ -133,6 +133,20 @@ pub(super) fn track_ids(io: &dyn Io, folder: &Path) -> Result<Vec<TrackId>> {
     Ok(names.iter().filter_map(|name| TrackId::from_file_name(name)).collect())
 }
 
+/// Fails where a store that has lost its `META` is given no disks, and has no default one.
+pub(super) fn check_given(io: &dyn Io, home: &Path, given: &[PathBuf]) -> Result<()> {
+    if given.is_empty() && read_identity(io, &home.join(DEFAULT_DISK))?.is_none() {
+        return Err(unknown(home));
+    }
+    Ok(())
+}
+
+/// `META` is lost, and nothing else tells where the disks are.
+pub(super) fn unknown(home: &Path) -> Error {
+    let what = "META is lost, and with it where the store's disks are; give all of them";
+    Error::new(ErrorKind::Disk, what).with_path(home)
+}
+
 /// The only store that has a folder on the disks; for when `META` and the index are lost.
 pub(super) fn sole_store(io: &dyn Io, home: &Path, given: &[PathBuf]) -> Result<Option<StoreId>> {
     let default = [home.join(DEFAULT_DISK)];

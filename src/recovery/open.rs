@@ -98,6 +98,8 @@ struct Opening {
     files: TrackFiles,
     tracks: BTreeMap<TrackId, DiskId>,
     rebuild: bool,
+    /// The newest chain that was replayed.
+    newest_chain: Seq,
     report: RecoveryReport,
 }
 
@@ -105,12 +107,12 @@ impl Opening {
     fn begin(options: Options, home: PathBuf, rebuild: bool) -> Result<Self> {
         let io = options.io.clone();
         let index_dir = options.index_dir.clone().unwrap_or_else(|| home.join(INDEX_DIR));
-        let meta = match Ledger::read(&*io, &home) {
+        let (meta, meta_is_damaged) = match Ledger::read(&*io, &home) {
             Err(e) if e.kind() == ErrorKind::Corruption => {
                 tracing::error!(error = %e, "META is damaged; what it said is found out anew");
-                None
+                (None, true)
             }
-            meta => meta?,
+            meta => (meta?, false),
         };
         let (mut index, mut books) = open_index(&options, &index_dir, rebuild)?;
         let store = match (&meta, &books) {
@@ -118,6 +120,7 @@ impl Opening {
             (None, Some(books)) => books.state.store,
             (None, None) => match disks::sole_store(&*io, &home, &options.disks)? {
                 Some(store) => store,
+                None if meta_is_damaged => return Err(disks::unknown(&home)),
                 None => StoreId(io.random_id().map_err(|e| Error::io("name", &home, e))?),
             },
         };
@@ -125,7 +128,11 @@ impl Opening {
             // An index of another store: of no use here.
             (index, books) = (empty_index(&options, &index_dir, index)?, None);
         }
+        if meta.is_none() && books.is_some() {
+            disks::check_given(&*io, &home, &options.disks)?;
+        }
         let found = disks::find(&*io, &home, store, meta.as_ref(), &options.disks)?;
+        check_disks_of_rows(books.as_ref(), &found, &home)?;
         let mut tracks = BTreeMap::new();
         for disk in &found {
             for id in disks::track_ids(&*io, &disk.path.join(store.to_string()))? {
@@ -156,6 +163,7 @@ impl Opening {
             files,
             tracks,
             rebuild,
+            newest_chain: Seq(0),
             report,
         };
         opening.attach_volumes(&found, store)?;
@@ -191,10 +199,6 @@ impl Opening {
             if self.tracks.contains_key(&id) {
                 self.check_disk(id, &row)?;
                 continue;
-            }
-            if !self.volumes.iter().any(|volume| volume.disk.id == row.disk) {
-                let what = format!("disk {} is missing, and track {id} lies on it", row.disk);
-                return Err(Error::new(ErrorKind::Disk, what).with_path(&self.home));
             }
             if row.live_records > 0 || row.owned_chunks > 0 {
                 let what = format!("the track's file is gone, with {} objects", row.live_records);
@@ -406,6 +410,7 @@ impl Opening {
             };
             while let Some((header, chain)) = next.take() {
                 join_chain(&mut join, &header, &chain, &mut self.report)?;
+                self.newest_chain = self.newest_chain.max(chain.head.seq);
                 next = replay.next(&mut self.report)?;
                 if join.len() >= ROWS_A_BATCH {
                     break;
@@ -483,6 +488,21 @@ impl Opening {
         }
     }
 
+    /// Invariant I7: where index or tracks know openings that `META` does not, it is an older one
+    /// than was there, and more openings and tracks may have been since.
+    fn outrun_lost_openings(&self) -> Result<()> {
+        let newest = self.books.state.opening.max(self.newest_chain.opening());
+        if newest < self.ledger.get().openings {
+            return Ok(());
+        }
+        tracing::warn!(newest, "META is older than the tracks");
+        let next_track = self.books.state.next_track;
+        self.ledger.update(|meta| {
+            meta.openings = newest + LOST_META_SKIP;
+            meta.next_track = meta.next_track.max(next_track) + LOST_META_SKIP;
+        })
+    }
+
     /// The last checkpoint of recovery, and the store.
     fn finish(mut self, lock: Box<dyn Send + Sync>, started: Instant) -> Result<Store> {
         for (id, row) in &self.books.tracks {
@@ -490,6 +510,7 @@ impl Opening {
                 self.files.seal(*id, end);
             }
         }
+        self.outrun_lost_openings()?;
         let meta = self.ledger.get();
         self.books.state.opening = meta.openings;
         self.books.state.next_track = meta.next_track;
@@ -550,6 +571,18 @@ fn empty_index(options: &Options, dir: &Path, index: Index) -> Result<Index> {
     drop(index);
     Index::destroy(dir)?;
     Index::open(dir, options.memtable_bytes(), options.cache_bytes())
+}
+
+/// Fails where the index knows of a disk that was not found. Before `META` is written, so that
+/// what it says of the disks stays as it was.
+fn check_disks_of_rows(books: Option<&Books>, found: &[Found], home: &Path) -> Result<()> {
+    for (id, row) in books.iter().flat_map(|books| &books.tracks) {
+        if !found.iter().any(|disk| disk.state.id == row.disk) {
+            let what = format!("disk {} is missing, and track {id} lies on it", row.disk);
+            return Err(Error::new(ErrorKind::Disk, what).with_path(home));
+        }
+    }
+    Ok(())
 }
 
 /// What `META` may have said, from what else is there.

@@ -3,5 +3,6 @@
 mod chart;
 mod damage;
 mod refill;
+mod recovery;
 mod sample;
 mod streams;
