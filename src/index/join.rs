@@ -136,7 +136,7 @@ impl<'a> Join<'a> {
             self.kill(old)?;
         }
         if let Some(grave) = grave {
-            self.set_grave(put.space, put.key, grave, None);
+            self.drop_grave(&entry::grave_key(put.space, put.key), grave);
         }
         self.entries.insert((put.space, put.key.to_vec()), Some(new.encode()));
         Ok(())
@@ -158,7 +158,7 @@ impl<'a> Join<'a> {
             self.entries.insert((space, key.to_vec()), None);
         }
         if let Some(grave) = grave {
-            self.set_grave(space, key, grave, None);
+            self.drop_grave(&entry::grave_key(space, key), grave);
         }
         let new = Grave { seq, track: chain.track };
         if let Some(row) = self.track(chain.track) {
@@ -320,11 +320,6 @@ impl<'a> Join<'a> {
         self.books.tracks.remove(&id);
         self.tracks.insert(id);
         self.drop_free_of(id)
-    }
-
-    fn set_grave(&mut self, space: Space, key: &[u8], old: Grave, new: Option<Grave>) {
-        debug_assert!(new.is_none());
-        self.drop_grave(&entry::grave_key(space, key), old);
     }
 
     fn count(&mut self, space: Space, entry: &Entry<'_>, sign: i64) {

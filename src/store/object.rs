@@ -1,5 +1,6 @@
 //! What callers say and learn of an object.
 
+use super::now_ms;
 use crate::format::Seq;
 use crate::format::entry::Entry;
 use crate::options::{Condition, Durability};
@@ -66,6 +67,21 @@ pub struct PutOptions {
     pub condition: Condition,
     /// When the put is acknowledged; default as the store's options say.
     pub durability: Option<Durability>,
+}
+
+/// When a value was put, and when its source was last changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Times {
+    pub(crate) created_ms: u64,
+    pub(crate) modified_ms: u64,
+}
+
+impl PutOptions {
+    /// The times of a put that is made now.
+    pub(crate) fn times(&self) -> Times {
+        let created_ms = now_ms();
+        Times { created_ms, modified_ms: self.modified_ms.unwrap_or(created_ms) }
+    }
 }
 
 /// What a delete carries beside the key.

@@ -10,6 +10,7 @@ use std::io::IoSlice;
 use std::sync::{Arc, Mutex};
 
 use super::gate::Pass;
+use super::object::Times;
 use super::write::put_record;
 use super::{PutOptions, Shared};
 use crate::disk::{Owner, Proposal};
@@ -89,6 +90,7 @@ impl Shared {
         key: &[u8],
         value: &[u8],
         options: &PutOptions,
+        times: Times,
     ) -> Result<Option<Seq>> {
         self.check_poison()?;
         self.admit()?;
@@ -101,7 +103,7 @@ impl Shared {
         let _gate = self.gates.pass([(Space::Object, key, pass)]);
         self.check_condition(key, options.condition)?;
         let list = Value::Segments(SegmentList(vec![segment]));
-        let record = put_record(key, body.len(), body.crc(), options, list);
+        let record = put_record(key, body.len(), body.crc(), options, times, list);
         self.append(0, options.durability, false, || Proposal::of(&record)).map(Some)
     }
 

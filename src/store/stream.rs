@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use crossbeam_channel::Receiver;
 
 use super::gate::Pass;
+use super::object::Times;
 use super::refill::Taken;
 use super::write::{check_put, put_record, segmented};
 use super::{Info, PutOptions, Shared, now_ms};
@@ -117,30 +118,30 @@ impl<'a> Writer<'a> {
 
     pub(crate) fn finish(mut self) -> Result<Info> {
         let shared = self.segments.shared;
+        let times = self.options.times();
         if self.segments.is_untouched() {
             let body = std::mem::take(&mut self.segments.body);
-            let seq = shared.put(&self.key, &body.to_value(), &self.options)?;
-            return Ok(self.info(seq, body.len(), body.crc()));
+            let seq = shared.put_at(&self.key, &body.to_value(), &self.options, times)?;
+            return Ok(self.info(seq, body.len(), body.crc(), times));
         }
         let (len, crc, list) = self.segments.seal()?;
-        let record = put_record(&self.key, len, crc, &self.options, segmented(list));
+        let record = put_record(&self.key, len, crc, &self.options, times, segmented(list));
         shared.admit()?;
         let pass = Pass::of(self.options.condition);
         let _gate = shared.gates.pass([(Space::Object, &self.key[..], pass)]);
         shared.check_condition(&self.key, self.options.condition)?;
         let seq = shared.append(0, self.options.durability, false, || Proposal::of(&record))?;
         self.segments.keep();
-        Ok(self.info(seq, len, crc))
+        Ok(self.info(seq, len, crc, times))
     }
 
-    fn info(&self, seq: Seq, len: u64, crc32c: u32) -> Info {
-        let now = now_ms();
+    fn info(&self, seq: Seq, len: u64, crc32c: u32, times: Times) -> Info {
         Info {
             seq,
             len,
             crc32c,
-            created_ms: now,
-            modified_ms: self.options.modified_ms.unwrap_or(now),
+            created_ms: times.created_ms,
+            modified_ms: times.modified_ms,
             attributes: self.options.attributes.clone(),
         }
     }

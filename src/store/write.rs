@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::gate::Pass;
-use super::{DeleteOptions, PutOptions, Shared, now_ms};
+use super::object::Times;
+use super::{DeleteOptions, PutOptions, Shared};
 use crate::disk::{Proposal, Volume, wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Seq;
@@ -95,6 +96,16 @@ impl Batch {
 
 impl Shared {
     pub(crate) fn put(&self, key: &[u8], value: &[u8], options: &PutOptions) -> Result<Seq> {
+        self.put_at(key, value, options, options.times())
+    }
+
+    pub(crate) fn put_at(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        options: &PutOptions,
+        times: Times,
+    ) -> Result<Seq> {
         check_put(key, options)?;
         if value.len() > self.options.inline_max_bytes() {
             let mut writer = super::Writer::new(self, key, options.clone())?;
@@ -103,7 +114,7 @@ impl Shared {
         }
         if self.options.refill
             && value.len() as u64 >= OWNED_MIN_BYTES
-            && let Some(seq) = self.put_refilled(key, value, options)?
+            && let Some(seq) = self.put_refilled(key, value, options, times)?
         {
             return Ok(seq);
         }
@@ -113,7 +124,7 @@ impl Shared {
         self.check_condition(key, options.condition)?;
         self.append(value.len(), options.durability, false, || {
             let mut proposal = Proposal::default();
-            propose_put(&mut proposal, key, value, options);
+            propose_put(&mut proposal, key, value, options, times);
             proposal
         })
     }
@@ -272,23 +283,31 @@ fn propose(batch: &Batch) -> Proposal {
     let mut proposal = Proposal::default();
     for Operation { key, put, .. } in &batch.operations {
         match put {
-            Some((value, options)) => propose_put(&mut proposal, key, value, options),
+            Some((value, options)) => {
+                propose_put(&mut proposal, key, value, options, options.times());
+            }
             None => proposal.push(&Record::Delete { space: Space::Object, key }),
         }
     }
     proposal
 }
 
-fn propose_put(proposal: &mut Proposal, key: &[u8], value: &[u8], options: &PutOptions) {
+fn propose_put(
+    proposal: &mut Proposal,
+    key: &[u8],
+    value: &[u8],
+    options: &PutOptions,
+    times: Times,
+) {
     if value.len() as u64 >= OWNED_MIN_BYTES {
         let mut body = Body::with_capacity(value.len());
         body.push(value);
-        let record = put_record(key, body.len(), body.crc(), options, Value::Inline);
+        let record = put_record(key, body.len(), body.crc(), options, times, Value::Inline);
         proposal.push_owned(&record, body);
         return;
     }
     let crc = checksum::crc32c(value);
-    let record = put_record(key, value.len() as u64, crc, options, Value::Inline);
+    let record = put_record(key, value.len() as u64, crc, options, times, Value::Inline);
     if value.is_empty() {
         proposal.push(&record);
     } else {
@@ -302,14 +321,14 @@ pub(crate) fn put_record<'a>(
     len: u64,
     crc: u32,
     options: &'a PutOptions,
+    times: Times,
     value: Value,
 ) -> Record<'a> {
-    let now = now_ms();
     let meta = Meta {
         len,
         crc,
-        created_ms: now,
-        modified_ms: options.modified_ms.unwrap_or(now),
+        created_ms: times.created_ms,
+        modified_ms: times.modified_ms,
         expires_ms: None,
         attributes: &options.attributes,
     };

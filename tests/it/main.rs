@@ -2,7 +2,7 @@
 
 mod chart;
 mod damage;
-mod refill;
 mod recovery;
+mod refill;
 mod sample;
 mod streams;
