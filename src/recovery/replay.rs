@@ -128,7 +128,13 @@ impl Source {
                     if !self.was_synced(chain.head.end(), bad.chunk)? {
                         return self.tear(start, &bad);
                     }
-                    self.damaged(&bad, chain.bad.len() as u32, accept_loss, report)?;
+                    // Bodies of a synced chain may have been punched or refilled since; one that is
+                    // live and bad is found when it is read.
+                    let head_end = start + chain.head.head_chunks;
+                    let in_head: Vec<_> = chain.bad.iter().filter(|b| b.chunk < head_end).collect();
+                    if let Some(bad) = in_head.first() {
+                        self.damaged(bad, in_head.len() as u32, accept_loss, report)?;
+                    }
                     return Ok(Some(chain));
                 }
                 Some(Err(bad)) => bad,

@@ -132,6 +132,14 @@ impl Shared {
         Ok(())
     }
 
+    /// Like [`admit`](Self::admit), for what has to go on where there is no room for checkpoints.
+    pub(crate) fn admit_delete(&self) -> Result<()> {
+        match self.admit() {
+            Err(error) if error.kind() == ErrorKind::Full => Ok(()),
+            admitted => admitted,
+        }
+    }
+
     fn due_by_bytes(&self) -> bool {
         let written = self.checkpoints.track_bytes.load(Ordering::Relaxed);
         written >= self.options.checkpoint_bytes

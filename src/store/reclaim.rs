@@ -119,14 +119,20 @@ impl Shared {
     /// active track can't: what is on its way to it has seqs below the present one.)
     fn raise_floors(&self) -> Result<()> {
         let mut books = self.books();
-        if books.state.graves == 0 {
+        let newest = books.tracks.values().map(|row| row.last_grave).max().unwrap_or_default();
+        let low = |row: &TrackRow| {
+            row.floor <= newest
+                && row.sealed == Some(row.applied)
+                && row.dead_records == 0
+                && row.lost_chunks == 0
+        };
+        // Most often there is nothing to raise: no batch then, or an idle store would write for ever.
+        if books.state.graves == 0 || !books.tracks.values().any(low) {
             return Ok(());
         }
         let now = self.current_seq();
         self.change(&mut books, |join| {
-            let raised = join.books.tracks.iter().filter(|(_, row)| {
-                row.sealed == Some(row.applied) && row.dead_records == 0 && row.lost_chunks == 0
-            });
+            let raised = join.books.tracks.iter().filter(|(_, row)| low(row));
             let raised: Vec<TrackId> = raised.map(|(id, _)| *id).collect();
             for id in raised {
                 if let Some(row) = join.track(id) {

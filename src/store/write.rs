@@ -16,6 +16,9 @@ use crate::format::record::{
 };
 use crate::options::{Condition, Durability};
 
+/// A batch is one chain, and a chain is bounded: this leaves room for what frames it.
+const BATCH_MAX_BYTES: usize = 512 << 20;
+
 /// Puts and deletes that are carried out all or not at all, also across a crash.
 ///
 /// Operations on one key count in their order. Conditions are checked before the batch is
@@ -131,6 +134,7 @@ impl Shared {
 
     pub(crate) fn delete(&self, key: &[u8], options: &DeleteOptions) -> Result<bool> {
         check_key(key)?;
+        self.admit_delete()?;
         // Alone, so that of two deletes of a key only one finds it there.
         let _gate = self.gates.pass([(Space::Object, key, Pass::Alone)]);
         self.check_condition(key, options.condition)?;
@@ -154,15 +158,16 @@ impl Shared {
         let mut bytes = 0;
         for operation in &batch.operations {
             check_key(&operation.key)?;
+            bytes += operation.key.len();
             if let Some((value, options)) = &operation.put {
                 check_put(&operation.key, options)?;
-                bytes += value.len();
+                bytes += value.len() + options.attributes.len();
             }
         }
-        if bytes > self.options.queue_bytes() {
+        let most = self.options.queue_bytes().min(BATCH_MAX_BYTES);
+        if bytes > most {
             let what = format!(
-                "a batch of {bytes} bytes; {} is the most under this store's memory_bytes",
-                self.options.queue_bytes()
+                "a batch of {bytes} bytes; {most} is the most under this store's memory_bytes"
             );
             return Err(Error::invalid(what));
         }
@@ -170,7 +175,9 @@ impl Shared {
             return Ok(Vec::new());
         }
         let deletes_only = batch.operations.iter().all(|operation| operation.put.is_none());
-        if !deletes_only {
+        if deletes_only {
+            self.admit_delete()?;
+        } else {
             self.admit()?;
         }
         let gates = batch.operations.iter().map(|operation| {
