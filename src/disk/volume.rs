@@ -162,10 +162,10 @@ impl Volume {
         self.lock().predecessor = Some((predecessor, end));
     }
 
-    /// The active track, and the chunk up to which it is durable.
-    pub(crate) fn active(&self) -> Option<(TrackId, u32)> {
-        let lane = self.lock();
-        lane.active.as_ref().map(|a| (a.appender.track.id, a.appender.synced()))
+    /// The active track, or where there is none the one before it, and the chunk up to which it
+    /// is durable.
+    pub(crate) fn last_track(&self) -> Option<(TrackId, u32)> {
+        self.lock().last_track()
     }
 
     /// Whether the last write was refused for want of room.
@@ -201,15 +201,15 @@ impl Volume {
         self.placed_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Makes all applied chains durable; the active track and its durable end. Called under the
-    /// store's apply lock.
+    /// Makes all applied chains durable; gives what [`last_track`](Self::last_track) does. Called
+    /// under the store's apply lock.
     pub(crate) fn sync_applied(&self) -> Result<Option<(TrackId, u32)>> {
         let owner = self.owner()?;
         let mut lane = self.lock();
         if lane.active.as_ref().is_some_and(|a| a.appender.synced() < a.applied) {
             lane.sync(&*owner)?;
         }
-        Ok(lane.active.as_ref().map(|a| (a.appender.track.id, a.appender.synced())))
+        Ok(lane.last_track())
     }
 
     /// Makes all appended chains durable.
@@ -344,6 +344,11 @@ impl Lane {
         let _ = track.file.set_len(u64::from(synced) * CHUNK_BYTES as u64);
         self.retire(synced);
         Err(error)
+    }
+
+    fn last_track(&self) -> Option<(TrackId, u32)> {
+        let active = self.active.as_ref().map(|a| (a.appender.track.id, a.appender.synced()));
+        active.or(self.predecessor)
     }
 
     /// Seals the active track at `end`.

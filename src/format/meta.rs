@@ -50,7 +50,8 @@ pub struct DiskState {
     pub id: DiskId,
     /// Its directory when it was last opened.
     pub path: String,
-    /// The active track, and the chunk up to which it is known to have been synced.
+    /// The active track, or where there is none the last one that was sealed, and the chunk up to
+    /// which it is known to have been synced.
     pub active: Option<(TrackId, u32)>,
 }
 

@@ -4,7 +4,7 @@
 //! free what dead streams left; checkpoint. Every step may be cut off and run again: nothing is
 //! removed that a later step still needs, and what was done is found done.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -267,7 +267,7 @@ impl Opening {
     /// Brings the index up to the tracks, and ends the tracks that the last opening left active.
     fn replay(&mut self) -> Result<()> {
         let headers = self.read_headers()?;
-        let mut marks = Marks::of(&self.before, &headers);
+        let mut marks = Marks::of(&self.before, &headers, &self.tracks);
         for (id, row) in &self.books.tracks {
             marks.raise(*id, row.synced);
         }
@@ -376,7 +376,8 @@ impl Opening {
         let cut = self.before.cuts.iter().find(|(cut, _)| *cut == id).map(|(_, end)| *end);
         let there = track.chunks()?;
         let end = there.min(cut.unwrap_or(u32::MAX));
-        let mark = marks.of_track(id).min(cut.unwrap_or(u32::MAX));
+        let mark = if marks.whole.contains(&id) { end } else { marks.of_track(id) };
+        let mark = mark.min(cut.unwrap_or(u32::MAX));
         if end < mark || end < from {
             let (chunk, chunks) = (end, mark.max(from) - end);
             let what = format!("the track ends at chunk {end}, but {} were synced", mark.max(from));
@@ -449,16 +450,17 @@ impl Opening {
         row.lost_chunks += end.lost_chunks;
         row.applied = row.applied.max(end.chunk);
         row.synced = row.applied;
-        let resumes = self.before.clean && active && !end.torn && end.lost_chunks == 0;
+        // Behind a cut nothing ever counts, so a track that was cut takes no more.
+        let is_cut = self.before.cuts.iter().any(|(cut, _)| *cut == id);
+        let is_whole = !end.torn && !is_cut && end.lost_chunks == 0;
+        let resumes = self.before.clean && active && is_whole;
         row.sealed = (!resumes).then_some(end.chunk);
-        let volume = self.volumes.iter().find(|volume| volume.disk.id == header.disk);
-        let volume = volume.expect("the header's disk was checked");
         if resumes {
+            let volume = self.volumes.iter().find(|volume| volume.disk.id == header.disk);
+            let volume = volume.expect("the header's disk was checked");
             volume.resume(track, end.chunk, header.floor, header.created_ms);
         } else {
             cut_off(&track, end.chunk, &mut self.report)?;
-            self.files.seal(id, end.chunk);
-            volume.follow(id, end.chunk);
         }
         join.commit()?;
         Ok(())
@@ -508,6 +510,11 @@ impl Opening {
         for (id, row) in &self.books.tracks {
             if let Some(end) = row.sealed {
                 self.files.seal(*id, end);
+                // Invariant I10: the header of a disk's next track vouches for the last one that
+                // was sealed, whenever that was, and until there is one META does.
+                if let Some(volume) = self.volumes.iter().find(|v| v.disk.id == row.disk) {
+                    volume.follow(*id, end);
+                }
             }
         }
         self.outrun_lost_openings()?;
@@ -517,11 +524,11 @@ impl Opening {
         // Invariant I1: all that was replayed was synced before it was read.
         Join::new(&self.index, &mut self.books).commit()?;
         self.index.flush()?;
-        let active: HashMap<_, _> =
-            self.volumes.iter().map(|volume| (volume.disk.id, volume.active())).collect();
+        let last: HashMap<_, _> =
+            self.volumes.iter().map(|volume| (volume.disk.id, volume.last_track())).collect();
         self.ledger.update(|meta| {
             for state in &mut meta.disks {
-                state.active = active.get(&state.id).copied().flatten();
+                state.active = last.get(&state.id).copied().flatten();
             }
         })?;
         let io = self.options.io.clone();
@@ -629,26 +636,48 @@ fn begin_opening(
     Ledger::create(io.clone(), home, meta)
 }
 
-/// Chunks up to which tracks are known to have been synced, by `META` and by the headers of the
-/// tracks that came after them (invariant I10).
-struct Marks(HashMap<TrackId, u32>);
+/// Chunks up to which tracks are known to have been synced, by `META`, its cuts included, and by
+/// the headers of the tracks that came after them (invariant I10).
+struct Marks {
+    synced: HashMap<TrackId, u32>,
+    /// Tracks that are not the last of their disk, though the one after them was unlinked: a
+    /// track is synced to its end before the next one is created.
+    whole: BTreeSet<TrackId>,
+}
 
 impl Marks {
-    fn of(meta: &StoreMeta, headers: &BTreeMap<TrackId, TrackHeader>) -> Self {
-        let mut marks = Marks(HashMap::new());
+    fn of(
+        meta: &StoreMeta,
+        headers: &BTreeMap<TrackId, TrackHeader>,
+        tracks: &BTreeMap<TrackId, DiskId>,
+    ) -> Self {
+        let named: BTreeSet<_> =
+            headers.values().filter_map(|header| header.predecessor.map(|(id, _)| id)).collect();
+        let mut last: HashMap<DiskId, TrackId> = tracks.iter().map(|(id, on)| (*on, *id)).collect();
+        for state in &meta.disks {
+            if let (Some((id, _)), Some(last)) = (state.active, last.get_mut(&state.id)) {
+                *last = id.max(*last);
+            }
+        }
+        let whole = headers
+            .values()
+            .filter(|header| !named.contains(&header.track) && header.track < last[&header.disk]);
+        let whole = whole.map(|header| header.track).collect();
+        let mut marks = Marks { synced: HashMap::new(), whole };
         let active = meta.disks.iter().filter_map(|state| state.active);
         let predecessors = headers.values().filter_map(|header| header.predecessor);
-        active.chain(predecessors).for_each(|(id, end)| marks.raise(id, end));
+        let ends = active.chain(predecessors).chain(meta.cuts.iter().copied());
+        ends.for_each(|(id, end)| marks.raise(id, end));
         marks
     }
 
     fn raise(&mut self, id: TrackId, end: u32) {
-        let mark = self.0.entry(id).or_default();
+        let mark = self.synced.entry(id).or_default();
         *mark = end.max(*mark);
     }
 
     fn of_track(&self, id: TrackId) -> u32 {
-        self.0.get(&id).copied().unwrap_or(0)
+        self.synced.get(&id).copied().unwrap_or(0)
     }
 }
 

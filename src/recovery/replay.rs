@@ -123,17 +123,17 @@ impl Source {
             let bad = match self.scanner.next_chain(unsynced)? {
                 None => return Ok(None),
                 Some(Ok(chain)) if chain.bad.is_empty() => return Ok(Some(chain)),
-                Some(Ok(chain)) => {
-                    let bad = chain.bad[0].clone();
-                    if !self.was_synced(chain.head.end(), bad.chunk)? {
-                        return self.tear(start, &bad);
+                Some(Ok(mut chain)) => {
+                    let first = chain.bad[0].clone();
+                    if !self.was_synced(chain.head.end(), first.chunk)? {
+                        return self.tear(start, &first);
                     }
-                    // Bodies of a synced chain may have been punched or refilled since; one that is
-                    // live and bad is found when it is read.
+                    // Owned values may have been punched out since; where one is rotten, reading
+                    // it says so.
                     let head_end = start + chain.head.head_chunks;
-                    let in_head: Vec<_> = chain.bad.iter().filter(|b| b.chunk < head_end).collect();
-                    if let Some(bad) = in_head.first() {
-                        self.damaged(bad, in_head.len() as u32, accept_loss, report)?;
+                    chain.bad.retain(|bad| bad.chunk < head_end);
+                    if let Some(bad) = chain.bad.first() {
+                        self.damaged(bad, chain.bad.len() as u32, accept_loss, report)?;
                     }
                     return Ok(Some(chain));
                 }

@@ -171,9 +171,9 @@ impl Shared {
         let mut books = self.books();
         self.check_poison()?;
         // Invariant I1: under the apply lock, after every disk is synced, all families at once.
-        let mut active = Vec::new();
+        let mut ends = Vec::new();
         for volume in &self.volumes {
-            active.push((volume.disk.id, volume.sync_applied()?));
+            ends.push((volume.disk.id, volume.sync_applied()?));
         }
         self.change(&mut books, |join| {
             let ids: Vec<_> = join.books.tracks.keys().copied().collect();
@@ -198,7 +198,7 @@ impl Shared {
         // After the flush: META is the last witness of what was synced, also for a rebuild
         // (invariant I10), and what a punch takes away later lies before these ends.
         self.ledger.update(|meta| {
-            for (disk, end) in active {
+            for (disk, end) in ends {
                 if let Some(state) = meta.disks.iter_mut().find(|state| state.id == disk)
                     && end.is_some()
                 {

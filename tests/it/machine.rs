@@ -70,21 +70,11 @@ impl Machine {
         Machine { io, ..self }
     }
 
-    /// The same machine after a power cut now, with an index of its own. Its index is this one's
-    /// as it was flushed last.
+    /// The machine after a power cut now, with an index of its own. The store is closed.
     pub fn fork(&self, keep: Keep) -> Self {
-        self.with_copied_index(self.io.crash(keep))
-    }
-
-    /// The same machine after its process was killed now, with an index of its own.
-    pub fn fork_killed(&self) -> Self {
-        self.with_copied_index(self.io.kill())
-    }
-
-    fn with_copied_index(&self, io: SimIo) -> Self {
         let index = tempfile::tempdir().unwrap();
         copy_dir(self.index.path(), index.path());
-        Machine { io, index, disks: self.disks }
+        Machine { io: self.io.crash(keep), index, disks: self.disks }
     }
 
     /// Loses the index.
@@ -111,8 +101,6 @@ impl Machine {
     }
 }
 
-/// Copies what a directory holds. The index may be open: its files are only ever appended to or
-/// replaced by name, and what is copied of an unfinished flush is not named yet.
 fn copy_dir(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {

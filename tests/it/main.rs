@@ -6,3 +6,7 @@ mod recovery;
 mod refill;
 mod sample;
 mod streams;
+mod held;
+mod machine;
+mod power;
+mod smoke;
