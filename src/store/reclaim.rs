@@ -100,7 +100,11 @@ impl Shared {
         let io = &*self.options.io;
         // Unlink, then sync the directory, then forget the tombstones: in any other order a power
         // cut brings the track back without the tombstones that hide its records (I9).
-        io.remove(&path).map_err(|e| Error::io("unlink the track", &path, e))?;
+        match io.remove(&path) {
+            // An earlier attempt got as far as this, and failed to sync the directory.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            removed => removed.map_err(|e| Error::io("unlink the track", &path, e))?,
+        }
         io.sync_dir(&volume.dir).map_err(|e| Error::io("sync the disk", &volume.dir, e))?;
         self.files.forget(id);
         let graves = if row.graves > 0 { self.graves(|grave| grave.track == id)? } else { vec![] };
