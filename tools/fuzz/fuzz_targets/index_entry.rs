@@ -81,6 +81,7 @@ fn samples() -> Vec<Vec<u8>> {
         object_bytes: 1 << 40,
         parts: 3,
         graves: 0,
+        rebuilding: false,
     };
     vec![
         inline.encode(),
