@@ -9,4 +9,3 @@ mod streams;
 mod held;
 mod machine;
 mod power;
-mod smoke;
