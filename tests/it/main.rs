@@ -2,10 +2,10 @@
 
 mod chart;
 mod damage;
+mod held;
+mod machine;
+mod power;
 mod recovery;
 mod refill;
 mod sample;
 mod streams;
-mod held;
-mod machine;
-mod power;
