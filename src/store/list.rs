@@ -102,9 +102,9 @@ pub(crate) fn list(view: &View<'_>, options: &ListOptions) -> Result<Page> {
 /// for key in ["a", "b", "c"] {
 ///     store.put(key, "")?;
 /// }
-/// let range = b"b".to_vec()..;
-/// let keys: Vec<_> = store.iter(range).rev().map(|item| item.map(|(key, _)| key)).collect();
-/// assert_eq!(keys, [Ok(b"c".to_vec()), Ok(b"b".to_vec())].map(|r: kogia::Result<_>| r.unwrap()).map(Ok));
+/// let from_b = store.iter(b"b".to_vec()..).rev();
+/// let keys = from_b.map(|object| Ok(object?.0)).collect::<kogia::Result<Vec<_>>>()?;
+/// assert_eq!(keys, [b"c", b"b"]);
 /// # Ok::<_, kogia::Error>(())
 /// ```
 pub struct Iter<'a> {
