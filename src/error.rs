@@ -10,6 +10,19 @@ use crate::format::{Fault, TrackId};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What a caller does next depends on this, never on a message's text.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// use kogia::{ErrorKind, Store};
+///
+/// # let home = dir.path();
+/// let store = Store::open(home)?;
+/// match Store::open(home) {
+///     Err(error) if error.kind() == ErrorKind::Locked => println!("later, then: {error}"),
+///     other => panic!("opened twice: {other:?}"),
+/// }
+/// # Ok::<_, kogia::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum ErrorKind {

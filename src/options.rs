@@ -11,6 +11,19 @@ use crate::format::chunk::CHUNK_BYTES;
 use crate::io::{Io, RealIo};
 
 /// When a write is acknowledged.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// use kogia::{Durability, Options, PutOptions};
+///
+/// # let home = dir.path();
+/// let store = Options::new().durability(Durability::Os).open(home)?;
+/// store.put("preview", "soon durable")?;
+/// let now = PutOptions { durability: Some(Durability::Sync), ..PutOptions::default() };
+/// store.put_with("evidence", "durable when this returns", &now)?;
+/// store.sync()?; // now the preview is, too
+/// # Ok::<_, kogia::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Durability {
     /// When the device has it: it survives the death of the process and of the machine.
@@ -23,6 +36,19 @@ pub enum Durability {
 }
 
 /// What must hold of a key for a put or delete to be carried out.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let store = kogia::Store::open(dir.path()).unwrap();
+/// use kogia::{Condition, ErrorKind, PutOptions};
+///
+/// let seq = store.put("counter", "1")?;
+/// let from_one = PutOptions { condition: Condition::IfSeq(seq), ..PutOptions::default() };
+/// store.put_with("counter", "2", &from_one)?;
+/// let too_late = store.put_with("counter", "2", &from_one).unwrap_err();
+/// assert_eq!(too_late.kind(), ErrorKind::Condition);
+/// # Ok::<_, kogia::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Condition {
     /// Anything.
@@ -37,6 +63,19 @@ pub enum Condition {
 }
 
 /// What opening does where there is no store, or one already.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// use kogia::{Create, ErrorKind, Options};
+///
+/// # let home = dir.path().join("store");
+/// let nothing_there = Options::new().create(Create::Never).open(&home).unwrap_err();
+/// assert_eq!(nothing_there.kind(), ErrorKind::NotFound);
+/// Options::new().create(Create::Always).open(&home)?.close()?;
+/// let there_already = Options::new().create(Create::Always).open(&home).unwrap_err();
+/// assert_eq!(there_already.kind(), ErrorKind::Exists);
+/// # Ok::<_, kogia::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Create {
     /// Creates a store where there is none.
@@ -49,6 +88,10 @@ pub enum Create {
 }
 
 /// What opening or verifying is busy with.
+///
+/// ```
+/// assert_eq!(kogia::Phase::Rebuild.to_string(), "rebuilding the index");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Phase {
@@ -61,6 +104,20 @@ pub enum Phase {
 }
 
 /// How far a long operation has come.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// use kogia::{Options, Progress};
+///
+/// # let home = dir.path();
+/// # kogia::Store::open(home)?.put("key", "value")?;
+/// let print = |now: &Progress| {
+///     eprintln!("{}: {} of {} bytes", now.phase, now.done_bytes, now.total_bytes);
+/// };
+/// let store = Options::new().on_progress(print).rebuild(home)?;
+/// assert!(store.recovery().rebuilt);
+/// # Ok::<_, kogia::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Progress {
     /// The operation.
