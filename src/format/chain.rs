@@ -55,6 +55,14 @@ pub const MAX_CHUNKS: u32 = 1 << 18;
 const WHAT: &str = "directory";
 
 /// How a record's value takes room in its chain.
+///
+/// ```
+/// use kogia::format::{chain::Room, record::Record};
+///
+/// let segment = Record::Segment { len: 5_000, crc: 0 };
+/// assert_eq!(Room::of(&segment), Room::Owned(5_000));
+/// assert_eq!(Room::of(&segment).owned_chunks(), 2);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Room {
     /// No bytes here: deletes, empty values, values in segments.
@@ -66,6 +74,16 @@ pub enum Room {
 }
 
 /// A value's place in its chain.
+///
+/// ```
+/// use kogia::format::chain::{Layout, PRELUDE_BYTES, Room, Spot};
+///
+/// // Entries of 30 bytes; the values are packed behind them.
+/// let layout = Layout::new(&[(30, Room::Packed(4)), (30, Room::Packed(7))]);
+/// let first = PRELUDE_BYTES as u16 + 60;
+/// assert_eq!(layout.spots[0], Spot { chunk: 0, offset: first });
+/// assert_eq!(layout.spots[1], Spot { chunk: 0, offset: first + 4 });
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Spot {
     /// Chunk, counted from the chain's first.
@@ -138,6 +156,15 @@ impl Cursor {
 }
 
 /// Where everything of a chain goes, before it has a seq or a place.
+///
+/// ```
+/// use kogia::format::chain::{Layout, Room, Spot};
+///
+/// // A small value shares the directory's chunk, a large one owns those behind it.
+/// let layout = Layout::new(&[(30, Room::Packed(4)), (30, Room::Owned(20_000))]);
+/// assert_eq!((layout.head_chunks, layout.chunks), (1, 6));
+/// assert_eq!(layout.spots[1], Spot { chunk: 1, offset: 0 });
+/// ```
 #[derive(Debug)]
 pub struct Layout {
     /// Chunks of the directory and the packed values.
@@ -306,6 +333,18 @@ impl Group {
 }
 
 /// A chain's identity and place: what its chunks' headers say.
+///
+/// ```
+/// use kogia::format::chain::ChainPlace;
+/// use kogia::format::chunk::{ChunkKind, ChunkPlace};
+/// use kogia::format::{Seq, StoreId, TrackId};
+///
+/// let start = ChunkPlace { store: StoreId([1; 16]), track: TrackId(7), chunk: 10 };
+/// let chain = ChainPlace { start, seq: Seq(9), synced: 10 };
+/// assert_eq!(chain.chunk_place(2).chunk, 12);
+/// let header = chain.header(0, 3, 400, ChunkKind::Directory);
+/// assert_eq!((header.first, header.last, header.next), (true, false, 11 * 4096));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ChainPlace {
     /// The chain's first chunk.
@@ -340,6 +379,16 @@ impl ChainPlace {
 }
 
 /// An owned value, framed into chunks by the caller; only the headers wait for the place.
+///
+/// ```
+/// use kogia::format::{chain::Body, checksum::crc32c};
+///
+/// let mut body = Body::with_capacity(11);
+/// body.push(b"kogia ");
+/// body.push(b"sima");
+/// assert_eq!((body.len(), body.crc()), (10, crc32c(b"kogia sima")));
+/// assert_eq!(body.to_value(), b"kogia sima");
+/// ```
 #[derive(Debug, Default)]
 pub struct Body {
     framed: Vec<u8>,
@@ -424,6 +473,30 @@ impl Body {
 }
 
 /// One decoded directory chunk.
+///
+/// ```
+/// use kogia::format::{chain::Directory, chunk};
+/// # use kogia::format::chain::{ChainPlace, Layout, Room};
+/// # use kogia::format::chunk::ChunkPlace;
+/// # use kogia::format::record::{self, Record};
+/// # use kogia::format::{Seq, StoreId, TrackId};
+/// # let segment = Record::Segment { len: 5_000, crc: 0 };
+/// # let mut entry = Vec::new();
+/// # segment.encode_into(&mut entry);
+/// # record::set_seq(&mut entry, Seq(8));
+/// # let layout = Layout::new(&[(entry.len(), Room::of(&segment))]);
+/// # let start = ChunkPlace { store: StoreId([1; 16]), track: TrackId(7), chunk: 10 };
+/// # let mut bytes = Vec::new();
+/// # let chain = ChainPlace { start, seq: Seq(9), synced: 10 };
+/// # layout.write_head(&chain, [&entry[..]], [], &mut bytes);
+///
+/// // The first chunk of a chain that holds one segment of 5,000 bytes.
+/// let (_, payload) = chunk::open(&bytes, start)?;
+/// let directory = Directory::decode(payload)?;
+/// assert_eq!((directory.index, directory.chunks, directory.head_chunks()), (0, 3, 1));
+/// assert_eq!(directory.entries().count(), 1);
+/// # Ok::<_, kogia::format::Fault>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Directory<'a> {
     /// Chunks in the chain.
@@ -441,6 +514,29 @@ pub struct Directory<'a> {
 }
 
 /// A record as a directory holds it.
+///
+/// ```
+/// # use kogia::format::chain::{ChainPlace, Layout, Room};
+/// # use kogia::format::chunk::ChunkPlace;
+/// # use kogia::format::record::{self, Record};
+/// # use kogia::format::{Seq, StoreId, TrackId};
+/// # let segment = Record::Segment { len: 5_000, crc: 0 };
+/// # let mut entry = Vec::new();
+/// # segment.encode_into(&mut entry);
+/// # record::set_seq(&mut entry, Seq(8));
+/// # let layout = Layout::new(&[(entry.len(), Room::of(&segment))]);
+/// # let start = ChunkPlace { store: StoreId([1; 16]), track: TrackId(7), chunk: 10 };
+/// # let mut bytes = Vec::new();
+/// # let chain = ChainPlace { start, seq: Seq(9), synced: 10 };
+/// # layout.write_head(&chain, [&entry[..]], [], &mut bytes);
+/// # use kogia::format::{chain::Directory, chunk};
+/// # let (_, payload) = chunk::open(&bytes, start)?;
+/// # let directory = Directory::decode(payload)?;
+/// let entry = directory.entries().next().expect("the chain has one record")?;
+/// assert_eq!((entry.seq, entry.room), (Seq(8), Room::Owned(5_000)));
+/// assert_eq!((entry.spot.chunk, entry.spot.offset), (1, 0));
+/// # Ok::<_, kogia::format::Fault>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectoryEntry<'a> {
     /// The record's seq.

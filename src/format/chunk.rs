@@ -45,6 +45,28 @@ const FLAG_LAST: u8 = 2;
 const KIND_SHIFT: u32 = 4;
 
 /// What a chunk's payload is.
+///
+/// ```
+/// use kogia::format::chunk::{self, ChunkKind, ChunkPlace};
+/// # use kogia::format::track_header::{TrackHeader, TrackKind};
+/// # use kogia::format::{DiskId, Seq, StoreId, TrackId};
+/// # let track_header = TrackHeader {
+/// #     store: StoreId([1; 16]),
+/// #     disk: DiskId([2; 16]),
+/// #     track: TrackId(3),
+/// #     kind: TrackKind::Append,
+/// #     shard: 0,
+/// #     floor: Seq(4),
+/// #     predecessor: None,
+/// #     created_ms: 5,
+/// # };
+/// # let place = ChunkPlace { store: StoreId([1; 16]), track: TrackId(3), chunk: 0 };
+///
+/// let first = track_header.to_chunk();
+/// let (header, _) = chunk::open(&first, place)?;
+/// assert_eq!(header.kind, ChunkKind::TrackHeader);
+/// # Ok::<_, kogia::format::Fault>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum ChunkKind {
@@ -59,6 +81,21 @@ pub enum ChunkKind {
 }
 
 /// The place a chunk is bound to by its checksum.
+///
+/// ```
+/// use kogia::format::chunk::{self, ChunkPlace};
+/// # use kogia::format::chunk::{CHUNK_BYTES, ChunkHeader, ChunkKind};
+/// # use kogia::format::{Fault, Seq, StoreId, TrackId};
+/// # let (first, last, kind, seq) = (true, true, ChunkKind::Body, Seq(9));
+/// # let header = ChunkHeader { used: 5, first, last, kind, seq, next: 0 };
+/// # let mut bytes = vec![0; CHUNK_BYTES];
+///
+/// let here = ChunkPlace { store: StoreId([1; 16]), track: TrackId(7), chunk: 3 };
+/// header.seal_whole(&mut bytes, here);
+/// assert!(chunk::open(&bytes, here).is_ok());
+/// let elsewhere = ChunkPlace { chunk: 4, ..here };
+/// assert!(matches!(chunk::open(&bytes, elsewhere), Err(Fault::Checksum { .. })));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ChunkPlace {
     /// The store that owns the track.
@@ -70,6 +107,19 @@ pub struct ChunkPlace {
 }
 
 /// A chunk's header, without its checksum.
+///
+/// ```
+/// use kogia::format::chunk::{self, CHUNK_BYTES, ChunkHeader, ChunkKind, HEADER_BYTES};
+/// # use kogia::format::{Seq, StoreId, TrackId, chunk::ChunkPlace};
+/// # let place = ChunkPlace { store: StoreId([1; 16]), track: TrackId(7), chunk: 3 };
+///
+/// let (first, last, kind, seq) = (true, true, ChunkKind::Body, Seq(9));
+/// let header = ChunkHeader { used: 5, first, last, kind, seq, next: 0 };
+/// let mut bytes = vec![0; CHUNK_BYTES];
+/// bytes[HEADER_BYTES..][..5].copy_from_slice(b"kogia");
+/// header.seal_whole(&mut bytes, place);
+/// assert_eq!(chunk::open(&bytes, place), Ok((header, &b"kogia"[..])));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ChunkHeader {
     /// Payload bytes in use, 1 to [`PAYLOAD_BYTES`].

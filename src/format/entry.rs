@@ -26,6 +26,19 @@ use super::{DiskId, Fault, Seq, StoreId, TrackId, chunk, codec};
 pub const INDEX_VERSION: u32 = 1;
 
 /// What a key means.
+///
+/// ```
+/// use kogia::format::entry::{Entry, Extent, Place};
+/// use kogia::format::{Seq, TrackId, record::Meta};
+/// # let (created_ms, modified_ms, expires_ms) = (1_700_000_000_000, 1_700_000_000_000, None);
+/// # let meta = Meta { len: 20_000, crc: 0, created_ms, modified_ms, expires_ms, attributes: b"" };
+///
+/// let place = Place::Inline { chunk: 6, offset: 0 };
+/// let entry = Entry { seq: Seq(8), track: TrackId(2), chain: Seq(9), meta, place };
+/// assert_eq!(Entry::decode(&entry.encode()), Ok(entry.clone()));
+/// // 20,000 bytes own their chunks.
+/// assert_eq!(entry.owned_extent(), Some(Extent { track: TrackId(2), chunk: 6, chunks: 5 }));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Entry<'a> {
     /// The put's seq.
@@ -42,6 +55,20 @@ pub struct Entry<'a> {
 }
 
 /// Where a value's bytes are.
+///
+/// ```
+/// use kogia::format::entry::{Entry, Place};
+/// # use kogia::format::{Seq, TrackId, record::Meta};
+/// # let (created_ms, modified_ms, expires_ms) = (1_700_000_000_000, 1_700_000_000_000, None);
+/// # let meta = Meta { len: 0, crc: 0, created_ms, modified_ms, expires_ms, attributes: b"" };
+/// # let place = Place::Empty;
+/// # let empty = Entry { seq: Seq(8), track: TrackId(2), chain: Seq(9), meta, place };
+///
+/// let meta = Meta { len: 7, ..empty.meta.clone() };
+/// let small = Entry { meta, place: Place::Inline { chunk: 6, offset: 100 }, ..empty.clone() };
+/// assert_eq!((empty.inline_bytes(), small.inline_bytes()), (0, 7));
+/// assert_eq!(small.owned_extent(), None); // it shares its chunk
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Place {
     /// Nowhere: the value is empty.
@@ -58,6 +85,14 @@ pub enum Place {
 }
 
 /// A run of consecutive chunks of one track.
+///
+/// ```
+/// use kogia::format::{TrackId, entry::Extent};
+///
+/// let freed = Extent { track: TrackId(2), chunk: 6, chunks: 5 };
+/// let behind = Extent { chunk: freed.chunk + freed.chunks, chunks: 1, ..freed };
+/// assert!(freed < behind);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Extent {
     /// The track.
@@ -100,6 +135,15 @@ impl<'a> Entry<'a> {
 }
 
 /// A tombstone that may not yet be forgotten (invariant I9).
+///
+/// ```
+/// use kogia::format::entry::{Grave, grave_key};
+/// use kogia::format::{Seq, TrackId, record::Space};
+///
+/// let (key, grave) = (grave_key(Space::Object, b"a"), Grave { seq: Seq(8), track: TrackId(2) });
+/// assert_eq!(key, [0, b'a']);
+/// assert_eq!(Grave::decode(&grave.encode()), Ok(grave));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Grave {
     /// The delete's seq.
@@ -109,6 +153,21 @@ pub struct Grave {
 }
 
 /// Where a segment is, and who owns it.
+///
+/// ```
+/// use kogia::format::{Seq, TrackId, entry::SegmentRow};
+///
+/// let row = SegmentRow {
+///     track: TrackId(2),
+///     chunk: 6,
+///     len: 5_000,
+///     crc: 0x1234_5678,
+///     chain: Seq(9),
+///     has_record: true,
+///     owner: None, // its stream is not committed yet
+/// };
+/// assert_eq!(row.extent().chunks, 2);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SegmentRow {
     /// The track.
@@ -137,6 +196,15 @@ impl SegmentRow {
 }
 
 /// A run of chunks that nothing live refers to; its place is the row's key.
+///
+/// ```
+/// use kogia::format::{TrackId, entry::{FreeRow, free_key, parse_free_key}};
+///
+/// let key = free_key(TrackId(2), 6);
+/// let row = FreeRow { chunks: 3, freed_by: 9, punched: false };
+/// assert_eq!(parse_free_key(&key), Ok((TrackId(2), 6)));
+/// assert_eq!(row.encode(), [3, 9, 0]);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct FreeRow {
     /// Chunks.
@@ -149,6 +217,15 @@ pub struct FreeRow {
 }
 
 /// What a track holds, and how far it is reflected in the index.
+///
+/// ```
+/// use kogia::format::entry::TrackRow;
+/// use kogia::format::{DiskId, Seq, track_header::TrackKind};
+///
+/// let row = TrackRow::new(DiskId([2; 16]), TrackKind::Append, 0, 1_700_000_000_000, Seq(4));
+/// assert_eq!((row.sealed, row.applied), (None, 1)); // active, and its header is all there is
+/// assert_eq!(TrackRow::decode(&row.encode()), Ok(row));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TrackRow {
     /// The disk it lies on.
@@ -223,6 +300,24 @@ impl TrackRow {
 }
 
 /// The store's own row: counters, and a copy of what `META` says, for when that is lost.
+///
+/// ```
+/// use kogia::format::{StoreId, entry::{INDEX_VERSION, StateRow}};
+///
+/// let new = StateRow {
+///     version: INDEX_VERSION,
+///     store: StoreId([1; 16]),
+///     opening: 1,
+///     batch: 0,
+///     next_track: 1,
+///     objects: 0,
+///     object_bytes: 0,
+///     parts: 0,
+///     graves: 0,
+///     rebuilding: false,
+/// };
+/// assert_eq!(StateRow::decode(&new.encode()), Ok(new));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct StateRow {
     /// [`INDEX_VERSION`].

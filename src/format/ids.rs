@@ -43,16 +43,38 @@ macro_rules! random_id {
 
 random_id! {
     /// A store's identity: 16 random bytes, given at creation.
+    ///
+    /// ```
+    /// use kogia::StoreId;
+    ///
+    /// let id = StoreId(*b"0123456789abcdef");
+    /// assert_eq!(id.to_string(), "30313233343536373839616263646566");
+    /// assert_eq!(StoreId::parse(&id.to_string()), Some(id));
+    /// ```
     StoreId
 }
 random_id! {
     /// A disk's identity: 16 random bytes, given when its directory was first used.
+    ///
+    /// ```
+    /// use kogia::DiskId;
+    ///
+    /// let id = DiskId::parse("30313233343536373839616263646566").expect("32 digits");
+    /// assert_eq!(id, DiskId(*b"0123456789abcdef"));
+    /// ```
     DiskId
 }
 
 /// A track's number: unique in its store, never used twice.
 ///
 /// Numbers begin at 1; 0 is none.
+///
+/// ```
+/// use kogia::TrackId;
+///
+/// assert_eq!(TrackId(12).file_name(), "0000000012.track");
+/// assert_eq!(TrackId::from_file_name("0000000012.track"), Some(TrackId(12)));
+/// ```
 #[derive(
     Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, Serialize, Deserialize,
 )]
@@ -82,6 +104,14 @@ impl fmt::Display for TrackId {
 
 /// The store-wide order of records and chains: the opening's number (24 bits), then a counter
 /// (40 bits), so that no seq is ever given out twice, whatever was lost (invariant I7).
+///
+/// ```
+/// use kogia::Seq;
+///
+/// let seq = Seq(Seq::first_of(2).0 + 1);
+/// assert_eq!((seq.opening(), seq.to_string()), (2, "2.1".to_owned()));
+/// assert!(seq < Seq::first_of(3));
+/// ```
 #[derive(
     Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, Serialize, Deserialize,
 )]

@@ -27,6 +27,20 @@ const VALUE_AT: usize = 16;
 const CRC_BYTES: usize = 4;
 
 /// What must be known of a store before its index can be trusted.
+///
+/// ```
+/// use kogia::format::{StoreId, meta::StoreMeta};
+///
+/// let meta = StoreMeta {
+///     store: StoreId([1; 16]),
+///     openings: 3,
+///     clean: true,
+///     next_track: 8,
+///     disks: vec![],
+///     cuts: vec![],
+/// };
+/// assert_eq!(StoreMeta::decode(&meta.encode()), Ok(meta));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct StoreMeta {
     /// The store.
@@ -44,6 +58,14 @@ pub struct StoreMeta {
 }
 
 /// A store's view of one of its disks.
+///
+/// ```
+/// use kogia::format::{DiskId, TrackId, meta::DiskState};
+///
+/// let active = Some((TrackId(7), 900)); // synced up to chunk 900
+/// let disk = DiskState { id: DiskId([2; 16]), path: "/mnt/a/kogia".into(), active };
+/// assert_eq!(disk.active.map(|(track, _)| track.file_name()).unwrap(), "0000000007.track");
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct DiskState {
     /// The disk.
@@ -56,6 +78,15 @@ pub struct DiskState {
 }
 
 /// A disk's identity.
+///
+/// ```
+/// use kogia::format::{DiskId, meta::DiskMeta};
+///
+/// let disk = DiskMeta { id: DiskId([2; 16]) };
+/// let file = disk.encode();
+/// assert!(file.starts_with(b"KOGIADSK"));
+/// assert_eq!(DiskMeta::decode(&file), Ok(disk));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct DiskMeta {
     /// The disk.

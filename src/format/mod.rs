@@ -32,6 +32,14 @@ pub use ids::{DiskId, Seq, StoreId, TrackId};
 use std::fmt;
 
 /// Why bytes could not be understood. Says nothing of where they lie: the caller knows.
+///
+/// ```
+/// use kogia::format::{Fault, meta::DiskMeta};
+///
+/// let fault = DiskMeta::decode(b"KOGIA").unwrap_err();
+/// assert_eq!(fault, Fault::Short { what: "DISK", needed: 20, found: 5 });
+/// assert_eq!(fault.to_string(), "DISK: 5 bytes where at least 20 are needed");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {

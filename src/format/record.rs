@@ -33,6 +33,14 @@ pub const MAX_ATTRIBUTE_BYTES: usize = 64 << 10;
 pub const OWNED_MIN_BYTES: u64 = 4 * super::chunk::PAYLOAD_BYTES as u64;
 
 /// Which of a store's two maps a key belongs to.
+///
+/// ```
+/// use kogia::format::entry::grave_key;
+/// use kogia::format::record::Space;
+///
+/// // The same key means two things.
+/// assert_ne!(grave_key(Space::Object, b"00000001"), grave_key(Space::Part, b"00000001"));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Space {
     /// What users put and list.
@@ -42,6 +50,17 @@ pub enum Space {
 }
 
 /// One operation.
+///
+/// ```
+/// use kogia::format::Seq;
+/// use kogia::format::record::{self, Record, Space};
+///
+/// let delete = Record::Delete { space: Space::Object, key: b"camera-1/0001.ts" };
+/// let mut entry = Vec::new();
+/// delete.encode_into(&mut entry);
+/// record::set_seq(&mut entry, Seq(9));
+/// assert_eq!(record::decode(&entry), Ok((Seq(9), delete)));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Record<'a> {
     /// Makes `key` mean this value, whole.
@@ -64,6 +83,17 @@ pub enum Record<'a> {
 }
 
 /// The operation that makes a key mean a value.
+///
+/// ```
+/// use kogia::format::chain::Room;
+/// use kogia::format::record::{Put, Record, Space, Value};
+/// # use kogia::format::record::Meta;
+/// # let (created_ms, modified_ms, expires_ms) = (1_700_000_000_000, 1_700_000_000_000, None);
+/// # let meta = Meta { len: 7, crc: 0, created_ms, modified_ms, expires_ms, attributes: b"" };
+///
+/// let put = Put { space: Space::Object, key: b"camera-1/0001.ts", meta, value: Value::Inline };
+/// assert_eq!(Room::of(&Record::Put(put)), Room::Packed(7));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Put<'a> {
     /// The map.
@@ -79,6 +109,21 @@ pub struct Put<'a> {
 }
 
 /// What is known of a value without reading it.
+///
+/// ```
+/// use kogia::format::{checksum::crc32c, record::Meta};
+///
+/// let value = b"a frame";
+/// let meta = Meta {
+///     len: value.len() as u64,
+///     crc: crc32c(value),
+///     created_ms: 1_700_000_000_000,
+///     modified_ms: 1_699_999_999_000,
+///     expires_ms: None,
+///     attributes: b"video/mp2t",
+/// };
+/// assert!(meta.modified_ms < meta.created_ms);
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Meta<'a> {
     /// Bytes of the value.
@@ -97,6 +142,21 @@ pub struct Meta<'a> {
 }
 
 /// Where a put's bytes are.
+///
+/// ```
+/// use kogia::format::chain::Room;
+/// use kogia::format::record::{Put, Record, Space, Value};
+/// # use kogia::format::Seq;
+/// # use kogia::format::record::{Meta, SegmentList, SegmentRef};
+/// # let segments = SegmentList(vec![SegmentRef { seq: Seq(8), len: 7, refilled: None }]);
+/// # let (created_ms, modified_ms, expires_ms) = (1_700_000_000_000, 1_700_000_000_000, None);
+/// # let meta = Meta { len: 7, crc: 0, created_ms, modified_ms, expires_ms, attributes: b"" };
+///
+/// // A value in segments takes no room in the put's own chain.
+/// let value = Value::Segments(segments);
+/// let put = Put { space: Space::Object, key: b"key", meta, value };
+/// assert_eq!(Room::of(&Record::Put(put)), Room::None);
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Value {
     /// In the record's own chain, as they are.
@@ -106,21 +166,48 @@ pub enum Value {
 }
 
 /// The segments of a value, in order. Written as differences of seqs, since most follow closely.
+///
+/// ```
+/// use kogia::format::Seq;
+/// use kogia::format::record::{SegmentList, SegmentRef};
+///
+/// let segment = |seq, len| SegmentRef { seq: Seq(seq), len, refilled: None };
+/// let list = SegmentList(vec![segment(8, 1 << 20), segment(10, 300)]);
+/// assert_eq!(list.0.iter().map(|segment| segment.len).sum::<u64>(), 1_048_876);
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SegmentList(pub Vec<SegmentRef>);
 
 /// A segment, as the put that owns it names it.
+///
+/// ```
+/// use kogia::format::record::{Refilled, SegmentRef};
+/// use kogia::format::{Seq, TrackId};
+///
+/// let appended = SegmentRef { seq: Seq(8), len: 300, refilled: None };
+/// let place = Refilled { track: TrackId(3), chunk: 40, crc: 0x1234_5678 };
+/// let refilled = SegmentRef { seq: Seq(10), refilled: Some(place), ..appended };
+/// assert_eq!((appended.len, refilled.len), (300, 300));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SegmentRef {
     /// The segment record's seq: its name, wherever it lies.
     pub seq: Seq,
     /// Its bytes.
     pub len: u64,
-    /// Where it lies and its checksum, if it was written into freed chunks: it has no directory of its own there.
+    /// Where it lies and its checksum, if it was written into freed chunks: it has no directory of
+    /// its own there.
     pub refilled: Option<Refilled>,
 }
 
 /// A segment that was written into freed chunks.
+///
+/// ```
+/// use kogia::format::{TrackId, checksum::crc32c, record::Refilled};
+///
+/// let place = Refilled { track: TrackId(3), chunk: 40, crc: crc32c(b"a frame") };
+/// assert_eq!(place.track.file_name(), "0000000003.track");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Refilled {
     /// The track.

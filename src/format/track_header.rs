@@ -29,6 +29,15 @@ const BYTES: usize = 80;
 const WHAT: &str = "track header";
 
 /// How a track came to be.
+///
+/// ```
+/// use kogia::format::entry::TrackRow;
+/// use kogia::format::track_header::TrackKind;
+/// use kogia::format::{DiskId, Seq};
+///
+/// let row = TrackRow::new(DiskId([2; 16]), TrackKind::Compacted, 3, 1_700_000_000_000, Seq(9));
+/// assert!(row.compacted);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TrackKind {
     /// Written by the ingest of new records.
@@ -38,6 +47,24 @@ pub enum TrackKind {
 }
 
 /// Chunk 0 of a track.
+///
+/// ```
+/// use kogia::format::track_header::{TrackHeader, TrackKind};
+/// use kogia::format::{DiskId, Seq, StoreId, TrackId};
+///
+/// let (store, track) = (StoreId([1; 16]), TrackId(3));
+/// let header = TrackHeader {
+///     store,
+///     disk: DiskId([2; 16]),
+///     track,
+///     kind: TrackKind::Append,
+///     shard: 0,
+///     floor: Seq(4),
+///     predecessor: Some((TrackId(2), 99)),
+///     created_ms: 1_700_000_000_000,
+/// };
+/// assert_eq!(TrackHeader::from_chunk(&header.to_chunk(), store, track), Ok(header));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TrackHeader {
     /// The store that owns the track.
