@@ -20,6 +20,17 @@ pub use map::Map;
 pub use real::RealIo;
 
 /// How [`Io::open`] opens a file.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// use kogia::io::{Io, OpenMode, RealIo};
+///
+/// # let path = dir.path().join("file");
+/// RealIo.open(&path, OpenMode::CreateNew)?;
+/// let again = RealIo.open(&path, OpenMode::CreateNew).unwrap_err();
+/// assert_eq!(again.kind(), std::io::ErrorKind::AlreadyExists);
+/// # Ok::<_, std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OpenMode {
     /// The file must be there; it is only read.
@@ -31,6 +42,20 @@ pub enum OpenMode {
 }
 
 /// A file system, as far as Kogia needs one.
+///
+/// ```
+/// use kogia::io::{Io, sim::SimIo};
+/// use std::path::Path;
+///
+/// fn count(io: &dyn Io, path: &Path) -> std::io::Result<u8> {
+///     let before = if io.exists(path)? { io.read_small(path, 1)?[0] } else { 0 };
+///     io.replace(path, &[before + 1])?;
+///     Ok(before + 1)
+/// }
+/// let (io, path) = (SimIo::new(1), Path::new("/count"));
+/// assert_eq!((count(&io, path)?, count(&io, path)?), (1, 2));
+/// # Ok::<_, std::io::Error>(())
+/// ```
 pub trait Io: Send + Sync + Debug + 'static {
     /// Opens a file.
     fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn File>>;
@@ -77,6 +102,21 @@ pub trait Io: Send + Sync + Debug + 'static {
 }
 
 /// An open file. Dropping it closes it.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// use kogia::io::{Io, OpenMode, RealIo, read_exact_at, write_all_at};
+/// use std::io::IoSlice;
+///
+/// # let path = dir.path().join("file");
+/// let file = RealIo.open(&path, OpenMode::CreateNew)?;
+/// write_all_at(&*file, &mut [IoSlice::new(b"kogia "), IoSlice::new(b"sima")], 0)?;
+/// file.sync_data()?;
+/// let mut word = [0; 4];
+/// read_exact_at(&*file, &mut word, 6)?;
+/// assert_eq!((&word, file.len()?), (b"sima", 10));
+/// # Ok::<_, std::io::Error>(())
+/// ```
 pub trait File: Send + Sync + Debug {
     /// Writes some of the buffers' bytes at `offset`; gives how many, as `pwritev` does.
     fn write_vectored_at(&self, buffers: &[IoSlice<'_>], offset: u64) -> Result<usize>;

@@ -14,6 +14,17 @@ use super::{File, Io, Map, OpenMode};
 const MAX_BUFFERS: usize = 1024;
 
 /// The operating system's file system.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// use kogia::io::{Io, RealIo};
+///
+/// # let path = dir.path().join("file");
+/// RealIo.replace(&path, b"old")?;
+/// RealIo.replace(&path, b"new")?;
+/// assert_eq!(RealIo.read_small(&path, 3)?, b"new");
+/// # Ok::<_, std::io::Error>(())
+/// ```
 #[derive(Debug, Default, Clone, Copy)]
 pub struct RealIo;
 

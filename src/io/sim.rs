@@ -61,6 +61,29 @@ pub use crash::Keep;
 pub use faults::{CallKind, Counters, Fail, Fault};
 
 /// A simulated machine. Clones share it.
+///
+/// ```
+/// use kogia::io::{Io, sim::{Keep, SimIo}};
+/// use std::path::Path;
+///
+/// // Whatever a power cut leaves of a replaced file, it is the old or the new one, whole.
+/// let path = Path::new("/file");
+/// let before = SimIo::new(1);
+/// before.replace(path, b"old")?;
+/// for call in 0.. {
+///     let io = before.kill();
+///     io.power_off_at_call(call);
+///     let replaced = io.replace(path, b"new").is_ok();
+///     for state in 0..io.crash_states() {
+///         let left = io.crash(Keep::Nth(state)).read_file(path)?;
+///         assert!(left == b"new" || !replaced && left == b"old");
+///     }
+///     if replaced {
+///         break;
+///     }
+/// }
+/// # Ok::<_, std::io::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct SimIo(Arc<Mutex<Machine>>);
 

@@ -13,6 +13,23 @@ use super::content::{BLOCK_BYTES, Content, SECTOR_BYTES};
 use super::inode::{Change, Inode};
 
 /// Which of the legal states a power cut leaves.
+///
+/// ```
+/// use kogia::io::sim::{Keep, SimIo};
+/// # use kogia::io::{Io, OpenMode, write_all_at};
+/// # use std::{io::IoSlice, path::Path};
+/// # let (io, path) = (SimIo::new(1), Path::new("/file"));
+/// # let file = io.open(path, OpenMode::CreateNew)?;
+///
+/// // A file's name was synced, its first write was not.
+/// # io.sync_dir(Path::new("/"))?;
+/// # write_all_at(&*file, &mut [IoSlice::new(b"media")], 0)?;
+/// assert_eq!(io.crash(Keep::Nothing).read_file(path)?, b"");
+/// assert_eq!(io.crash(Keep::Everything).read_file(path)?, b"media");
+/// let drawn = io.crash(Keep::Random(7)).read_file(path)?;
+/// assert_eq!(drawn, io.crash(Keep::Random(7)).read_file(path)?);
+/// # Ok::<_, std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Keep {
     /// What was synced, and nothing else.

@@ -7,6 +7,17 @@ use rustix::io::Errno;
 
 /// What a call asks for. [`Io::replace`](crate::io::Io::replace) is five of them: `Create`,
 /// `Write`, `Sync`, `Rename`, `SyncDir`. Hints are not calls.
+///
+/// ```
+/// use kogia::io::{Io, sim::{CallKind, SimIo}};
+/// use std::path::Path;
+///
+/// let io = SimIo::new(1);
+/// io.replace(Path::new("/file"), b"media")?;
+/// let counters = io.counters();
+/// assert_eq!((counters.of(CallKind::Sync), counters.of(CallKind::Rename)), (1, 1));
+/// # Ok::<_, std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum CallKind {
     /// Opening a file that is there.
@@ -58,6 +69,20 @@ pub enum CallKind {
 const KINDS: usize = CallKind::Map as usize + 1;
 
 /// How a call fails.
+///
+/// ```
+/// use kogia::io::sim::{CallKind, Fail, SimIo};
+/// # use kogia::io::{Io, OpenMode, write_all_at};
+/// # use std::{io::IoSlice, path::Path};
+/// # let (io, path) = (SimIo::new(1), Path::new("/file"));
+/// # let file = io.open(path, OpenMode::CreateNew)?;
+///
+/// io.fail_next(CallKind::Write, Fail::Short(2));
+/// assert_eq!(file.write_vectored_at(&[IoSlice::new(b"media")], 0)?, 2);
+/// io.fail_next(CallKind::Sync, Fail::Eio);
+/// assert!(file.sync_data().is_err());
+/// # Ok::<_, std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fail {
     /// The device reports an error. A failed sync loses what it was to make durable.
@@ -74,6 +99,19 @@ pub enum Fail {
 
 /// Which calls fail, and how. Made by [`Fault::call`], [`Fault::next`] or [`Fault::nth`]; fails
 /// one call unless made [`lasting`](Fault::lasting).
+///
+/// ```
+/// use kogia::io::sim::{CallKind, Fail, Fault, SimIo};
+/// # use kogia::io::{Io, OpenMode, write_all_at};
+/// # use std::{io::IoSlice, path::Path};
+/// # let (io, path) = (SimIo::new(1), Path::new("/file"));
+/// # let file = io.open(path, OpenMode::CreateNew)?;
+///
+/// // The disk below /mnt is full from its second write on.
+/// io.fail(Fault::nth(CallKind::Write, 1, Fail::Enospc).under("/mnt").lasting());
+/// write_all_at(&*file, &mut [IoSlice::new(b"media")], 0)?; // elsewhere
+/// # Ok::<_, std::io::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Fault {
     which: Which,
@@ -141,6 +179,20 @@ impl Fault {
 
 /// Calls and bytes since the machine started, or since
 /// [`SimIo::reset_counters`](super::SimIo::reset_counters). Calls that failed count too.
+///
+/// ```
+/// use kogia::io::sim::{CallKind, SimIo};
+/// # use kogia::io::{Io, OpenMode, write_all_at};
+/// # use std::{io::IoSlice, path::Path};
+/// # let (io, path) = (SimIo::new(1), Path::new("/file"));
+/// # let file = io.open(path, OpenMode::CreateNew)?;
+///
+/// io.reset_counters();
+/// write_all_at(&*file, &mut [IoSlice::new(b"me"), IoSlice::new(b"dia")], 0)?;
+/// let counters = io.counters();
+/// assert_eq!((counters.of(CallKind::Write), counters.bytes_written), (1, 5));
+/// # Ok::<_, std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
     calls: [u64; KINDS],
