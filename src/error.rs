@@ -131,6 +131,10 @@ impl Error {
         self.edit(|inner| inner.path = Some(path.to_owned()))
     }
 
+    pub(crate) fn with_track(self, track: TrackId) -> Self {
+        self.edit(|inner| inner.track = Some((track, 0)))
+    }
+
     pub(crate) fn with_source(
         self,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -37,6 +37,12 @@ pub(crate) fn prepare(io: &dyn Io, dir: &Path) -> Result<DiskId> {
         return Err(Error::new(ErrorKind::Disk, what).with_path(dir));
     }
     let id = DiskId(io.random_id().map_err(fail)?);
-    io.replace(&dir.join(DISK_FILE), &DiskMeta { id }.encode()).map_err(fail)?;
+    write_identity(io, dir, id)?;
     Ok(id)
+}
+
+/// Makes it durable that `dir` is the disk `id`.
+pub(crate) fn write_identity(io: &dyn Io, dir: &Path, id: DiskId) -> Result<()> {
+    let path = dir.join(DISK_FILE);
+    io.replace(&path, &DiskMeta { id }.encode()).map_err(|e| Error::io("replace", &path, e))
 }

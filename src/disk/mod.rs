@@ -13,7 +13,7 @@ mod space;
 mod volume;
 mod writer;
 
-pub(crate) use identity::{DISK_FILE, prepare, read_identity};
+pub(crate) use identity::{DISK_FILE, prepare, read_identity, write_identity};
 pub(crate) use proposal::{Ack, Proposal, Request};
 pub(crate) use volume::{Appended, Owner, Volume};
 pub(crate) use writer::{Disk, wait};

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{DISK_FILE, prepare, read_identity};
+use crate::disk::{DISK_FILE, prepare, read_identity, write_identity};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::meta::{DiskState, StoreMeta};
 use crate::format::{DiskId, StoreId, TrackId};
 use crate::io::Io;
+use crate::track::TrackFile;
 
 /// The directory of the only disk of a store that was given none.
 const DEFAULT_DISK: &str = "tracks";
@@ -28,6 +29,7 @@ pub(super) fn find(
     store: StoreId,
     meta: Option<&StoreMeta>,
     given: &[PathBuf],
+    accept_loss: bool,
 ) -> Result<Vec<Found>> {
     let known = meta.map_or(&[][..], |meta| &meta.disks);
     let mut paths: Vec<PathBuf> = given.to_vec();
@@ -37,6 +39,9 @@ pub(super) fn find(
     let mut found: Vec<Found> = Vec::new();
     for path in &paths {
         let expected = known.iter().find(|state| same_path(io, &home.join(&state.path), path));
+        if accept_loss {
+            restore_identity(io, store, path)?;
+        }
         let id = identify(io, store, known, expected, path, meta.is_some())?;
         push(io, home, &mut found, known, id, path)?;
     }
@@ -45,6 +50,9 @@ pub(super) fn find(
             continue;
         }
         let path = home.join(&state.path);
+        if accept_loss {
+            restore_identity(io, store, &path)?;
+        }
         let id = identify(io, store, known, Some(state), &path, true)?;
         push(io, home, &mut found, known, id, &path)?;
     }
@@ -85,6 +93,25 @@ fn identify(
         (Some(id), _) => Ok(id),
         (None, None) => prepare(io, path),
     }
+}
+
+/// Where the file `DISK` is gone or damaged, but there are tracks of the store: their headers say
+/// which disk they are on.
+fn restore_identity(io: &dyn Io, store: StoreId, path: &Path) -> Result<()> {
+    let damage = match read_identity(io, path) {
+        Ok(None) => format!("no {DISK_FILE}"),
+        Err(e) if e.kind() == ErrorKind::Corruption => e.to_string(),
+        known => return known.map(drop),
+    };
+    let folder = path.join(store.to_string());
+    for track in track_ids(io, &folder)? {
+        let header = TrackFile::open(io, &folder, store, track).and_then(|t| t.read_header());
+        if let Ok(header) = header {
+            tracing::error!(path = %path.display(), damage, "the disk is known by its tracks");
+            return write_identity(io, path, header.disk);
+        }
+    }
+    Ok(())
 }
 
 fn push(

@@ -131,7 +131,8 @@ impl Opening {
         if meta.is_none() && books.is_some() {
             disks::check_given(&*io, &home, &options.disks)?;
         }
-        let found = disks::find(&*io, &home, store, meta.as_ref(), &options.disks)?;
+        let (given, accept_loss) = (&options.disks, options.accept_loss);
+        let found = disks::find(&*io, &home, store, meta.as_ref(), given, accept_loss)?;
         check_disks_of_rows(books.as_ref(), &found, &home)?;
         let mut tracks = BTreeMap::new();
         for disk in &found {
@@ -192,8 +193,17 @@ impl Opening {
         Ok(())
     }
 
-    /// Checks the index's rows against the files that are there.
+    /// Checks what `META` and the index's rows say against the files that are there.
     fn check_rows(mut self) -> Result<Self> {
+        let meta_is_older = self.books.state.opening > self.before.openings;
+        let active: Vec<_> = self.before.disks.iter().filter_map(|disk| disk.active).collect();
+        for (id, end) in active {
+            // It was made durable before META named it, and META forgets it before it goes.
+            if !meta_is_older && !self.tracks.contains_key(&id) {
+                let what = "the file of the disk's active track is gone".into();
+                self.accept(Damage { track: id, chunk: 0, chunks: end, what })?;
+            }
+        }
         let rows: Vec<_> = self.books.tracks.iter().map(|(id, row)| (*id, *row)).collect();
         for (id, row) in rows {
             if self.tracks.contains_key(&id) {
@@ -297,14 +307,12 @@ impl Opening {
     /// The headers of the tracks that may have more than the index reflects. Those of all others
     /// are not read: the work of opening does not depend on the size of the store.
     fn read_headers(&mut self) -> Result<BTreeMap<TrackId, TrackHeader>> {
-        let mut headers = BTreeMap::new();
-        let open: Vec<_> = self
+        let (mut headers, mut unreadable) = (BTreeMap::new(), Vec::new());
+        let open = self
             .tracks
             .iter()
-            .filter(|(id, _)| self.books.tracks.get(id).is_none_or(|row| row.sealed.is_none()))
-            .map(|(id, disk)| (*id, *disk))
-            .collect();
-        for (id, disk) in open {
+            .filter(|(id, _)| self.books.tracks.get(id).is_none_or(|row| row.sealed.is_none()));
+        for (&id, &disk) in open {
             let track = self.files.get(id)?;
             match track.read_header() {
                 Ok(header) if header.disk == disk && header.track == id => {
@@ -315,11 +323,13 @@ impl Opening {
                     return Err(Error::new(ErrorKind::Disk, what).with_path(&track.path));
                 }
                 Err(e) if e.kind() == ErrorKind::Version => return Err(e),
-                Err(e) => {
-                    if let Some(header) = self.without_header(&track, disk, &e)? {
-                        headers.insert(id, header);
-                    }
-                }
+                Err(e) => unreadable.push((track, disk, e)),
+            }
+        }
+        let marks = Marks::of(&self.before, &headers);
+        for (track, disk, error) in unreadable {
+            if let Some(header) = self.without_header(&track, disk, &marks, &error)? {
+                headers.insert(track.id, header);
             }
         }
         Ok(headers)
@@ -331,14 +341,11 @@ impl Opening {
         &mut self,
         track: &TrackFile,
         disk: DiskId,
+        marks: &Marks,
         error: &Error,
     ) -> Result<Option<TrackHeader>> {
         let row = self.books.tracks.get(&track.id).copied();
-        let holds =
-            self.before.disks.iter().any(|state| {
-                state.active.is_some_and(|(active, end)| active == track.id && end > 1)
-            });
-        if row.is_none() && !holds && track.chunks()? <= 1 {
+        if row.is_none() && marks.of_track(track.id) == 0 && track.chunks()? <= 1 {
             // A roll that was cut off: META was not told yet, and no chain can be in it.
             self.remove_track(track)?;
             return Ok(None);
@@ -358,6 +365,13 @@ impl Opening {
     }
 
     fn remove_track(&mut self, track: &TrackFile) -> Result<()> {
+        let names_it = |state: &DiskState| state.active.is_some_and(|(id, _)| id == track.id);
+        if self.ledger.get().disks.iter().any(names_it) {
+            // First, or a crash makes it look as if the file had been lost.
+            self.ledger.update(|meta| {
+                meta.disks.iter_mut().filter(|state| names_it(state)).for_each(|s| s.active = None);
+            })?;
+        }
         let io = &*self.options.io;
         let dir = track.path.parent().unwrap_or(&self.home);
         io.remove(&track.path)
@@ -448,12 +462,14 @@ impl Opening {
         join.books.tracks.entry(id).or_insert_with(|| row_of(header));
         let row = join.track(id).expect("it was just made sure of");
         row.lost_chunks += end.lost_chunks;
+        // A track that lost its end is not gone on with: chunks that the index knows would be
+        // written again, and not be replayed.
+        let is_whole = !end.torn && end.lost_chunks == 0 && row.applied <= end.chunk;
         row.applied = row.applied.max(end.chunk);
         row.synced = row.applied;
         // Behind a cut nothing ever counts, so a track that was cut takes no more.
         let is_cut = self.before.cuts.iter().any(|(cut, _)| *cut == id);
-        let is_whole = !end.torn && !is_cut && end.lost_chunks == 0;
-        let resumes = self.before.clean && active && is_whole;
+        let resumes = self.before.clean && active && is_whole && !is_cut;
         row.sealed = (!resumes).then_some(end.chunk);
         if resumes {
             let volume = self.volumes.iter().find(|volume| volume.disk.id == header.disk);

@@ -142,7 +142,7 @@ impl Source {
             if !self.was_synced(start + 1, bad.chunk)? {
                 return self.tear(start, &bad);
             }
-            if let Some(chain) = self.scanner.next_headless(&bad)? {
+            if let Some(chain) = self.scanner.next_damaged(&bad)? {
                 self.damaged(&bad, chain.bad.len() as u32, accept_loss, report)?;
                 return Ok(Some(chain));
             }

@@ -198,11 +198,13 @@ impl Shared {
         // After the flush: META is the last witness of what was synced, also for a rebuild
         // (invariant I10), and what a punch takes away later lies before these ends.
         self.ledger.update(|meta| {
-            for (disk, end) in ends {
+            for (disk, synced) in ends {
+                // A disk that has rolled meanwhile is not taken back to the track before.
                 if let Some(state) = meta.disks.iter_mut().find(|state| state.id == disk)
-                    && end.is_some()
+                    && let (Some((now, end)), Some((track, synced))) = (&mut state.active, synced)
+                    && *now == track
                 {
-                    state.active = end;
+                    *end = synced;
                 }
             }
         })?;

@@ -77,8 +77,8 @@ impl TrackFiles {
         }
         let known = self.tracks.read().expect("no panic holds it").places.get(&id).cloned();
         let Some(Known { dir, sealed }) = known else {
-            let what = format!("the index names track {id}, but there is no such file");
-            return Err(Error::new(ErrorKind::Corruption, what));
+            let what = "the index names the track, but there is no such file";
+            return Err(Error::new(ErrorKind::Corruption, what).with_track(id));
         };
         let track = Arc::new(TrackFile::open(&*self.io, &dir, self.store, id)?);
         if let (Some(end), true) = (sealed, self.map_tracks) {

@@ -41,6 +41,17 @@ pub(crate) struct Chain {
 }
 
 impl ChainHead {
+    /// As the chain's first directory chunk says.
+    fn of(start: u32, seq: Seq, directory: &Directory<'_>) -> Self {
+        ChainHead {
+            start,
+            chunks: directory.chunks,
+            head_chunks: directory.head_chunks(),
+            seq,
+            synced: directory.synced,
+        }
+    }
+
     pub(crate) fn end(&self) -> u32 {
         self.start + self.chunks
     }
@@ -94,39 +105,39 @@ impl Scanner {
         Ok(Some(Ok(chain)))
     }
 
-    /// The chain whose first chunk is `bad`, as its other directory chunks tell of it; `None` where
-    /// they don't. Moves on only past a chain.
-    pub(crate) fn next_headless(&mut self, bad: &Bad) -> Result<Option<Chain>> {
+    /// The damaged chain that begins at `start`, as far as its directory tells of it: without the
+    /// first chunks, or running past the track's end. `None` where nothing tells. Moves on only past
+    /// a chain.
+    pub(crate) fn next_damaged(&mut self, bad: &Bad) -> Result<Option<Chain>> {
         let start = bad.chunk;
         let Some((mut head, directory)) = self.read_later_head(start)? else { return Ok(None) };
         let index = directory.index;
-        let bad = (start..start + index).map(|chunk| Bad { chunk, fault: bad.fault.clone() });
-        let mut chain = Chain { head, directories: vec![directory], bad: bad.collect() };
+        let before = (start..start + index).map(|chunk| Bad { chunk, fault: bad.fault.clone() });
+        let mut chain = Chain { head, directories: vec![directory], bad: before.collect() };
         self.read_directory(&mut chain, index + 1)?;
-        let last = chain.directories.last().expect("there is one");
-        head.head_chunks = last.packed_end().unwrap_or(head.chunks);
+        if index > 0 {
+            let last = chain.directories.last().expect("there is one");
+            head.head_chunks = last.packed_end().unwrap_or(head.chunks);
+        }
+        let missing = Fault::Invalid { what: "track", why: "it ends before its chain".into() };
+        let missing = |chunk| Bad { chunk, fault: missing.clone() };
+        chain.bad.extend((self.end..head.end()).map(missing));
+        chain.bad.dedup_by_key(|bad| bad.chunk);
         chain.head = head;
         self.at = head.end();
         Ok(Some(chain))
     }
 
-    /// The first directory chunk behind `start` of the chain that begins there.
+    /// The first directory chunk that can be read of the chain that begins at `start`.
     fn read_later_head(&mut self, start: u32) -> Result<Option<(ChainHead, Directory<'static>)>> {
-        let end = self.end;
-        for at in start + 1..end {
+        for at in start..self.end {
             let Ok((header, payload)) = self.open(at)? else { continue };
-            if header.first || header.kind == ChunkKind::Body {
+            if header.first != (at == start) || header.kind == ChunkKind::Body {
                 break;
             }
             let Ok(directory) = Directory::decode(payload) else { continue };
-            let chunks = directory.chunks;
-            if header.kind == ChunkKind::Directory
-                && directory.index == at - start
-                && u64::from(start) + u64::from(chunks) <= end.into()
-            {
-                let synced = directory.synced;
-                let head =
-                    ChainHead { start, chunks, head_chunks: chunks, seq: header.seq, synced };
+            if header.kind == ChunkKind::Directory && directory.index == at - start {
+                let head = ChainHead::of(start, header.seq, &directory);
                 return Ok(Some((head, directory.into_owned())));
             }
         }
@@ -185,13 +196,7 @@ impl Scanner {
             return Ok(Err(Fault::Invalid { what: "chain", why: "it does not begin here".into() }));
         }
         Ok(Directory::decode(payload).and_then(|directory| {
-            let head = ChainHead {
-                start,
-                chunks: directory.chunks,
-                head_chunks: directory.head_chunks(),
-                seq: header.seq,
-                synced: directory.synced,
-            };
+            let head = ChainHead::of(start, header.seq, &directory);
             if directory.index != 0 || u64::from(start) + u64::from(head.chunks) > end.into() {
                 let why = format!("{} chunks run past the track's end", head.chunks);
                 return Err(Fault::Invalid { what: "chain", why });

@@ -27,7 +27,11 @@ pub struct Held {
     pub records: BTreeSet<String>,
     /// Keys of whose present value a segment is recorded here.
     pub segments: BTreeSet<String>,
-    /// Whether `META`, a later chain or a later track's header says that this was synced.
+    /// The first chunk of the chain.
+    pub chain: u32,
+    /// Whether `META` or a later track's header says that this was synced.
+    pub marked: bool,
+    /// Whether one of them, or a later chain of the track, says so.
     pub witnessed: bool,
 }
 
@@ -60,7 +64,7 @@ impl Chart {
         }
         let meta = StoreMeta::decode(&fs::read(sample::home(root).join("META")).unwrap()).unwrap();
         let active = meta.disks.iter().filter_map(|disk| disk.active);
-        active.for_each(|(track, end)| reading.synced(track, end));
+        active.for_each(|(track, end)| reading.mark(track, end));
         let Reading { mut chunks, newest, segments } = reading;
         for (key, put) in newest {
             let mut hold = |place: &Place, pick: fn(&mut Held) -> &mut BTreeSet<String>| {
@@ -88,16 +92,17 @@ impl Reading {
         for chunk in 0..(bytes.len() / CHUNK_BYTES) as u32 {
             // What does not verify was punched out.
             let Some((header, payload)) = open(chunk) else { continue };
-            self.held(track, chunk).covered = HEADER_BYTES + payload.len();
+            start = if header.first { chunk } else { start };
+            let held = self.held(track, chunk);
+            (held.covered, held.chain) = (HEADER_BYTES + payload.len(), start);
             if header.kind == ChunkKind::TrackHeader {
                 let chunk = &bytes[..CHUNK_BYTES];
                 let before = TrackHeader::from_chunk(chunk, store, track).unwrap().predecessor;
-                before.into_iter().for_each(|(track, end)| self.synced(track, end));
+                before.into_iter().for_each(|(track, end)| self.mark(track, end));
             }
             if header.kind != ChunkKind::Directory {
                 continue;
             }
-            start = if header.first { chunk } else { start };
             let mut directory = Directory::decode(payload).unwrap().into_owned();
             let rest = chunk + 1..chunk + 1 + directory.rest_chunks();
             rest.clone().for_each(|chunk| directory.push_rest(open(chunk).unwrap().1));
@@ -137,6 +142,11 @@ impl Reading {
         if self.newest.get(&key).is_none_or(|newest| newest.seq < entry.seq) {
             self.newest.insert(key, Written { seq: entry.seq, places, segments });
         }
+    }
+
+    fn mark(&mut self, track: TrackId, end: u32) {
+        (0..end).for_each(|chunk| self.held(track, chunk).marked = true);
+        self.synced(track, end);
     }
 
     fn synced(&mut self, track: TrackId, end: u32) {
