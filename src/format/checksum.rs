@@ -5,11 +5,23 @@
 /// CRC-32C of `bytes`.
 #[must_use]
 pub fn crc32c(bytes: &[u8]) -> u32 {
-    ::crc32c::crc32c(bytes)
+    extend(0, bytes)
 }
 
 /// CRC-32C of the bytes whose checksum is `crc`, followed by `bytes`.
 #[must_use]
+#[cfg(target_arch = "x86_64")]
+pub fn extend(crc: u32, bytes: &[u8]) -> u32 {
+    use crc_fast::{CrcAlgorithm, Digest};
+    // The state is the checksum before it is inverted at the end.
+    let mut digest = Digest::new_with_init_state(CrcAlgorithm::Crc32Iscsi, (!crc).into());
+    digest.update(bytes);
+    digest.finalize() as u32
+}
+
+/// CRC-32C of the bytes whose checksum is `crc`, followed by `bytes`.
+#[must_use]
+#[cfg(not(target_arch = "x86_64"))]
 pub fn extend(crc: u32, bytes: &[u8]) -> u32 {
     ::crc32c::crc32c_append(crc, bytes)
 }
