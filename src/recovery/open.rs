@@ -175,7 +175,10 @@ impl Opening {
         let io = self.options.io.clone();
         for disk in found {
             let dir = disk.path.join(store.to_string());
-            io.create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
+            // Synced at each opening: an earlier one may have made the folder and failed to.
+            io.create_dir_all(&dir)
+                .and_then(|()| io.sync_dir(&disk.path))
+                .map_err(|e| Error::io("create", &dir, e))?;
             let punches = self.options.punch && can_punch(&*io, &dir);
             let volume = Arc::new(Volume::new(
                 Disk::attach(&io, &disk.path, disk.state.id)?,
@@ -326,7 +329,7 @@ impl Opening {
                 Err(e) => unreadable.push((track, disk, e)),
             }
         }
-        let marks = Marks::of(&self.before, &headers);
+        let marks = Marks::of(&self.before, &headers, &self.tracks);
         for (track, disk, error) in unreadable {
             if let Some(header) = self.without_header(&track, disk, &marks, &error)? {
                 headers.insert(track.id, header);
@@ -365,13 +368,7 @@ impl Opening {
     }
 
     fn remove_track(&mut self, track: &TrackFile) -> Result<()> {
-        let names_it = |state: &DiskState| state.active.is_some_and(|(id, _)| id == track.id);
-        if self.ledger.get().disks.iter().any(names_it) {
-            // First, or a crash makes it look as if the file had been lost.
-            self.ledger.update(|meta| {
-                meta.disks.iter_mut().filter(|state| names_it(state)).for_each(|s| s.active = None);
-            })?;
-        }
+        self.ledger.forget_active(track.id)?;
         let io = &*self.options.io;
         let dir = track.path.parent().unwrap_or(&self.home);
         io.remove(&track.path)

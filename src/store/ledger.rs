@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result};
-use crate::format::meta::{self, StoreMeta};
+use crate::format::TrackId;
+use crate::format::meta::{self, DiskState, StoreMeta};
 use crate::io::Io;
 
 /// The file's name in a store's home.
@@ -16,7 +17,14 @@ pub(crate) struct Ledger {
     io: Arc<dyn Io>,
     path: PathBuf,
     /// Lock: taken last; held while the file is replaced.
-    meta: Mutex<StoreMeta>,
+    contents: Mutex<Contents>,
+}
+
+#[derive(Debug)]
+struct Contents {
+    meta: StoreMeta,
+    /// Whether the last replacement failed: then the file may have what was there before.
+    is_unsure: bool,
 }
 
 impl Ledger {
@@ -32,20 +40,39 @@ impl Ledger {
 
     /// Makes `meta` durable.
     pub(crate) fn create(io: Arc<dyn Io>, home: &Path, meta: StoreMeta) -> Result<Self> {
-        let ledger = Ledger { io, path: home.join(META_FILE), meta: Mutex::new(meta) };
+        let contents = Mutex::new(Contents { meta, is_unsure: true });
+        let ledger = Ledger { io, path: home.join(META_FILE), contents };
         ledger.update(|_| ())?;
         Ok(ledger)
     }
 
     /// Changes the file. After an error it has its old or its new contents; memory has the new.
     pub(crate) fn update(&self, change: impl FnOnce(&mut StoreMeta)) -> Result<()> {
-        let mut meta = self.meta.lock().expect("no panic holds it");
-        change(&mut meta);
-        let bytes = meta.encode();
-        self.io.replace(&self.path, &bytes).map_err(|e| Error::io("replace", &self.path, e))
+        let mut contents = self.contents.lock().expect("no panic holds it");
+        change(&mut contents.meta);
+        contents.is_unsure = true;
+        let bytes = contents.meta.encode();
+        self.io.replace(&self.path, &bytes).map_err(|e| Error::io("replace", &self.path, e))?;
+        contents.is_unsure = false;
+        Ok(())
+    }
+
+    /// Makes sure that no disk's active track is `id`; before its file goes, since a track that
+    /// `META` names and that is not there is damage.
+    pub(crate) fn forget_active(&self, id: TrackId) -> Result<()> {
+        let names_it = |state: &DiskState| state.active.is_some_and(|(active, _)| active == id);
+        {
+            let contents = self.contents.lock().expect("no panic holds it");
+            if !contents.is_unsure && !contents.meta.disks.iter().any(names_it) {
+                return Ok(());
+            }
+        }
+        self.update(|meta| {
+            meta.disks.iter_mut().filter(|state| names_it(state)).for_each(|s| s.active = None);
+        })
     }
 
     pub(crate) fn get(&self) -> StoreMeta {
-        self.meta.lock().expect("no panic holds it").clone()
+        self.contents.lock().expect("no panic holds it").meta.clone()
     }
 }

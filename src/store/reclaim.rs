@@ -98,6 +98,7 @@ impl Shared {
         };
         let path = volume.dir.join(id.file_name());
         let io = &*self.options.io;
+        self.ledger.forget_active(id)?;
         // Unlink, then sync the directory, then forget the tombstones: in any other order a power
         // cut brings the track back without the tombstones that hide its records (I9).
         match io.remove(&path) {
