@@ -3,10 +3,10 @@
 #![no_main]
 
 use kogia_fuzz::forge::PLACE;
+use kogia_fuzz::format::Seq;
 use kogia_fuzz::format::chain::{Body, ChainPlace, Directory, Layout, Room, Spot};
 use kogia_fuzz::format::chunk::{self, CHUNK_BYTES, ChunkHeader, ChunkKind};
 use kogia_fuzz::format::record::{self, MAX_KEY_BYTES, Put, Record, Space, Value};
-use kogia_fuzz::format::{Seq, checksum};
 use kogia_fuzz::seeds;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
@@ -59,7 +59,7 @@ impl Operation {
 
     fn record(&self) -> Record<'_> {
         let (key, attributes) = (&self.key[..], &self.attributes[..]);
-        let crc = checksum::crc32c(&self.value);
+        let crc = crc32c::crc32c(&self.value);
         let len = self.value.len() as u64;
         match self.shape {
             0 => Record::Delete { space: Space::Object, key },
@@ -135,7 +135,7 @@ fn write(
     for (operation, _) in with_rooms().filter(|(_, room)| matches!(room, Room::Owned(_))) {
         let mut body = Body::default();
         operation.value.chunks(1777).for_each(|piece| body.push(piece));
-        assert_eq!(body.crc(), checksum::crc32c(&operation.value));
+        assert_eq!(body.crc(), crc32c::crc32c(&operation.value));
         let sealed = body.seal(&CHAIN, at, layout.chunks);
         at += (sealed.len() / CHUNK_BYTES) as u32;
         bytes.extend_from_slice(sealed);
