@@ -661,7 +661,7 @@ impl<'a> Directory<'a> {
                 self.index, self.directory_chunks, self.chunks
             ));
         }
-        if self.index + self.rest_chunks() >= self.directory_chunks.saturating_add(1) {
+        if self.index + self.rest_chunks() >= self.directory_chunks {
             return invalid(format!("{} entry bytes run out of it", self.entry_bytes));
         }
         let one_runs_over = self.rest_chunks() == 0 || self.entry_count == 1;

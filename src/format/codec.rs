@@ -31,3 +31,8 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(
     }
     Ok(value)
 }
+
+/// Decodes text without allocating by the length that it claims: for `deserialize_with`.
+pub(super) fn text<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    <&str>::deserialize(from).map(str::to_owned)
+}

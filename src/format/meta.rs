@@ -71,6 +71,7 @@ pub struct DiskState {
     /// The disk.
     pub id: DiskId,
     /// Its directory when it was last opened.
+    #[serde(deserialize_with = "codec::text")]
     pub path: String,
     /// The active track, or where there is none the last one that was sealed, and the chunk up to
     /// which it is known to have been synced.
