@@ -62,6 +62,17 @@ pub enum Condition {
     IfSeq(Seq),
 }
 
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Condition::Always => f.write_str("nothing"),
+            Condition::IfAbsent => f.write_str("only if absent"),
+            Condition::IfPresent => f.write_str("only if present"),
+            Condition::IfSeq(seq) => write!(f, "only if the seq is {seq}"),
+        }
+    }
+}
+
 /// What opening does where there is no store, or one already.
 ///
 /// ```

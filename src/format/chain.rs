@@ -670,6 +670,7 @@ impl<'a> Directory<'a> {
         }
         if usize::from(self.cursor.packed.offset) >= PAYLOAD_BYTES
             || self.cursor.packed.chunk > self.chunks
+            || self.cursor.body < self.directory_chunks
             || self.cursor.body > self.chunks
         {
             return invalid("values beyond the chain's end".into());

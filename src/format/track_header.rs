@@ -124,7 +124,12 @@ impl TrackHeader {
         if header.kind != ChunkKind::TrackHeader {
             return Err(invalid(format!("chunk 0 is of kind {:?}", header.kind)));
         }
-        Self::decode(payload)
+        let header = Self::decode(payload)?;
+        if (header.store, header.track) != (store, track) {
+            let why = format!("it is of track {} of store {}", header.track, header.store);
+            return Err(invalid(why));
+        }
+        Ok(header)
     }
 
     fn decode(payload: &[u8]) -> Result<Self, Fault> {

@@ -36,6 +36,9 @@ fn database() -> Result<Options, rocksdb::Error> {
     options.set_atomic_flush(true);
     options.set_max_background_jobs(2);
     options.set_max_open_files(256);
+    // By default 16 threads are started a family, to open files that the cache of them is too
+    // small to hold anyway.
+    options.set_max_file_opening_threads(1);
     options.set_bytes_per_sync(1 << 20);
     options.set_stats_dump_period_sec(0);
     options.set_stats_persist_period_sec(0);

@@ -60,7 +60,8 @@ pub trait Io: Send + Sync + Debug + 'static {
     /// Opens a file.
     fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn File>>;
 
-    /// Creates a directory and those above it; it may be there already.
+    /// Creates a directory and those above it; it may be there already. Its name is durable when
+    /// this returns.
     fn create_dir_all(&self, path: &Path) -> Result<()>;
 
     /// The names in a directory, sorted; those that are not Unicode are left out.
@@ -182,6 +183,8 @@ pub fn read_exact_at(file: &dyn File, mut buffer: &mut [u8], mut offset: u64) ->
 /// Writes all the buffers' bytes at `offset`, in as few calls as the system allows.
 pub fn write_all_at(file: &dyn File, buffers: &mut [IoSlice<'_>], mut offset: u64) -> Result<()> {
     let mut left = buffers;
+    // Empty buffers at the front would look like a write that gets nowhere.
+    IoSlice::advance_slices(&mut left, 0);
     while !left.is_empty() {
         match file.write_vectored_at(left, offset) {
             Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),

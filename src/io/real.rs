@@ -1,7 +1,8 @@
 //! The operating system's files.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Result, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -45,8 +46,15 @@ impl Io for RealIo {
         let missing: Vec<_> = path.ancestors().take_while(|dir| !dir.exists()).collect();
         fs::create_dir_all(path)?;
         for dir in missing.iter().rev() {
-            let parent = dir.parent().filter(|p| !p.as_os_str().is_empty());
-            self.sync_dir(parent.unwrap_or(Path::new(".")))?;
+            self.sync_dir(parent(dir))?;
+        }
+        if missing.is_empty() {
+            // An earlier attempt may have made it and died before the sync. Who may not read the
+            // parent did not make it.
+            match self.sync_dir(parent(path)) {
+                Err(e) if e.kind() == ErrorKind::PermissionDenied => {}
+                synced => synced?,
+            }
         }
         Ok(())
     }
@@ -74,8 +82,10 @@ impl Io for RealIo {
     }
 
     fn replace(&self, path: &Path, contents: &[u8]) -> Result<()> {
-        let dir = path.parent().unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new().prefix(".replace-").tempfile_in(dir)?;
+        let dir = parent(path);
+        let readable = Permissions::from_mode(0o666);
+        let mut file =
+            tempfile::Builder::new().prefix(".replace-").permissions(readable).tempfile_in(dir)?;
         file.write_all(contents)?;
         // Sync before the rename, or a crash leaves the name with no contents behind it.
         file.as_file().sync_all()?;
@@ -113,6 +123,11 @@ impl Io for RealIo {
     }
 }
 
+/// The directory that holds `path`.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 impl File for RealFile {
     fn write_vectored_at(&self, buffers: &[IoSlice<'_>], offset: u64) -> Result<usize> {
         let buffers = &buffers[..buffers.len().min(MAX_BUFFERS)];
@@ -137,7 +152,8 @@ impl File for RealFile {
     }
 
     fn allocate(&self, len: u64) -> Result<()> {
-        FileExt::allocate(&self.0, len)
+        // fs2's own loses the error: `posix_fallocate` returns it and leaves errno alone.
+        Ok(rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, len)?)
     }
 
     fn punch(&self, offset: u64, len: u64) -> Result<()> {

@@ -292,7 +292,8 @@ impl Io for SimIo {
         let missing: Vec<&Path> =
             path.ancestors().take_while(|dir| !self.machine().is_dir(dir)).collect();
         if missing.is_empty() {
-            drop(self.call(CallKind::Exists, &path)?);
+            // An earlier attempt may have made it and died before the sync.
+            self.sync_dir(path.parent().unwrap_or(&path))?;
         }
         for dir in missing.iter().rev() {
             match self.call(CallKind::CreateDir, dir)?.0.create_dir(dir) {

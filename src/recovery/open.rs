@@ -52,7 +52,7 @@ fn open(options: Options, home: &Path, rebuild: bool) -> Result<Store> {
     let io = options.io.clone();
     let fail = |doing| move |e| Error::io(doing, home, e);
     if options.create == Create::Never && !is_store(&*io, home)? {
-        let what = "there is no store here; `kogia init` or Create::IfMissing makes one";
+        let what = "there is no store here";
         return Err(Error::new(ErrorKind::NotFound, what).with_path(home));
     }
     io.create_dir_all(home).map_err(fail("create the store's home"))?;
@@ -114,6 +114,10 @@ impl Opening {
             }
             meta => (meta?, false),
         };
+        if rebuild && meta.is_none() {
+            // Before the index goes: without disks there is nothing to rebuild it from.
+            disks::check_given(&*io, &home, &options.disks)?;
+        }
         let (mut index, mut books) = open_index(&options, &index_dir, rebuild)?;
         let store = match (&meta, &books) {
             (Some(meta), _) => meta.store,
@@ -175,10 +179,7 @@ impl Opening {
         let io = self.options.io.clone();
         for disk in found {
             let dir = disk.path.join(store.to_string());
-            // Synced at each opening: an earlier one may have made the folder and failed to.
-            io.create_dir_all(&dir)
-                .and_then(|()| io.sync_dir(&disk.path))
-                .map_err(|e| Error::io("create", &dir, e))?;
+            io.create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
             let punches = self.options.punch && can_punch(&*io, &dir);
             let volume = Arc::new(Volume::new(
                 Disk::attach(&io, &disk.path, disk.state.id)?,

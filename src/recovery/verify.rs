@@ -258,7 +258,7 @@ impl Verifier<'_> {
         }
         let (mut len, mut crc) = (0, 0);
         for (track, place) in pieces {
-            let mut bytes = Bytes::new(track, place);
+            let mut bytes = Bytes::unmapped(track, place);
             let mut at = 0;
             while at < place.len {
                 let slice = bytes.at(at)?;

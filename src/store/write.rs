@@ -212,8 +212,8 @@ impl Shared {
             return Ok(());
         }
         let what = match found {
-            Some(seq) => format!("the condition {condition:?} does not hold: the key has {seq}"),
-            None => format!("the condition {condition:?} does not hold: the key is absent"),
+            Some(seq) => format!("{condition} was asked, but the key has seq {seq}"),
+            None => format!("{condition} was asked, but the key is absent"),
         };
         Err(Error::new(ErrorKind::Condition, what))
     }

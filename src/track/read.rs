@@ -186,6 +186,7 @@ pub(crate) struct Bytes {
     window_start: u32,
     /// The chunk that was verified last: reading it byte by byte sums it once.
     verified: Option<u32>,
+    is_mapped: bool,
 }
 
 impl Bytes {
@@ -193,7 +194,13 @@ impl Bytes {
     const WINDOW_CHUNKS: u64 = 64;
 
     pub(crate) fn new(track: Arc<TrackFile>, place: ValuePlace) -> Self {
-        Bytes { track, place, window: Vec::new(), window_start: 0, verified: None }
+        Bytes { track, place, window: Vec::new(), window_start: 0, verified: None, is_mapped: true }
+    }
+
+    /// Bytes that are read through the window also where the track could be mapped: reading a whole
+    /// store through maps makes all of it resident.
+    pub(crate) fn unmapped(track: Arc<TrackFile>, place: ValuePlace) -> Self {
+        Bytes { is_mapped: false, ..Self::new(track, place) }
     }
 
     /// The value's bytes from `at` to the end of their chunk, without a copy; empty at its end.
@@ -203,10 +210,11 @@ impl Bytes {
             return Ok(&[]);
         }
         let piece = self.place.piece(at, usize::try_from(left).unwrap_or(usize::MAX));
-        if self.track.map().is_none() {
+        let is_mapped = self.is_mapped && self.track.map().is_some();
+        if !is_mapped {
             self.load(piece.chunk, left)?;
         }
-        let chunk = match self.track.map() {
+        let chunk = match self.track.map().filter(|_| is_mapped) {
             Some(map) => map.get(piece.chunk as usize * CHUNK_BYTES..).unwrap_or_default(),
             None => &self.window[(piece.chunk - self.window_start) as usize * CHUNK_BYTES..],
         };
