@@ -10,7 +10,7 @@ use super::space::Space;
 use super::writer::Disk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::chain::{ChainPlace, Layout, MAX_CHUNKS, Spot};
-use crate::format::chunk::CHUNK_BYTES;
+use crate::format::chunk::{CHUNK_BYTES, PAYLOAD_BYTES};
 use crate::format::track_header::{TrackHeader, TrackKind};
 use crate::format::{DiskId, Seq, StoreId, TrackId};
 use crate::options::Durability;
@@ -106,6 +106,8 @@ pub(crate) struct Load {
 struct Lane {
     active: Option<Active>,
     predecessor: Option<(TrackId, u32)>,
+    /// A track that was created, and of which `META` could not be told yet.
+    created: Option<(Arc<TrackFile>, TrackHeader)>,
     /// Sealed, and the index does not know it yet.
     sealed: Vec<Sealed>,
     space: Space,
@@ -221,7 +223,7 @@ impl Volume {
     /// Appends a group of requests as one chain, syncs once, applies once, wakes all.
     pub(super) fn commit(&self, mut group: Vec<Request>) {
         let bytes: usize = group.iter().map(|request| request.proposal.bytes()).sum();
-        if let Err(full) = self.check_room(bytes as u64) {
+        if let Err(full) = self.check_room(most_bytes(bytes)) {
             group = self.refuse_puts(group, &full);
         }
         let mut outcome = self.append_and_apply(&mut group);
@@ -320,6 +322,13 @@ impl Volume {
     }
 }
 
+/// What a chain of so many bytes takes at most: whole chunks with headers, the ends of its directory
+/// and of its packed values, and perhaps the header of a new track. Counting less would eat up the
+/// room that is kept for deletes.
+fn most_bytes(bytes: usize) -> u64 {
+    ((bytes / PAYLOAD_BYTES + 3) * CHUNK_BYTES) as u64
+}
+
 impl std::fmt::Debug for Volume {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Volume").field("dir", &self.dir).finish_non_exhaustive()
@@ -374,6 +383,27 @@ impl Lane {
             self.sync(owner)?;
             self.retire(end);
         }
+        // File, header, directory; then META; then the first chain: whatever is cut off, META
+        // never names a track that is not there, and no chain lies in a track it does not know.
+        let (file, header) = match self.created.take() {
+            Some(created) => created,
+            None => self.create_track(volume, owner)?,
+        };
+        if let Err(error) = owner.track_created(volume.disk.id, &file, &volume.dir) {
+            self.created = Some((file, header));
+            return Err(error);
+        }
+        let appender = Appender::new(file, 1);
+        let TrackHeader { floor, created_ms, .. } = header;
+        self.active = Some(Active { appender, floor, created_ms, applied: 1 });
+        Ok(())
+    }
+
+    fn create_track(
+        &self,
+        volume: &Volume,
+        owner: &dyn Owner,
+    ) -> Result<(Arc<TrackFile>, TrackHeader)> {
         let (track, floor) = owner.take_track();
         let header = TrackHeader {
             store: volume.store,
@@ -385,14 +415,8 @@ impl Lane {
             predecessor: self.predecessor,
             created_ms: owner.now_ms(),
         };
-        // File, header, directory; then META; then the first chain: whatever is cut off, META
-        // never names a track that is not there, and no chain lies in a track it does not know.
-        let file = Arc::new(TrackFile::create(volume.disk.io(), &volume.dir, &header)?);
-        owner.track_created(volume.disk.id, &file, &volume.dir)?;
-        let appender = Appender::new(file, 1);
-        let created_ms = header.created_ms;
-        self.active = Some(Active { appender, floor, created_ms, applied: 1 });
-        Ok(())
+        let file = TrackFile::create(volume.disk.io(), &volume.dir, &header)?;
+        Ok((Arc::new(file), header))
     }
 
     /// Appends the group as one chain; gives its first chunk.

@@ -238,6 +238,10 @@ impl Shared {
                 // The disk has filled up meanwhile: another may have room.
                 Err(full) if full.kind() == ErrorKind::Full && refusals < self.volumes.len() => {
                     refusals += 1;
+                    if uses_reserve {
+                        // The reserve is used up: what was deleted before has to make room.
+                        self.give_back()?;
+                    }
                 }
                 outcome => return outcome.map(|ack| ack.first),
             }

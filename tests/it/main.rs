@@ -2,6 +2,7 @@
 
 mod chart;
 mod damage;
+mod full;
 mod held;
 mod machine;
 mod power;
