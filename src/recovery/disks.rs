@@ -174,6 +174,15 @@ pub(super) fn unknown(home: &Path) -> Error {
     Error::new(ErrorKind::Disk, what).with_path(home)
 }
 
+/// There are tracks on the disks, and neither `META` nor index to say whose they are.
+pub(super) fn unclaimed(home: &Path, store: StoreId) -> Error {
+    let what = format!(
+        "META and the index are lost; the disks hold store {store}, and a rebuild takes that for \
+         the one that was here"
+    );
+    Error::new(ErrorKind::Disk, what).with_path(home)
+}
+
 /// The only store that has a folder on the disks; for when `META` and the index are lost.
 pub(super) fn sole_store(io: &dyn Io, home: &Path, given: &[PathBuf]) -> Result<Option<StoreId>> {
     let default = [home.join(DEFAULT_DISK)];

@@ -57,11 +57,12 @@ fn open(options: Options, home: &Path, rebuild: bool) -> Result<Store> {
     }
     io.create_dir_all(home).map_err(fail("create the store's home"))?;
     let home = io.canonicalize(home).map_err(fail("resolve the store's home"))?;
+    let is_new = !is_store(&*io, &home)? && !leaves_lock(&*io, &home)?;
     let lock = take_lock(&*io, &home)?;
     if options.create == Create::Always && is_store(&*io, &home)? {
         return Err(Error::new(ErrorKind::Exists, "there is a store here already").with_path(&home));
     }
-    let mut opening = Opening::begin(options, home, rebuild)?;
+    let mut opening = Opening::begin(options, home, is_new, rebuild)?;
     opening.replay()?;
     opening.finish(lock, started)
 }
@@ -71,6 +72,11 @@ fn is_store(io: &dyn Io, home: &Path) -> Result<bool> {
     let there = |name: &str| io.exists(&home.join(name));
     let any = there(META_FILE).and_then(|meta| Ok(meta || there(INDEX_DIR)? || there("tracks")?));
     any.map_err(|e| Error::io("look for a store at", home, e))
+}
+
+/// Whether a store was opened at `home` before.
+fn leaves_lock(io: &dyn Io, home: &Path) -> Result<bool> {
+    io.exists(&home.join(LOCK_FILE)).map_err(|e| Error::io("look for a store at", home, e))
 }
 
 /// Invariant I8: one owner.
@@ -104,7 +110,7 @@ struct Opening {
 }
 
 impl Opening {
-    fn begin(options: Options, home: PathBuf, rebuild: bool) -> Result<Self> {
+    fn begin(options: Options, home: PathBuf, is_new: bool, rebuild: bool) -> Result<Self> {
         let io = options.io.clone();
         let index_dir = options.index_dir.clone().unwrap_or_else(|| home.join(INDEX_DIR));
         let (meta, meta_is_damaged) = match Ledger::read(&*io, &home) {
@@ -122,10 +128,13 @@ impl Opening {
         let store = match (&meta, &books) {
             (Some(meta), _) => meta.store,
             (None, Some(books)) => books.state.store,
+            (None, None) if is_new && !rebuild => new_store(&*io, &home)?,
             (None, None) => match disks::sole_store(&*io, &home, &options.disks)? {
-                Some(store) => store,
-                None if meta_is_damaged => return Err(disks::unknown(&home)),
-                None => StoreId(io.random_id().map_err(|e| Error::io("name", &home, e))?),
+                // Its own directory is nobody else's; others may be shared with other stores.
+                Some(store) if rebuild || options.disks.is_empty() => store,
+                Some(store) => return Err(disks::unclaimed(&home, store)),
+                None if meta_is_damaged || rebuild => return Err(disks::unknown(&home)),
+                None => new_store(&*io, &home)?,
             },
         };
         if books.as_ref().is_some_and(|books| books.state.store != store) {
@@ -349,7 +358,9 @@ impl Opening {
         error: &Error,
     ) -> Result<Option<TrackHeader>> {
         let row = self.books.tracks.get(&track.id).copied();
-        if row.is_none() && marks.of_track(track.id) == 0 && track.chunks()? <= 1 {
+        let is_last = !self.tracks.iter().any(|(id, on)| *on == disk && *id > track.id);
+        let was_told = row.is_some() || marks.of_track(track.id) > 0;
+        if is_last && !was_told && track.chunks()? <= 1 {
             // A roll that was cut off: META was not told yet, and no chain can be in it.
             self.remove_track(track)?;
             return Ok(None);
@@ -604,6 +615,10 @@ fn check_disks_of_rows(books: Option<&Books>, found: &[Found], home: &Path) -> R
         }
     }
     Ok(())
+}
+
+fn new_store(io: &dyn Io, home: &Path) -> Result<StoreId> {
+    Ok(StoreId(io.random_id().map_err(|e| Error::io("name the store at", home, e))?))
 }
 
 /// What `META` may have said, from what else is there.

@@ -8,7 +8,7 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use kogia::format::chunk::{self, CHUNK_BYTES, ChunkHeader, ChunkPlace};
+use kogia::format::chunk::{self, CHUNK_BYTES, ChunkHeader, ChunkKind, ChunkPlace};
 use kogia::{Error, ErrorKind, Result, Seq, Store};
 
 use crate::chart::{Chart, Held, Place, names};
@@ -336,14 +336,17 @@ fn write_chunk(path: &Path, chunk: u32, bytes: &[u8]) {
     file.write_all_at(bytes, u64::from(chunk) * CHUNK).unwrap();
 }
 
-/// A chunk that belongs to its place, but to an earlier chain: what a lost write leaves.
+/// A body chunk that belongs to its place, but to an earlier chain: what a lost write leaves.
 #[test]
 fn a_stale_chunk_of_an_earlier_chain_is_not_taken_for_a_later_one() {
-    damage_each_chunk(&CLOSED, Way::Rebuild, |path, chunk, _| {
+    damage_each_chunk(&CRASHED, Way::Open, |path, chunk, _| {
         let (store, track) = names(path);
         let place = ChunkPlace { store, track, chunk };
         let mut bytes = read_chunk(path, chunk);
         let Ok((header, _)) = chunk::open(&bytes, place) else { return };
+        if header.kind != ChunkKind::Body {
+            return;
+        }
         ChunkHeader { seq: Seq(header.seq.0 - 1), ..header }.seal_whole(&mut bytes, place);
         write_chunk(path, chunk, &bytes);
     });

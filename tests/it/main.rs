@@ -2,6 +2,7 @@
 
 mod chart;
 mod damage;
+mod disks;
 mod full;
 mod held;
 mod machine;

@@ -73,12 +73,31 @@ fn a_store_with_a_torn_meta_recovers_at_every_truncation() {
     }
 }
 
+/// Tracks on disks that may be shared are taken over only when that is asked for.
 #[test]
-fn a_store_with_neither_meta_nor_index_recovers() {
+fn a_store_with_neither_meta_nor_index_is_rebuilt() {
     recovers(&CRASHED, |root| {
         fs::remove_file(meta(root)).unwrap();
         fs::remove_dir_all(index(root)).unwrap();
+        let error = open(root).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Disk, "{error}");
+        assert!(error.to_string().contains("rebuild"), "{error}");
+        CRASHED.check(&options(root).rebuild(home(root)).unwrap());
     });
+}
+
+#[test]
+fn a_store_with_its_disk_inside_recovers_with_neither_meta_nor_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.put("key", value(1, 50_000)).unwrap();
+    let id = store.id();
+    store.close().unwrap();
+    fs::remove_file(dir.path().join("META")).unwrap();
+    fs::remove_dir_all(dir.path().join("index")).unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.id(), id);
+    assert!(store.get("key").unwrap() == Some(value(1, 50_000)));
 }
 
 /// Symptom: after META was lost, opening without naming the disks left the store with a disk of
@@ -97,10 +116,14 @@ fn without_meta_a_store_asks_for_its_disks_and_makes_none() {
     for lose in losses {
         recovers(&CLOSED, |root| {
             lose(root);
+            let indexed = index(root).exists();
             let error = Store::open(home(root)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Disk, "{error}");
             assert!(error.to_string().contains("META"), "{error}");
             assert!(!home(root).join("tracks").exists());
+            if !indexed {
+                CLOSED.check(&options(root).rebuild(home(root)).unwrap());
+            }
         });
     }
 }
