@@ -5,6 +5,7 @@ mod damage;
 mod disks;
 mod full;
 mod held;
+mod kill;
 mod machine;
 mod power;
 mod recovery;
