@@ -3,6 +3,7 @@
 mod chart;
 mod damage;
 mod disks;
+mod fixture;
 mod full;
 mod held;
 mod kill;
