@@ -8,6 +8,7 @@ mod full;
 mod held;
 mod kill;
 mod machine;
+mod model;
 mod power;
 mod recovery;
 mod refill;
