@@ -42,7 +42,8 @@ pub enum ErrorKind {
     Full,
     /// Another process, or another `Store` of this one, has the store open.
     Locked,
-    /// A sync failed behind acknowledged writes: this `Store` takes no more; reopen it.
+    /// A sync failed behind acknowledged writes, or the index could not be changed: this `Store`
+    /// takes no more writes; reopen it, which recovers it from the tracks.
     Poisoned,
     /// Written by a format that this build does not know.
     Version,

@@ -137,7 +137,7 @@ pub struct Progress {
     pub done_bytes: u64,
     /// Bytes in all.
     pub total_bytes: u64,
-    /// Records seen so far.
+    /// Records seen so far; when verifying, objects and parts.
     pub records: u64,
 }
 
@@ -154,7 +154,7 @@ impl fmt::Display for Phase {
 /// Called with each step of a long operation, from the thread that carries it out.
 pub type OnProgress = dyn Fn(&Progress) + Send + Sync;
 
-/// How a store is opened.
+/// How a store is opened. Only the disks are remembered: all else is as each opening says.
 ///
 /// ```
 /// # fn main() -> kogia::Result<()> {
@@ -269,7 +269,7 @@ impl Options {
     }
 
     /// The size at which a track is sealed and a new one begun, in bytes; default 1 GiB, 64 KiB
-    /// to 1 TiB.
+    /// to 1 TiB. An append that is larger has a track of its own.
     #[must_use]
     pub fn track_bytes(mut self, bytes: u64) -> Self {
         self.track_bytes = bytes;
@@ -278,14 +278,15 @@ impl Options {
 
     /// The size of the pieces in which large objects are dealt over the disks, in bytes; default
     /// 1 MiB, 32 KiB to 64 MiB. Objects of more than four pieces are dealt; very large ones get
-    /// larger pieces.
+    /// larger pieces, and streams smaller ones where many of them share the memory.
+    /// [`memory_bytes`](Self::memory_bytes) has to be at least 16 times this.
     #[must_use]
     pub fn segment_bytes(mut self, bytes: usize) -> Self {
         self.segment_bytes = bytes;
         self
     }
 
-    /// Bytes written to tracks after which the index is checkpointed, and so the most that
+    /// Bytes written to tracks after which the index is checkpointed, and so about the most that
     /// opening after a crash has to read; default 1 GiB.
     #[must_use]
     pub fn checkpoint_bytes(mut self, bytes: u64) -> Self {
@@ -293,7 +294,8 @@ impl Options {
         self
     }
 
-    /// The longest that a change waits for a checkpoint; default 30 s.
+    /// The longest that a change waits for a checkpoint, give or take a
+    /// [`sync_interval`](Self::sync_interval); default 30 s.
     #[must_use]
     pub fn checkpoint_interval(mut self, interval: Duration) -> Self {
         self.checkpoint_interval = interval;

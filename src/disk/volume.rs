@@ -81,7 +81,7 @@ pub(crate) struct Volume {
     pub(crate) track_chunks: u32,
     pub(crate) reserve_bytes: u64,
     owner: OnceLock<Weak<dyn Owner>>,
-    /// Lock order: after the store's apply lock, before nothing. Held across appends and syncs,
+    /// Lock order: after the store's apply lock, before its ledger. Held across appends and syncs,
     /// so that of two syncs of a track never one sees a failure and the other does not.
     lane: Mutex<Lane>,
     full: AtomicBool,

@@ -134,7 +134,8 @@ pub struct Meta<'a> {
     pub created_ms: u64,
     /// When its source was last changed, as the caller says; else the same.
     pub modified_ms: u64,
-    /// When the object stops being there, in milliseconds since 1970.
+    /// When the object is to stop being there, in milliseconds since 1970; nothing sets or heeds
+    /// it yet.
     pub expires_ms: Option<u64>,
     /// The caller's attributes, opaque.
     #[serde(with = "serde_bytes")]

@@ -364,7 +364,7 @@ impl<'a> Join<'a> {
         }
     }
 
-    /// About the bytes of the batch.
+    /// About the rows of the batch.
     pub(crate) fn len(&self) -> usize {
         self.entries.len() + self.segments.len() + self.graves.len() + self.free.len()
     }

@@ -81,7 +81,8 @@ impl Store {
     }
 
     /// Throws the index of the store at `home` away, makes it anew from the tracks, and opens the
-    /// store. Reads the directories of all tracks, not the values.
+    /// store. Reads the directories of all tracks, and values only where a crash may have torn
+    /// them.
     pub fn rebuild(home: impl AsRef<Path>) -> Result<Self> {
         Options::new().rebuild(home)
     }
@@ -198,6 +199,9 @@ impl Store {
     }
 
     /// Carries out a batch, all or nothing; gives the seqs of its operations.
+    ///
+    /// Its keys, values and attributes are a quarter of [`Options::memory_bytes`] at most, and not
+    /// over 512 MiB; more is [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument).
     pub fn write(&self, batch: Batch) -> Result<Vec<Seq>> {
         self.shared.write(&batch, None)
     }

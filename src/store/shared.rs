@@ -26,8 +26,8 @@ use crate::track::{TrackFile, TrackFiles};
 
 /// An open store.
 ///
-/// Lock order: a key's gate, the checkpoint lock, the apply lock (`books`), a volume's lane, the
-/// ledger. The pins' and files' locks are taken alone.
+/// Lock order: a key's gate, the checkpoint lock, what is being refilled, the apply lock (`books`),
+/// a volume's lane, the ledger. Under the pins' and files' locks no other is taken.
 pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) home: PathBuf,

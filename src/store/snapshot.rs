@@ -10,7 +10,8 @@ use crate::index::{View, ViewRef};
 /// The store as it was at one moment, whatever is written, deleted or freed meanwhile.
 ///
 /// Taking one costs a few hundred nanoseconds. While it lives, the chunks of objects that are
-/// overwritten or deleted after it was taken are not given back; it holds nothing else.
+/// overwritten or deleted after it was taken are not given back, nor are their rows in the index;
+/// it holds nothing else.
 ///
 /// ```
 /// # let dir = tempfile::tempdir().unwrap();
