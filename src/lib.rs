@@ -17,9 +17,10 @@
 //! - [`Store`] and [`Options`]: what one does with a store, and every knob.
 //! - [`mod@format`]: the one specification of every layout on disk.
 //! - [`io`]: the seam to the operating system, and the simulated machine for crash tests.
+//! - [`dump`]: a track as text, to debug with.
 //!
 //! Layers, each using only those above it in this list: `format`, `io`, `track`, `disk`, `index`,
-//! `store` with `recovery` beside it.
+//! `store` with `recovery` beside it; `dump` looks at tracks alone.
 
 #![deny(unsafe_code, missing_docs)]
 
@@ -42,3 +43,8 @@ pub use store::{
     Batch, DeleteOptions, DiskStats, Info, Item, Iter, ListOptions, Page, PartId, PartInfo,
     PartWriter, PutOptions, Reader, Snapshot, SpaceStats, Stats, Store, Writer,
 };
+
+/// So that the README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
