@@ -105,6 +105,15 @@ impl Index {
         self.db.get_pinned_cf(self.family(family), key).map_err(|e| self.error(e))
     }
 
+    /// The rows of keys in ascending order, as they are now.
+    fn get_sorted(&self, family: Family, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
+        let rows = self.db.batched_multi_get_cf(self.family(family), keys.iter().copied(), true);
+        let owned = |row: std::result::Result<Option<DBPinnableSlice<'_>>, _>| {
+            row.map(|row| row.map(|row| row.to_vec())).map_err(|e| self.error(e))
+        };
+        rows.into_iter().map(owned).collect()
+    }
+
     /// What the index holds now, and goes on to hold while it changes.
     pub(crate) fn view(&self) -> View<'_> {
         View::live(self)

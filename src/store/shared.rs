@@ -14,8 +14,7 @@ use super::refill::Refills;
 use super::reserve::Reserve;
 use crate::disk::{Appended, Owner, Volume};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::chain::DirectoryEntry;
-use crate::format::chain::Room;
+use crate::format::chain::{DirectoryEntry, Room, Spot};
 use crate::format::entry::TrackRow;
 use crate::format::track_header::TrackKind;
 use crate::format::{DiskId, Seq, StoreId, TrackId, record};
@@ -141,7 +140,7 @@ impl Shared {
         }
     }
 
-    fn join_chain(&self, join: &mut Join<'_>, chain: &Appended<'_>) -> Result<()> {
+    fn join_chain<'c>(&self, join: &mut Join<'_>, chain: &Appended<'c>) -> Result<()> {
         for sealed in &chain.sealed {
             if let Some(row) = join.track(sealed.track) {
                 row.sealed = Some(sealed.end);
@@ -158,11 +157,14 @@ impl Shared {
             seq: chain.seq,
             synced: chain.synced,
         };
-        for &(entry, spot) in &chain.records {
+        let decode = |&(entry, spot): &(&'c [u8], Spot)| -> Result<DirectoryEntry<'c>> {
             let (seq, record) = record::decode(entry).map_err(|fault| self.index.fault(fault))?;
             let room = Room::of(&record);
-            join.record(&facts, &DirectoryEntry { seq, record, spot, room })?;
-        }
+            Ok(DirectoryEntry { seq, record, spot, room })
+        };
+        let records: Vec<_> = chain.records.iter().map(decode).collect::<Result<_>>()?;
+        join.look_up(&records)?;
+        records.iter().try_for_each(|record| join.record(&facts, record))?;
         join.end_chain(&facts, 0);
         Ok(())
     }
