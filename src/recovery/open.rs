@@ -307,6 +307,8 @@ impl Opening {
         for (header, end) in ends {
             self.end_track(&header, end)?;
         }
+        // Before the live values claim their chunks: those of a dead stream may be others' by now.
+        self.free_dead_streams()?;
         if self.rebuild {
             let overlaps = rebuild::claim_live(&self.index, &mut self.books)?;
             for damage in overlaps {
@@ -314,7 +316,7 @@ impl Opening {
             }
             self.books.state.rebuilding = false;
         }
-        self.free_dead_streams()
+        Ok(())
     }
 
     /// The headers of the tracks that may have more than the index reflects. Those of all others
@@ -427,11 +429,7 @@ impl Opening {
         let mut unflushed = 0;
         let mut next = replay.next(&mut self.report)?;
         while next.is_some() {
-            let mut join = if self.rebuild {
-                Join::for_rebuild(&self.index, &mut self.books)
-            } else {
-                Join::new(&self.index, &mut self.books)
-            };
+            let mut join = new_join(self.rebuild, &self.index, &mut self.books);
             while let Some((header, chain)) = next.take() {
                 join_chain(&mut join, &header, &chain, &mut self.report)?;
                 self.newest_chain = self.newest_chain.max(chain.head.seq);
@@ -509,7 +507,7 @@ impl Opening {
             if dead.is_empty() {
                 return Ok(());
             }
-            let mut join = Join::new(&self.index, &mut self.books);
+            let mut join = new_join(self.rebuild, &self.index, &mut self.books);
             self.report.freed_segments += join.free_unowned(dead)?;
             join.commit()?;
         }
@@ -712,6 +710,10 @@ impl Marks {
 
 fn row_of(header: &TrackHeader) -> TrackRow {
     TrackRow::new(header.disk, header.kind, header.shard, header.created_ms, header.floor)
+}
+
+fn new_join<'a>(rebuild: bool, index: &'a Index, books: &'a mut Books) -> Join<'a> {
+    if rebuild { Join::for_rebuild(index, books) } else { Join::new(index, books) }
 }
 
 fn join_chain(
