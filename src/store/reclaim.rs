@@ -128,7 +128,7 @@ impl Shared {
     /// A sealed track in which nothing is dead can say so: its records are live as of now. (An
     /// active track can't: what is on its way to it has seqs below the present one.)
     fn raise_floors(&self) -> Result<()> {
-        let mut books = self.books();
+        let books = self.books();
         let newest = books.tracks.values().map(|row| row.last_grave).max().unwrap_or_default();
         let low = |row: &TrackRow| {
             row.floor <= newest
@@ -140,7 +140,12 @@ impl Shared {
         if books.state.graves == 0 || !books.tracks.values().any(low) {
             return Ok(());
         }
+        drop(books);
         let now = self.current_seq();
+        // A delete may have its seq and not be applied yet, and what it kills still count as
+        // live: behind this, all that have a seq below `now` are applied.
+        self.sync()?;
+        let mut books = self.books();
         self.change(&mut books, |join| {
             let raised = join.books.tracks.iter().filter(|(_, row)| low(row));
             let raised: Vec<TrackId> = raised.map(|(id, _)| *id).collect();
