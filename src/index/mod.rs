@@ -8,6 +8,7 @@ mod books;
 mod cursor;
 mod error;
 mod free;
+mod graves;
 mod join;
 mod options;
 mod view;
@@ -22,6 +23,7 @@ use rocksdb::{
 pub(crate) use books::Books;
 pub(crate) use cursor::{Cursor, RowCursor};
 pub(crate) use free::free_rows;
+pub(crate) use graves::graves;
 pub(crate) use join::{ChainFacts, Join};
 pub(crate) use view::{View, ViewRef};
 

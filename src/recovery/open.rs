@@ -20,7 +20,7 @@ use crate::format::entry::TrackRow;
 use crate::format::meta::{DiskState, StoreMeta};
 use crate::format::track_header::{TrackHeader, TrackKind};
 use crate::format::{DiskId, Seq, StoreId, TrackId, entry};
-use crate::index::{Books, ChainFacts, Family, Index, Join};
+use crate::index::{self, Books, ChainFacts, Family, Index, Join};
 use crate::io::{Io, OpenMode};
 use crate::options::{Create, Options, Phase, Progress};
 use crate::store::{Ledger, META_FILE, Parts, Reserve, Shared, Store, now_ms};
@@ -227,8 +227,13 @@ impl Opening {
                 let what = format!("the track's file is gone, with {} objects", row.live_records);
                 self.accept(Damage { track: id, chunk: 0, chunks: row.applied, what })?;
             }
-            // Unlinked after the last checkpoint, or lost and accepted.
+            // Unlinked after the last checkpoint, when its tombstones were needed no more, or lost
+            // and accepted.
+            let graves = index::graves(&self.index, |grave| grave.track == id)?;
             let mut join = Join::new(&self.index, &mut self.books);
+            for (key, grave) in graves {
+                join.drop_grave(&key, grave);
+            }
             join.drop_track(id)?;
             join.commit()?;
         }

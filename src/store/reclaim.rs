@@ -9,7 +9,7 @@ use crate::format::chunk::CHUNK_BYTES;
 use crate::format::entry::{Extent, Grave, TrackRow};
 use crate::format::record::Space;
 use crate::format::{Seq, TrackId, entry};
-use crate::index::{Family, free_rows};
+use crate::index::{self, Family, free_rows};
 
 /// Tombstones that are forgotten in one batch.
 const GRAVES_A_BATCH: usize = 1000;
@@ -113,7 +113,11 @@ impl Shared {
         }
         io.sync_dir(&volume.dir).map_err(|e| Error::io("sync the disk", &volume.dir, e))?;
         self.files.forget(id);
-        let graves = if row.graves > 0 { self.graves(|grave| grave.track == id)? } else { vec![] };
+        let graves = if row.graves > 0 {
+            index::graves(&self.index, |grave| grave.track == id)?
+        } else {
+            vec![]
+        };
         self.change(&mut self.books(), |join| {
             for (key, grave) in &graves {
                 join.drop_grave(key, *grave);
@@ -169,7 +173,7 @@ impl Shared {
             }
             oldest
         };
-        let old = self.graves(|grave| grave.seq < floor)?;
+        let old = index::graves(&self.index, |grave| grave.seq < floor)?;
         for some in old.chunks(GRAVES_A_BATCH) {
             self.change(&mut self.books(), |join| {
                 for (key, grave) in some {
@@ -182,21 +186,6 @@ impl Shared {
             })?;
         }
         Ok(())
-    }
-
-    fn graves(&self, wanted: impl Fn(&Grave) -> bool) -> Result<Vec<(Vec<u8>, Grave)>> {
-        let view = self.index.snapshot();
-        let mut cursor = view.rows(Family::Graves);
-        let mut graves = Vec::new();
-        cursor.seek(&[]);
-        while let Some((key, row)) = cursor.row()? {
-            let grave = Grave::decode(row).map_err(|fault| self.index.fault(fault))?;
-            if wanted(&grave) {
-                graves.push((key.to_vec(), grave));
-            }
-            cursor.next();
-        }
-        Ok(graves)
     }
 
     fn grave(&self, key: &[u8]) -> Result<Option<Grave>> {

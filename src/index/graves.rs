@@ -1,0 +1,24 @@
+//! Tombstones, found by a walk over all of them.
+
+use super::{Family, Index};
+use crate::error::Result;
+use crate::format::entry::Grave;
+
+/// The tombstones that are wanted, with the keys of their rows.
+pub(crate) fn graves(
+    index: &Index,
+    wanted: impl Fn(&Grave) -> bool,
+) -> Result<Vec<(Vec<u8>, Grave)>> {
+    let view = index.snapshot();
+    let mut cursor = view.rows(Family::Graves);
+    let mut graves = Vec::new();
+    cursor.seek(&[]);
+    while let Some((key, row)) = cursor.row()? {
+        let grave = Grave::decode(row).map_err(|fault| index.fault(fault))?;
+        if wanted(&grave) {
+            graves.push((key.to_vec(), grave));
+        }
+        cursor.next();
+    }
+    Ok(graves)
+}
