@@ -188,7 +188,11 @@ pub(super) fn sole_store(io: &dyn Io, home: &Path, given: &[PathBuf]) -> Result<
     let default = [home.join(DEFAULT_DISK)];
     let mut stores = BTreeMap::new();
     for path in if given.is_empty() { &default[..] } else { given } {
-        for name in io.list(path).unwrap_or_default() {
+        let names = match io.list(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            names => names.map_err(|e| Error::io("look for stores on", path, e))?,
+        };
+        for name in names {
             if let Some(id) = StoreId::parse(&name) {
                 stores.insert(id, path);
             }

@@ -51,7 +51,9 @@ fn open(options: Options, home: &Path, rebuild: bool) -> Result<Store> {
     let started = Instant::now();
     let io = options.io.clone();
     let fail = |doing| move |e| Error::io(doing, home, e);
-    if options.create == Create::Never && !is_store(&*io, home)? {
+    // Where the home is lost, a rebuild goes by the disks.
+    let on_disks = || Ok(rebuild && disks::sole_store(&*io, home, &options.disks)?.is_some());
+    if options.create == Create::Never && !is_store(&*io, home)? && !on_disks()? {
         let what = "there is no store here";
         return Err(Error::new(ErrorKind::NotFound, what).with_path(home));
     }
