@@ -20,72 +20,87 @@ pub enum Call {
 #[derive(Clone, Debug)]
 pub struct HeldIo {
     io: SimIo,
-    hold: Arc<Hold>,
+    holds: Arc<Mutex<Vec<Hold>>>,
 }
 
-#[derive(Debug, Default)]
-struct Hold {
-    state: Mutex<State>,
-    changed: Condvar,
+/// One call that is held, or will be. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Hold {
+    call: Call,
+    dir: PathBuf,
+    stage: Arc<(Mutex<Stage>, Condvar)>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    /// The next call of this kind on a path below this one is held.
-    wanted: Option<(Call, PathBuf)>,
-    is_held: bool,
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Awaited,
+    Held,
+    LetGo,
 }
 
 #[derive(Debug)]
 struct HeldFile {
     file: Arc<dyn File>,
     path: PathBuf,
-    hold: Arc<Hold>,
+    io: HeldIo,
 }
 
 impl HeldIo {
     pub fn new(io: &SimIo) -> Self {
-        HeldIo { io: io.clone(), hold: Arc::default() }
+        HeldIo { io: io.clone(), holds: Arc::default() }
     }
 
     /// Holds the next such call on a path below `dir`, before it does anything.
-    pub fn hold_next(&self, call: Call, dir: impl Into<PathBuf>) {
-        self.hold.state.lock().unwrap().wanted = Some((call, dir.into()));
+    pub fn hold_next(&self, call: Call, dir: impl Into<PathBuf>) -> Hold {
+        let stage = Arc::new((Mutex::new(Stage::Awaited), Condvar::new()));
+        let hold = Hold { call, dir: dir.into(), stage };
+        self.holds.lock().unwrap().push(hold.clone());
+        hold
     }
 
-    /// Waits until the call has come.
-    pub fn wait_until_held(&self) {
-        let state = self.hold.state.lock().unwrap();
-        drop(self.hold.changed.wait_while(state, |state| !state.is_held).unwrap());
-    }
-
-    /// Lets the call go on.
-    pub fn let_go(&self) {
-        self.hold.state.lock().unwrap().is_held = false;
-        self.hold.changed.notify_all();
+    fn pass(&self, call: Call, path: &Path) {
+        let hits = |hold: &Hold| hold.call == call && path.starts_with(&hold.dir);
+        let hold = {
+            let mut holds = self.holds.lock().unwrap();
+            holds.iter().position(hits).map(|at| holds.remove(at))
+        };
+        if let Some(hold) = hold {
+            hold.enter(Stage::Held);
+            hold.wait_until(Stage::LetGo);
+        }
     }
 }
 
 impl Hold {
-    fn pass(&self, call: Call, path: &Path) {
-        let mut state = self.state.lock().unwrap();
-        let hits = |(wanted, dir): &mut (Call, PathBuf)| *wanted == call && path.starts_with(dir);
-        if state.wanted.take_if(hits).is_some() {
-            state.is_held = true;
-            self.changed.notify_all();
-            drop(self.changed.wait_while(state, |state| state.is_held).unwrap());
-        }
+    /// Waits until the call has come.
+    pub fn wait(&self) {
+        self.wait_until(Stage::Held);
+    }
+
+    /// Lets the call go on.
+    pub fn let_go(&self) {
+        self.enter(Stage::LetGo);
+    }
+
+    fn enter(&self, stage: Stage) {
+        *self.stage.0.lock().unwrap() = stage;
+        self.stage.1.notify_all();
+    }
+
+    fn wait_until(&self, wanted: Stage) {
+        let stage = self.stage.0.lock().unwrap();
+        drop(self.stage.1.wait_while(stage, |stage| *stage != wanted).unwrap());
     }
 }
 
 impl Io for HeldIo {
     fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn File>> {
         let file = self.io.open(path, mode)?;
-        Ok(Arc::new(HeldFile { file, path: path.to_owned(), hold: self.hold.clone() }))
+        Ok(Arc::new(HeldFile { file, path: path.to_owned(), io: self.clone() }))
     }
 
     fn replace(&self, path: &Path, contents: &[u8]) -> Result<()> {
-        self.hold.pass(Call::Replace, path);
+        self.pass(Call::Replace, path);
         self.io.replace(path, contents)
     }
 
@@ -136,12 +151,12 @@ impl Io for HeldIo {
 
 impl File for HeldFile {
     fn read_vectored_at(&self, buffers: &mut [IoSliceMut<'_>], offset: u64) -> Result<usize> {
-        self.hold.pass(Call::Read, &self.path);
+        self.io.pass(Call::Read, &self.path);
         self.file.read_vectored_at(buffers, offset)
     }
 
     fn sync_data(&self) -> Result<()> {
-        self.hold.pass(Call::Sync, &self.path);
+        self.io.pass(Call::Sync, &self.path);
         self.file.sync_data()
     }
 

@@ -1,12 +1,12 @@
 //! A store on a simulated machine: its tracks and `META` can lose power and fail, while its index
-//! lies in a real directory. RocksDB runs without its log, so that an index which was closed
-//! without a flush is what a power cut leaves of it.
+//! lies in a real directory. RocksDB runs without its log, so that its files hold what was flushed
+//! last, also while it is open: just what a power cut leaves of it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kogia::io::sim::{Keep, SimIo};
-use kogia::{Options, Store, VerifyOptions};
+use kogia::{Durability, ErrorKind, Options, PutOptions, Store, VerifyOptions};
 use tempfile::TempDir;
 
 pub const HOME: &str = "/home/kogia";
@@ -57,17 +57,24 @@ impl Machine {
 
     /// Cuts the power under an open store; the machine as it starts again.
     pub fn cut(self, store: Store, keep: Keep) -> Self {
-        self.io.power_off();
-        drop(store);
-        Machine { io: self.io.crash(keep), ..self }
+        let halted = self.halt(Some(store));
+        Machine { io: halted.io.crash(keep), ..halted }
     }
 
     /// Kills the process of an open store; the machine goes on.
     pub fn kill(self, store: Store) -> Self {
         let io = self.io.kill();
+        Machine { io, ..self.halt(Some(store)) }
+    }
+
+    /// Cuts the power under a store, and leaves the machine off. What the index gets from closing
+    /// the store comes too late.
+    pub fn halt(self, store: Option<Store>) -> Self {
         self.io.power_off();
+        let index = tempfile::tempdir().unwrap();
+        copy_dir(self.index.path(), index.path());
         drop(store);
-        Machine { io, ..self }
+        Machine { index, ..self }
     }
 
     /// The machine after a power cut now, with an index of its own. The store is closed.
@@ -108,8 +115,12 @@ fn copy_dir(from: &Path, to: &Path) {
         let target = to.join(entry.file_name());
         if entry.file_type().unwrap().is_dir() {
             copy_dir(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
+            continue;
+        }
+        match std::fs::copy(entry.path(), target) {
+            // RocksDB removes files that it does not name any more.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            copied => drop(copied.unwrap()),
         }
     }
 }
@@ -131,4 +142,24 @@ pub fn value(tag: u64, len: usize) -> Vec<u8> {
 pub fn assert_sound(store: &Store) {
     let report = store.verify(&VerifyOptions::default()).unwrap();
     assert!(report.problems.is_empty(), "{:#?}", report.problems);
+}
+
+/// Puts under [`Durability::Os`](kogia::Durability::Os).
+#[track_caller]
+pub fn put_os(store: &Store, key: &str, bytes: &[u8]) {
+    let options = PutOptions { durability: Some(Durability::Os), ..PutOptions::default() };
+    store.put_with(key, bytes, &options).unwrap();
+}
+
+/// Fails unless the key has this value.
+#[track_caller]
+pub fn assert_value(store: &Store, key: &str, expected: &[u8]) {
+    let found = store.get(key).unwrap();
+    assert!(found.as_deref() == Some(expected), "{key}: {:?} bytes", found.map(|v| v.len()));
+}
+
+/// The kind of error that a call fails with.
+#[track_caller]
+pub fn refused<T: std::fmt::Debug>(outcome: kogia::Result<T>) -> ErrorKind {
+    outcome.unwrap_err().kind()
 }

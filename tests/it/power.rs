@@ -12,7 +12,8 @@ use std::io::Write;
 use kogia::format::checksum::crc32c;
 use kogia::io::sim::{Fail, Keep};
 use kogia::{
-    Batch, DeleteOptions, Durability, Error, ListOptions, PartId, PutOptions, Result, Store,
+    Batch, DeleteOptions, Durability, Error, ListOptions, Options, PartId, PutOptions, Result,
+    Store,
 };
 
 use crate::machine::{HOME, Machine, assert_sound, value};
@@ -169,18 +170,22 @@ fn read(store: &Store) -> Result<State> {
 /// The workload on its way.
 struct Run<'a> {
     machine: &'a Machine,
+    options: Options,
     store: Option<Store>,
     model: Model,
 }
 
 impl<'a> Run<'a> {
-    fn new(machine: &'a Machine) -> Self {
-        Run { machine, store: None, model: Model::new() }
+    /// Every other one refills freed chunks instead of punching them.
+    fn new(machine: &'a Machine, number: u64) -> Self {
+        let refill = number % 2 == 1;
+        let options = machine.options().track_bytes(64 << 10).refill(refill).punch(!refill);
+        Run { machine, options, store: None, model: Model::new() }
     }
 
     /// Opens the store and checks what it holds.
     fn open(&mut self) -> Result<()> {
-        let store = self.machine.options().track_bytes(64 << 10).open(HOME)?;
+        let store = self.options.clone().open(HOME)?;
         // The call that fails may be one of these.
         match read(&store).or_else(|_| read(&store)) {
             Err(_) if self.machine.io.is_off() => {}
@@ -332,7 +337,7 @@ fn of_io(error: std::io::Error) -> Error {
 /// Calls that the workload makes where nothing goes wrong.
 fn calls() -> u64 {
     let machine = Machine::new(1, 2);
-    let mut run = Run::new(&machine);
+    let mut run = Run::new(&machine, 0);
     run.run();
     assert!(run.model.in_doubt.is_empty());
     drop(run.store.take());
@@ -375,12 +380,10 @@ fn check_after_cut(machine: &Machine, model: &mut Model) {
 fn cut_at(number: u64) -> (Machine, Model) {
     let machine = Machine::new(1, 2);
     machine.io.power_off_at_call(number);
-    let mut run = Run::new(&machine);
+    let mut run = Run::new(&machine, number);
     run.run();
     let Run { store, model, .. } = run;
-    machine.io.power_off();
-    drop(store);
-    (machine, model)
+    (machine.halt(store), model)
 }
 
 #[test]
@@ -407,9 +410,8 @@ fn a_power_cut_during_recovery_changes_nothing_of_what_is_recovered() {
             println!("cut at call {number}, and at call {second} of recovery");
             let machine = machine.fork(keep);
             machine.io.power_off_at_call(second);
-            drop(machine.options().open(HOME));
-            machine.io.power_off();
-            let machine = machine.fork(Keep::Random(second));
+            let store = machine.options().open(HOME).ok();
+            let machine = machine.halt(store).fork(Keep::Random(second));
             let store = machine.open();
             assert_eq!(read(&store).unwrap(), recovered);
             assert_sound(&store);
@@ -426,15 +428,14 @@ fn a_call_that_fails_once_loses_nothing_acknowledged() {
             println!("call {number} fails with {fail:?}");
             let machine = Machine::new(1, 2);
             machine.io.fail_call(number, fail);
-            let mut run = Run::new(&machine);
+            let mut run = Run::new(&machine, number);
             run.run();
             let Run { store, mut model, .. } = run;
             let store = store.expect("the last step opens it");
             machine.io.heal();
             assert_eq!(read(&store).unwrap(), model.live);
             assert_sound(&store);
-            machine.io.power_off();
-            drop(store);
+            let machine = machine.halt(Some(store));
             check_after_cut(&machine.fork(Keep::Random(number)), &mut model);
         }
     }
