@@ -120,6 +120,9 @@ impl Shared {
         };
         let taken = Taken { refills: &self.refills, extent, track };
         let track = &taken.track;
+        if track.refuses_refills() {
+            return Ok(None);
+        }
         let seq = self.take_seqs(1);
         let place = ChainPlace { start: track.place(extent.chunk), seq, synced: 0 };
         let (len, crc) = (body.len(), body.crc());

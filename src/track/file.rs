@@ -102,6 +102,12 @@ impl TrackFile {
         synced.map_err(|e| self.io_error("sync refilled chunks of", e))
     }
 
+    /// Whether a sync of refilled chunks has failed: then no more can be made durable.
+    pub(crate) fn refuses_refills(&self) -> bool {
+        // Where a sync is under way, the writer's own sync behind it will tell.
+        self.refill_failed.try_lock().is_ok_and(|failed| *failed)
+    }
+
     /// Reads and decodes chunk 0.
     pub(crate) fn read_header(&self) -> Result<TrackHeader> {
         let mut chunk = vec![0; CHUNK_BYTES];

@@ -2,7 +2,10 @@
 
 use std::io::{Read, Write};
 
+use kogia::io::sim::{CallKind, Fail};
 use kogia::{Options, Store, VerifyOptions};
+
+use crate::machine::{HOME, Machine};
 
 const VALUE_BYTES: usize = 100_000;
 
@@ -72,4 +75,32 @@ fn chunks_that_a_reader_still_reads_are_not_refilled() {
     let mut found = Vec::new();
     reader.read_to_end(&mut found).expect("it reads");
     assert!(found == value(3));
+}
+
+/// Symptom: after one failed sync of a refilled value, large puts went on failing until the store
+/// was reopened. Cause: the track remembered the failure, and its free chunks went on being chosen.
+/// Rule: a track whose refilled chunks can't be synced is not refilled any more.
+#[test]
+fn a_failed_sync_of_a_refilled_value_fails_no_later_put() {
+    let machine = Machine::new(1, 1);
+    let store = machine.options().refill(true).punch(false).open(HOME).expect("it opens");
+    let put = |key: String, tag| store.put(key, &value(tag)[..30_000]);
+    for i in 0..40 {
+        put(format!("k{i}"), i).expect("it puts");
+    }
+    for i in (0..30).step_by(2) {
+        store.delete(format!("k{i}")).expect("it deletes");
+    }
+    store.checkpoint().expect("a checkpoint");
+    machine.io.fail_next(CallKind::Sync, Fail::Eio);
+    let failed = put("k40".into(), 40).expect_err("its sync fails");
+    assert!(failed.path().is_some_and(|path| path.ends_with("0000000001.track")), "{failed}");
+    for i in 41..60 {
+        put(format!("k{i}"), i).expect("it puts");
+    }
+    for i in (1..30).step_by(2).chain(30..40).chain(41..60) {
+        let found = store.get(format!("k{i}")).expect("it reads").expect("it is there");
+        assert!(found == value(i)[..30_000], "k{i}");
+    }
+    assert_eq!(store.verify(&VerifyOptions::default()).expect("it verifies").problems, []);
 }
