@@ -289,7 +289,9 @@ impl Volume {
         Ok(first)
     }
 
-    fn check_room(&self, bytes: u64) -> Result<()> {
+    /// Counts `bytes` that are to be written; refuses them where less than the reserve would be
+    /// left.
+    pub(crate) fn check_room(&self, bytes: u64) -> Result<()> {
         let mut lane = self.lock();
         let checked = lane.space.check(self.disk.io(), &self.dir, bytes, self.reserve_bytes);
         self.full.store(checked.is_err(), Ordering::Relaxed);

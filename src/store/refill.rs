@@ -110,7 +110,7 @@ impl Shared {
     /// Writes a body into freed chunks, not yet synced; `None` where none fit it.
     pub(crate) fn refill(&self, body: &mut Body) -> Result<Option<(SegmentRef, Taken<'_>)>> {
         let Ok(chunks) = u32::try_from(chunk::chunks_for(body.len())) else { return Ok(None) };
-        let Some(extent) = self.take_free(chunks)? else { return Ok(None) };
+        let Some((extent, is_hole)) = self.take_free(chunks)? else { return Ok(None) };
         let track = match self.files.get(extent.track) {
             Ok(track) => track,
             Err(error) => {
@@ -120,7 +120,7 @@ impl Shared {
         };
         let taken = Taken { refills: &self.refills, extent, track };
         let track = &taken.track;
-        if track.refuses_refills() {
+        if track.refuses_refills() || is_hole && !self.has_room(extent) {
             return Ok(None);
         }
         let seq = self.take_seqs(1);
@@ -134,8 +134,9 @@ impl Shared {
         Ok(Some((SegmentRef { seq, len, refilled }, taken)))
     }
 
-    /// Takes the first extent of so many chunks that a search comes by.
-    fn take_free(&self, chunks: u32) -> Result<Option<Extent>> {
+    /// Takes the first extent of so many chunks that a search comes by; says whether it was punched
+    /// out.
+    fn take_free(&self, chunks: u32) -> Result<Option<(Extent, bool)>> {
         let reusable = self.reusable_batch();
         let from = *self.refills.next.lock().expect("no panic holds it");
         let view = self.index.view();
@@ -155,13 +156,21 @@ impl Shared {
                 // The row may have gone to another writer since it was read; now nobody else
                 // takes it.
                 if self.index.get(Family::Free, key)?.is_some_and(|now| *now == *row.encode()) {
-                    return Ok(Some(extent));
+                    return Ok(Some((extent, row.punched)));
                 }
                 self.refills.give_back(extent);
             }
             cursor.next();
         }
         Ok(None)
+    }
+
+    /// Whether a hole may be filled: that takes as much room as appending does.
+    fn has_room(&self, hole: Extent) -> bool {
+        let disk = self.books().tracks.get(&hole.track).map(|row| row.disk);
+        let volume = self.volumes.iter().find(|volume| Some(volume.disk.id) == disk);
+        let bytes = u64::from(hole.chunks) * CHUNK_BYTES as u64;
+        volume.is_some_and(|volume| volume.check_room(bytes).is_ok())
     }
 
     fn is_sealed(&self, track: TrackId) -> bool {

@@ -2,8 +2,9 @@
 
 use std::io::{Read, Write};
 
+use kogia::io::Io;
 use kogia::io::sim::{CallKind, Fail};
-use kogia::{Options, Store, VerifyOptions};
+use kogia::{ErrorKind, Options, Store, VerifyOptions};
 
 use crate::machine::{HOME, Machine};
 
@@ -103,4 +104,29 @@ fn a_failed_sync_of_a_refilled_value_fails_no_later_put() {
         assert!(found == value(i)[..30_000], "k{i}");
     }
     assert_eq!(store.verify(&VerifyOptions::default()).expect("it verifies").problems, []);
+}
+
+/// Symptom: on a full disk, puts that were refused ate the room that is kept for deletes. Cause:
+/// chunks that had been punched were refilled without asking for room. Rule: a hole is refilled
+/// only where an append would be allowed.
+#[test]
+fn refilling_holes_leaves_the_room_that_is_kept_for_deletes() {
+    const KEPT: u64 = 256 << 10;
+    let machine = Machine::new(2, 1);
+    machine.io.set_capacity(Machine::disk(0), 3 << 20);
+    let store = machine.options().refill(true).reserve_bytes(KEPT).open(HOME).expect("it opens");
+    let fill = |prefix: &str| {
+        let puts = (0..200).map(|i| store.put(format!("{prefix}{i}"), &value(i)[..30_000]));
+        let refused: Vec<_> = puts.filter_map(|put| put.err().map(|e| e.kind())).collect();
+        assert!(refused.len() > 100 && refused.iter().all(|kind| *kind == ErrorKind::Full));
+    };
+    fill("first");
+    for i in (0..50).step_by(2) {
+        store.delete(format!("first{i}")).expect("it deletes");
+    }
+    store.checkpoint().expect("a checkpoint");
+    assert!(store.stats().expect("stats").total().punched_bytes > 0);
+    fill("second");
+    let left = machine.io.available_space(&Machine::disk(0)).expect("it tells");
+    assert!(left > KEPT / 2, "{left} bytes are left");
 }
