@@ -417,7 +417,12 @@ impl Verifier<'_> {
         let track = self.shared.files.get(id)?;
         track.read_header()?;
         let path = track.path.clone();
-        let mut scanner = Scanner::new(track, 1, end);
+        let there = track.chunks()?;
+        if there < end {
+            let what = format!("the track ends here, and {end} chunks of it are indexed");
+            self.problem(&format!("track {id}, chunk {there}"), None, what);
+        }
+        let mut scanner = Scanner::new(track, 1, end.min(there));
         let mut head_chunks = 0;
         while let Some(chain) = scanner.next_chain(false)? {
             let chain = match chain {

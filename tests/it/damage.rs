@@ -315,7 +315,7 @@ fn a_truncated_track_of_a_crashed_store_costs_only_what_was_cut_off() {
 
 /// The chunks of all tracks from number `first` on, with the tracks they are in.
 fn chunks_of(image: &Image, first: u32) -> Vec<(PathBuf, Place)> {
-    let chunks = |path: &Path| (first..(fs::metadata(path).unwrap().len() / CHUNK) as u32);
+    let chunks = |path: &Path| first..(fs::metadata(path).unwrap().len() / CHUNK) as u32;
     let all = sample::tracks(&image.path());
     let all = all.into_iter().flat_map(|path| {
         let places: Vec<_> = chunks(&path).map(|chunk| (names(&path).1, chunk)).collect();
@@ -527,5 +527,27 @@ fn writes_after_an_accepted_truncation_survive_a_crash() {
     let store = sample::open(crashed.path()).unwrap();
     for i in 0..4 {
         assert!(store.get(format!("after/{i}")).unwrap() == Some(sample::value(i, 3000)), "{i}");
+    }
+}
+
+/// Symptom: verifying a truncated track named up to 64 chunks before its end as bad, too. Cause: they
+/// were read together with what is gone. Rule: only what was hit is named.
+#[test]
+fn verifying_names_where_a_truncated_track_ends_and_only_the_keys_behind() {
+    let chart = Chart::of(&CLOSED.path());
+    let copy = CLOSED.copy();
+    let path = sample::tracks(copy.path()).remove(0);
+    let (track, cut) = (names(&path).1, 10);
+    OpenOptions::new().write(true).open(&path).unwrap().set_len(cut * CHUNK).unwrap();
+    let store = sample::open(copy.path()).unwrap();
+    let problems = store.verify(&kogia::VerifyOptions::default()).unwrap().problems;
+    let end = format!("track {track}, chunk {cut}");
+    assert!(problems.iter().any(|problem| problem.place == end), "{problems:?}");
+    let hit = from_chunk(&chart, (track, cut as u32));
+    for problem in &problems {
+        let key = problem.key.as_ref().map(|key| String::from_utf8(key.clone()).unwrap());
+        assert!(key.is_none_or(|key| hit.values.contains(&key)), "{problem}");
+        let before = |chunk| problem.place == format!("track {track}, chunk {chunk}");
+        assert!(!(0..cut).any(before), "{problem}");
     }
 }
