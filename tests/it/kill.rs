@@ -76,7 +76,11 @@ fn part_of_the_child_that_is_killed() {
     std::thread::scope(|scope| {
         for writer in 0..WRITERS {
             let store = &store;
-            scope.spawn(move || (0..).for_each(|i| write(store, round, writer, i)));
+            scope.spawn(move || {
+                for i in 0.. {
+                    write(store, round, writer, i);
+                }
+            });
         }
     });
 }

@@ -290,13 +290,16 @@ fn an_unfinished_roll_is_no_loss() {
 }
 
 /// A store's listing, contents and counters.
-fn everything(store: &Store) -> (Vec<(Vec<u8>, kogia::Info, Vec<u8>)>, Stats) {
-    let objects = store.iter(..).map(|item| {
-        let (key, info) = item.unwrap();
-        let value = store.get(&key).unwrap().unwrap();
-        (key, info, value)
-    });
-    let objects = objects.collect();
+#[derive(PartialEq)]
+struct Everything {
+    listing: Vec<(Vec<u8>, kogia::Info)>,
+    contents: Vec<Vec<u8>>,
+    stats: Stats,
+}
+
+fn everything(store: &Store) -> Everything {
+    let listing: Vec<_> = store.iter(..).map(Result::unwrap).collect();
+    let contents = listing.iter().map(|(key, _)| store.get(key).unwrap().unwrap()).collect();
     let mut stats = store.stats().unwrap();
     // What a rebuild need not find as it was: how far the file system is taken, what is punched
     // already, and which tombstones were forgotten.
@@ -305,7 +308,7 @@ fn everything(store: &Store) -> (Vec<(Vec<u8>, kogia::Info, Vec<u8>)>, Stats) {
         disk.space.free_bytes += std::mem::take(&mut disk.space.punched_bytes);
     }
     stats.tombstones = 0;
-    (objects, stats)
+    Everything { listing, contents, stats }
 }
 
 #[test]
@@ -331,8 +334,8 @@ fn a_rebuild_gives_the_same_listing_contents_and_stats_and_shows_progress() {
     assert!(store.recovery().rebuilt);
     assert_eq!(store.parts().unwrap(), [part]);
     let after = everything(&store);
-    assert!(before.0 == after.0);
-    assert_eq!(before.1, after.1);
+    assert_eq!(before.stats, after.stats);
+    assert!(before == after);
     assert_eq!(store.verify(&Default::default()).unwrap().problems, []);
     let seen = seen.lock().unwrap();
     let last = seen.last().expect("progress was shown");
