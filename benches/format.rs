@@ -118,5 +118,5 @@ fn decode(bytes: &[u8], index: u32) -> usize {
     let opened = chunk::open(bytes, CHAIN.chunk_place(index));
     let (_, payload) = opened.expect("it was sealed there");
     let directory = Directory::decode(payload).expect("it was framed");
-    directory.entries().map(|entry| black_box(entry.expect("it was encoded"))).count()
+    directory.entries().filter(|entry| black_box(entry).is_ok()).count()
 }

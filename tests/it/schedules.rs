@@ -21,7 +21,7 @@ fn put_if(store: &Store, condition: Condition) -> kogia::Result<kogia::Seq> {
     store.put_with("k", "conditional", &options)
 }
 
-/// 1. Symptom: `b` and the second `a`, both acknowledged, are gone after a crash. Cause: the first
+/// Schedule 1: Symptom: `b` and the second `a`, both acknowledged, are gone after a crash. Cause: the first
 /// `a` was punched when it was overwritten; replay met the hole and took it for the torn end.
 /// Rule: I4, freed chunks are reused only after a checkpoint that contains the kill.
 #[test]
@@ -41,7 +41,7 @@ fn schedule_1_an_overwritten_value_is_not_punched_before_a_checkpoint() {
     assert_sound(&store);
 }
 
-/// 2. Symptom: a put-if-absent that was refused wins after a crash. Cause: two disks each logged
+/// Schedule 2: Symptom: a put-if-absent that was refused wins after a crash. Cause: two disks each logged
 /// one for the same key; one was applied and acknowledged, the other refused when it was applied.
 /// Rule: I6, a condition is checked behind a gate that is held until the write is applied, so that
 /// a refused write is never logged.
@@ -70,7 +70,7 @@ fn schedule_2_a_refused_put_is_not_in_any_track() {
     assert_eq!(store.head("k").unwrap().unwrap().seq, seq);
 }
 
-/// 3. Symptom: an extent is in the free list twice, and two values are written into it. Cause: two
+/// Schedule 3: Symptom: an extent is in the free list twice, and two values are written into it. Cause: two
 /// disks read the same old entry and each freed what it referred to. Rule: I6, compare and write
 /// are one step under the apply lock.
 #[test]
@@ -118,7 +118,7 @@ fn schedule_4_a_delete_is_still_known_when_the_index_is_made_anew() {
     assert_sound(&store);
 }
 
-/// 5. Symptom: chunks of a live value are in the free list after a rebuild. Cause: they had been
+/// Schedule 5: Symptom: chunks of a live value are in the free list after a rebuild. Cause: they had been
 /// another value's, which is seen to die a second time. Rule: what a rebuild frees is what nothing
 /// live refers to when all is known.
 #[test]
@@ -169,7 +169,7 @@ fn schedule_5_a_rebuild_does_not_keep_chunks_for_a_dead_stream_that_were_refille
     assert_sound(&store);
 }
 
-/// 6. Symptom: one flipped bit in `a` costs `b` and `c` too. Cause: the bad chunk was taken for the
+/// Schedule 6: Symptom: one flipped bit in `a` costs `b` and `c` too. Cause: the bad chunk was taken for the
 /// torn end, and cut off with all behind it. Rule: I10, a bad chunk that was synced is no torn end.
 #[test]
 fn schedule_6_a_rotten_chunk_does_not_cost_the_chains_behind_it() {
@@ -194,7 +194,7 @@ fn schedule_6_a_rotten_chunk_does_not_cost_the_chains_behind_it() {
     }
 }
 
-/// 7. Symptom: the index points at bytes that the device never got. Cause: chains were applied
+/// Schedule 7: Symptom: the index points at bytes that the device never got. Cause: chains were applied
 /// under `Os`, their sync failed, and a checkpoint flushed the index all the same. Rule: I2, such a
 /// store takes no more writes and its index is not flushed; opening recovers what was synced.
 #[test]
@@ -214,7 +214,7 @@ fn schedule_7_no_checkpoint_after_the_sync_of_applied_chains_failed() {
     assert_sound(&store);
 }
 
-/// 8. Symptom: a deleted object is back. Cause: its track was unlinked, its tombstone forgotten, and
+/// Schedule 8: Symptom: a deleted object is back. Cause: its track was unlinked, its tombstone forgotten, and
 /// the power cut before the directory was synced: the track was there again. Rule: I9, unlink,
 /// sync the directory, then forget.
 ///
@@ -243,7 +243,7 @@ fn schedule_8_an_unlinked_track_does_not_come_back_without_the_tombstones_that_h
     }
 }
 
-/// 9. Symptom: a streamed object is there after a crash, a segment of it is not, and neither is its
+/// Schedule 9: Symptom: a streamed object is there after a crash, a segment of it is not, and neither is its
 /// predecessor. Cause: under `Os` its commit reached the one disk and the segment did not reach the
 /// other. Rule: I3, segments are synced before the commit is appended; I4.
 #[test]
@@ -317,7 +317,7 @@ fn schedule_11_every_track_is_replayed_from_where_it_was_left() {
     }
 }
 
-/// 12. Symptom: "only if the seq is N" passes on an object that was overwritten. Cause: two puts of
+/// Schedule 12: Symptom: "only if the seq is N" passes on an object that was overwritten. Cause: two puts of
 /// the key shared a commit group, and the group's seq was theirs. Rule: each record has a seq.
 ///
 /// src/disk/proposal.rs, `set_seqs`: `for (seq, &end) in (first.0..).zip(&self.ends) {`
@@ -335,7 +335,7 @@ fn schedule_12_puts_of_one_group_have_seqs_of_their_own() {
     assert!(put_if(&store, Condition::IfSeq(seqs[1])).unwrap() > seqs[1]);
 }
 
-/// 13. Symptom: nothing can be deleted any more, and so room never comes back. Cause: a delete and
+/// Schedule 13: Symptom: nothing can be deleted any more, and so room never comes back. Cause: a delete and
 /// the checkpoint that follows it take room, too. Rule: puts are refused while there still is some.
 ///
 /// src/disk/volume.rs, `commit`: `group = self.refuse_puts(group, &full);`
@@ -371,7 +371,7 @@ fn schedule_13_a_full_disk_refuses_puts_and_takes_deletes_until_there_is_room() 
     assert_sound(&store);
 }
 
-/// 14. Symptom: acknowledged chains are lost in a crash. Cause: a short append had left garbage in
+/// Schedule 14: Symptom: acknowledged chains are lost in a crash. Cause: a short append had left garbage in
 /// front of them, where replay ended. Rule: what a failed append wrote is overwritten by the next.
 ///
 /// src/track/appender.rs, `append`: `self.end += chunks as u32;` only behind the error's return.
@@ -397,7 +397,7 @@ fn schedule_14_no_garbage_lies_in_front_of_acknowledged_chains() {
     }
 }
 
-/// 15. Symptom: reading an object that is overwritten meanwhile says that it is corrupt. Cause: it
+/// Schedule 15: Symptom: reading an object that is overwritten meanwhile says that it is corrupt. Cause: it
 /// was looked up, then pinned, and punched in between. Rule: I4, pin first, then look up.
 #[test]
 fn schedule_15_reading_beside_overwrites_and_checkpoints_never_finds_a_hole() {
