@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::{PartId, Shared, now_ms};
 use crate::error::{Error, Result};
 use crate::format::chunk::CHUNK_BYTES;
-use crate::format::entry::{Extent, Grave, TrackRow};
+use crate::format::entry::{Extent, FreeRow, Grave, TrackRow};
 use crate::format::record::Space;
 use crate::format::{Seq, TrackId, entry};
 use crate::index::{self, Family, free_rows};
@@ -59,12 +59,21 @@ impl Shared {
             if row.punched || row.freed_by > reusable {
                 continue;
             }
-            let file = self.files.get(track)?;
             let extent = Extent { track, chunk, chunks: row.chunks };
             let (offset, len) = (u64::from(chunk), u64::from(row.chunks));
-            let punch = || file.file.punch(offset * CHUNK_BYTES as u64, len * CHUNK_BYTES as u64);
-            if let Some(outcome) = self.refills.unless_taken(extent, punch) {
-                outcome.map_err(|e| file.io_error("punch freed chunks out of", e))?;
+            let punch = || {
+                // Since the rows were read, a refill may have come to an end, or the track may
+                // have been unlinked.
+                let is_free = self.is_free(track, chunk, row)?;
+                if is_free {
+                    let file = self.files.get(track)?;
+                    let (offset, len) = (offset * CHUNK_BYTES as u64, len * CHUNK_BYTES as u64);
+                    let outcome = file.file.punch(offset, len);
+                    outcome.map_err(|e| file.io_error("punch freed chunks out of", e))?;
+                }
+                Ok(is_free)
+            };
+            if self.refills.unless_taken(extent, punch).transpose()? == Some(true) {
                 punched.push((chunk, row));
             }
         }
@@ -74,6 +83,11 @@ impl Shared {
         self.change(&mut self.books(), |join| {
             punched.iter().try_for_each(|&(chunk, row)| join.set_punched(track, chunk, row))
         })
+    }
+
+    fn is_free(&self, track: TrackId, chunk: u32, seen: FreeRow) -> Result<bool> {
+        let row = self.index.get(Family::Free, &entry::free_key(track, chunk))?;
+        Ok(row.is_some_and(|row| *row == *seen.encode()))
     }
 
     /// Unlinks sealed tracks in which nothing lives and no tombstone is needed any more.
@@ -92,7 +106,13 @@ impl Shared {
         };
         for (id, row) in dead {
             let whole = Extent { track: id, chunk: 0, chunks: row.applied };
-            self.refills.unless_taken(whole, || self.unlink(id, &row)).transpose()?;
+            let unlink = || {
+                // Since the tracks were looked at, a refill may have come to an end, or another
+                // checkpoint may have unlinked this one.
+                let is_dead = self.books().tracks.get(&id) == Some(&row);
+                if is_dead { self.unlink(id, &row) } else { Ok(()) }
+            };
+            self.refills.unless_taken(whole, unlink).transpose()?;
         }
         Ok(())
     }
