@@ -402,15 +402,17 @@ impl Verifier<'_> {
                     }
                 }
                 // It died and was unlinked since.
-                Err(_) if row.live_records == 0 && !self.books_have(*id) => {}
+                Err(_) if row.live_records == 0 && self.is_unlinked(*id) => {}
                 Err(error) => self.broken(None, &error)?,
             }
         }
         Ok(())
     }
 
-    fn books_have(&self, id: TrackId) -> bool {
-        self.shared.books().tracks.contains_key(&id)
+    fn is_unlinked(&self, id: TrackId) -> bool {
+        // The file goes before the books say so.
+        self.shared.refills.wait_for_reuse();
+        !self.shared.books().tracks.contains_key(&id)
     }
 
     fn track(&mut self, id: TrackId, end: u32) -> Result<u64> {

@@ -67,6 +67,11 @@ impl Refills {
         if overlaps(&taken, extent) { None } else { Some(reuse()) }
     }
 
+    /// Waits until no extent is being punched and no track unlinked.
+    pub(crate) fn wait_for_reuse(&self) {
+        drop(self.taken.lock().expect("no panic holds it"));
+    }
+
     /// Takes the extent, unless it overlaps one that was taken.
     fn take(&self, extent: Extent) -> bool {
         let mut taken = self.taken.lock().expect("no panic holds it");
