@@ -1,6 +1,7 @@
 //! Which disk a directory is: the file `DISK`.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::DiskId;
@@ -23,8 +24,12 @@ pub(crate) fn read_identity(io: &dyn Io, dir: &Path) -> Result<Option<DiskId>> {
     }
 }
 
+/// Held while a directory becomes a disk: stores that share it may be opened at once.
+static PREPARING: Mutex<()> = Mutex::new(());
+
 /// Makes `dir` a disk, if it is not one already; it has to be empty then.
 pub(crate) fn prepare(io: &dyn Io, dir: &Path) -> Result<DiskId> {
+    let _alone = PREPARING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(id) = read_identity(io, dir)? {
         return Ok(id);
     }
