@@ -20,7 +20,7 @@ fn run_cases(cases: u32, media: Media, failures: &'static str) {
         cases: cases * u32::try_from(rounds).unwrap(),
         rng_seed: RngSeed::Fixed(variable("KOGIA_TEST_SEED").unwrap_or(20_261_120)),
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(failures))),
-        max_shrink_iters: 5000,
+        max_shrink_iters: 50_000,
         max_shrink_time: 60_000,
         ..Config::default()
     };
