@@ -56,7 +56,7 @@ fn version_of(key: u64, version: u64) -> Version {
 /// Batches are put or deleted as a whole, and are small.
 fn batch_version_of(version: u64) -> Version {
     let len = (version * 1999 % 20_000) as usize;
-    if version % 4 == 0 { Version::Absent } else { Version::Put { len } }
+    if version.is_multiple_of(4) { Version::Absent } else { Version::Put { len } }
 }
 
 fn expected(key: u64, version: u64) -> Version {
@@ -282,7 +282,7 @@ impl Race {
     }
 
     fn checkpoint(&self, store: &Store, step: u64) {
-        if step % 3 == 0 {
+        if step.is_multiple_of(3) {
             store.sync().unwrap();
         }
         store.checkpoint().unwrap();
