@@ -8,7 +8,7 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use kogia::format::chunk::{self, CHUNK_BYTES, ChunkHeader, ChunkKind, ChunkPlace};
+use kogia::format::chunk::{self, CHUNK_BYTES, ChunkHeader, ChunkKind, ChunkPlace, HEADER_BYTES};
 use kogia::{Error, ErrorKind, Result, Seq, Store};
 
 use crate::chart::{Chart, Held, Place, names};
@@ -347,6 +347,7 @@ fn a_stale_chunk_of_an_earlier_chain_is_not_taken_for_a_later_one() {
         if header.kind != ChunkKind::Body {
             return;
         }
+        bytes[HEADER_BYTES] ^= 1;
         ChunkHeader { seq: Seq(header.seq.0 - 1), ..header }.seal_whole(&mut bytes, place);
         write_chunk(path, chunk, &bytes);
     });
