@@ -2,6 +2,7 @@
 //! lies in a real directory. RocksDB runs without its log, so that its files hold what was flushed
 //! last, also while it is open: just what a power cut leaves of it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -72,7 +73,7 @@ impl Machine {
     pub fn halt(self, store: Option<Store>) -> Self {
         self.io.power_off();
         let index = tempfile::tempdir().unwrap();
-        copy_dir(self.index.path(), index.path());
+        copy_index(self.index.path(), index.path());
         drop(store);
         Machine { index, ..self }
     }
@@ -80,7 +81,7 @@ impl Machine {
     /// The machine after a power cut now, with an index of its own. The store is closed.
     pub fn fork(&self, keep: Keep) -> Self {
         let index = tempfile::tempdir().unwrap();
-        copy_dir(self.index.path(), index.path());
+        copy_index(self.index.path(), index.path());
         Machine { io: self.io.crash(keep), index, disks: self.disks }
     }
 
@@ -108,21 +109,36 @@ impl Machine {
     }
 }
 
-fn copy_dir(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_dir(&entry.path(), &target);
-            continue;
+/// Copies an index, which may be open: again and again, until RocksDB has changed nothing meanwhile.
+fn copy_index(from: &Path, to: &Path) {
+    loop {
+        let before = files_below(from);
+        let copied = before.iter().all(|(path, _)| {
+            let target = to.join(path.strip_prefix(from).unwrap());
+            std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+            std::fs::copy(path, target).is_ok()
+        });
+        if copied && files_below(from) == before {
+            return;
         }
-        match std::fs::copy(entry.path(), target) {
-            // RocksDB removes files that it does not name any more.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            copied => drop(copied.unwrap()),
+        std::fs::remove_dir_all(to).unwrap();
+        std::fs::create_dir_all(to).unwrap();
+    }
+}
+
+/// The files below a directory, with their lengths.
+fn files_below(dir: &Path) -> BTreeMap<PathBuf, u64> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        match std::fs::metadata(&path) {
+            Ok(found) if found.is_dir() => files.append(&mut files_below(&path)),
+            Ok(found) => drop(files.insert(path, found.len())),
+            // Removed since it was listed.
+            Err(_) => {}
         }
     }
+    files
 }
 
 /// `len` bytes that only `tag` gives.
