@@ -21,9 +21,4 @@ pub(super) fn index(path: &Path, error: rocksdb::Error) -> Error {
     Error::new(kind, what).with_path(path).with_source(error)
 }
 
-/// A flush of the index at `path` has failed.
-pub(super) fn unflushed(path: &Path) -> Error {
-    Error::new(ErrorKind::Io, "the index could not be made durable").with_path(path)
-}
-
 const DAMAGED: &str = "the index is damaged; a rebuild makes it anew from the tracks";

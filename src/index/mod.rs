@@ -14,11 +14,8 @@ mod options;
 mod view;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use rocksdb::{
-    ColumnFamily, DB, DBPinnableSlice, FlushOptions, WriteBatch, WriteOptions, properties,
-};
+use rocksdb::{ColumnFamily, DB, DBPinnableSlice, FlushOptions, WriteBatch, WriteOptions};
 
 pub(crate) use books::Books;
 pub(crate) use cursor::{Cursor, RowCursor};
@@ -74,13 +71,6 @@ pub(crate) struct Index {
     db: DB,
     path: PathBuf,
     without_log: WriteOptions,
-}
-
-/// A flush that was begun.
-#[must_use = "what it makes durable counts only when it has ended"]
-pub(crate) struct Flushing {
-    /// Failures of RocksDB's threads before it.
-    errors: u64,
 }
 
 impl Index {
@@ -139,50 +129,11 @@ impl Index {
     /// Makes all that was written durable, over all column families at once. The caller has made
     /// sure of invariant I1.
     pub(crate) fn flush(&self) -> Result<()> {
-        self.flush_all(true)
-    }
-
-    /// Sets all that was written until now aside, over all column families at once, and begins
-    /// to make it durable. The caller has made sure of invariant I1; what is written from now on
-    /// has no part in this flush.
-    pub(crate) fn begin_flush(&self) -> Result<Flushing> {
-        let errors = self.number(Family::State, properties::BACKGROUND_ERRORS)?;
-        // RocksDB refuses not to wait where it would have to before it can begin.
-        self.flush_all(false).or_else(|_| self.flush_all(true))?;
-        Ok(Flushing { errors })
-    }
-
-    /// Waits until what was set aside is durable.
-    pub(crate) fn finish_flush(&self, flushing: &Flushing) -> Result<()> {
-        const POLL: Duration = Duration::from_millis(1);
-        let waits = |family| Ok(self.number(family, properties::NUM_IMMUTABLE_MEM_TABLE)? > 0);
-        // RocksDB was told not to try again, so a flush has failed if nobody is at it any more.
-        let failed = || -> Result<bool> {
-            Ok(self.number(Family::State, properties::BACKGROUND_ERRORS)? > flushing.errors
-                && self.number(Family::State, properties::NUM_RUNNING_FLUSHES)? == 0)
-        };
-        for family in Family::ALL {
-            while waits(family)? {
-                if failed()? && waits(family)? {
-                    return Err(error::unflushed(&self.path));
-                }
-                std::thread::sleep(POLL);
-            }
-        }
-        Ok(())
-    }
-
-    fn number(&self, family: Family, property: &properties::PropName) -> Result<u64> {
-        let value = self.db.property_int_value_cf(self.family(family), property);
-        Ok(value.map_err(|e| self.error(e))?.unwrap_or(0))
-    }
-
-    fn flush_all(&self, and_wait: bool) -> Result<()> {
-        let mut options = FlushOptions::default();
-        options.set_wait(and_wait);
+        let mut wait = FlushOptions::default();
+        wait.set_wait(true);
         let families = Family::ALL.map(|family| self.family(family));
         // A plain `flush` would take the default family only.
-        self.db.flush_cfs_opt(&families, &options).map_err(|e| self.error(e))
+        self.db.flush_cfs_opt(&families, &wait).map_err(|e| self.error(e))
     }
 
     fn write(&self, batch: WriteBatch) -> Result<()> {

@@ -2,8 +2,6 @@
 //!
 //! A checkpoint syncs every disk, flushes the index over all column families, and writes to
 //! `META` how far each active track is durable. What the index freed before it may then be reused.
-//! Writers stand still only while what is to be flushed is set aside; they fill one half of the
-//! memory while the other is flushed.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -19,10 +17,8 @@ use crate::format::chunk::CHUNK_BYTES;
 pub(crate) struct Checkpoints {
     /// Held by whoever takes a checkpoint.
     serial: Mutex<()>,
-    /// Bytes that rows take, about, which no checkpoint has begun to flush.
-    fresh_bytes: AtomicUsize,
-    /// The same of those that are being flushed.
-    flushing_bytes: AtomicUsize,
+    /// Bytes that the unflushed index takes, about.
+    memtable_bytes: AtomicUsize,
     track_bytes: AtomicU64,
     /// Whether chains were appended that are not yet synced.
     unsynced: AtomicBool,
@@ -39,16 +35,13 @@ pub(crate) struct Signals {
     pub(crate) checkpoint: bool,
     /// Checkpoints taken or given up so far.
     rounds: u64,
-    /// Whether the last one was given up.
-    gave_up: bool,
 }
 
 impl Checkpoints {
     pub(crate) fn new(durable_batch: u64) -> Self {
         Checkpoints {
             serial: Mutex::new(()),
-            fresh_bytes: AtomicUsize::new(0),
-            flushing_bytes: AtomicUsize::new(0),
+            memtable_bytes: AtomicUsize::new(0),
             track_bytes: AtomicU64::new(0),
             unsynced: AtomicBool::new(false),
             durable_batch: AtomicU64::new(durable_batch),
@@ -60,18 +53,7 @@ impl Checkpoints {
 
     /// Counts what the index grew by.
     pub(crate) fn grew(&self, bytes: usize) {
-        self.fresh_bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// Counts the rows as being flushed.
-    fn set_aside(&self) {
-        let fresh = self.fresh_bytes.swap(0, Ordering::Relaxed);
-        self.flushing_bytes.store(fresh, Ordering::Relaxed);
-    }
-
-    /// Bytes that the unflushed index takes, about.
-    fn memtable_bytes(&self) -> usize {
-        self.fresh_bytes.load(Ordering::Relaxed) + self.flushing_bytes.load(Ordering::Relaxed)
+        self.memtable_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Counts what was appended to tracks.
@@ -111,7 +93,7 @@ impl Checkpoints {
         let slept = self.wake.wait_timeout_while(self.signals(), timeout, idle);
         let mut signals = slept.expect("no panic holds it").0;
         let checkpoint = std::mem::take(&mut signals.checkpoint);
-        Signals { checkpoint, ..*signals }
+        Signals { stop: signals.stop, checkpoint, rounds: signals.rounds }
     }
 
     /// Whether chains wait for a sync; taken.
@@ -129,25 +111,23 @@ impl Shared {
     /// not flush by itself), and asks for a checkpoint when half is taken.
     pub(crate) fn admit(&self) -> Result<()> {
         let (checkpoints, limit) = (&self.checkpoints, self.options.memtable_bytes());
-        let full = || checkpoints.memtable_bytes() >= limit;
-        let due = || checkpoints.fresh_bytes.load(Ordering::Relaxed) >= limit / 2;
-        if due() || self.due_by_bytes() {
+        let grown = || checkpoints.memtable_bytes.load(Ordering::Relaxed);
+        if grown() >= limit / 2 || self.due_by_bytes() {
             checkpoints.request();
         }
-        while full() {
+        while grown() >= limit {
             self.check_poison()?;
             let mut signals = checkpoints.signals();
             // Asked for and waited for under one lock, so that no round comes between.
-            signals.checkpoint |= due();
+            signals.checkpoint = true;
             checkpoints.wake.notify_all();
             let round = signals.rounds;
             let waiting = |s: &mut Signals| {
-                s.rounds == round && !s.stop && self.check_poison().is_ok() && full()
+                s.rounds == round && !s.stop && self.check_poison().is_ok() && grown() >= limit
             };
             let signals = checkpoints.done.wait_while(signals, waiting);
-            let gave_up = signals.expect("no panic holds it").gave_up;
-            self.check_poison()?;
-            if gave_up && full() {
+            let gave_up = signals.expect("no panic holds it").rounds > round && grown() >= limit;
+            if gave_up {
                 let what = "the file system has no room for a checkpoint of the index";
                 return Err(Error::new(ErrorKind::Full, what).with_path(&self.home));
             }
@@ -177,11 +157,7 @@ impl Shared {
     /// Makes the index durable. Does nothing where nothing has changed.
     pub(crate) fn checkpoint(&self) -> Result<()> {
         let outcome = self.try_checkpoint();
-        {
-            let mut signals = self.checkpoints.signals();
-            signals.rounds += 1;
-            signals.gave_up = outcome.is_err();
-        }
+        self.checkpoints.signals().rounds += 1;
         self.checkpoints.done.notify_all();
         outcome
     }
@@ -213,13 +189,15 @@ impl Shared {
             }
             Ok(())
         })?;
-        let flushing = self.index.begin_flush().inspect_err(|error| self.poison(error))?;
+        let flushed = self.index.flush();
+        if let Err(error) = flushed {
+            self.poison(&error);
+            return Err(error);
+        }
         let batch = books.state.batch;
-        self.checkpoints.set_aside();
+        self.checkpoints.memtable_bytes.store(0, Ordering::Relaxed);
         self.checkpoints.track_bytes.store(0, Ordering::Relaxed);
         drop(books);
-        self.index.finish_flush(&flushing).inspect_err(|error| self.poison(error))?;
-        self.checkpoints.flushing_bytes.store(0, Ordering::Relaxed);
         // After the flush: META is the last witness of what was synced, also for a rebuild
         // (invariant I10), and what a punch takes away later lies before these ends.
         self.ledger.update(|meta| {
@@ -241,7 +219,7 @@ impl Shared {
     /// A flush that runs out of room ends RocksDB, so none is begun without; the reserve is for
     /// this.
     fn make_room(&self) -> Result<()> {
-        let memtables = self.checkpoints.memtable_bytes() as u64;
+        let memtables = self.checkpoints.memtable_bytes.load(Ordering::Relaxed) as u64;
         let needed = memtables * 2 + (1 << 20);
         let index = self.index.path();
         let available = |path| fs2::available_space(path).unwrap_or(u64::MAX);
