@@ -172,10 +172,6 @@ impl File for CountedFile {
         self.file.punch(offset, len)
     }
 
-    fn start_writeback(&self, offset: u64, len: u64) {
-        self.file.start_writeback(offset, len);
-    }
-
     fn will_need(&self, offset: u64, len: u64) {
         self.file.will_need(offset, len);
     }

@@ -148,9 +148,6 @@ pub trait File: Send + Sync + Debug {
     /// `Unsupported` where the file system can't.
     fn punch(&self, offset: u64, len: u64) -> Result<()>;
 
-    /// Says that written bytes should go to the device soon; a hint.
-    fn start_writeback(&self, offset: u64, len: u64);
-
     /// Says that a range will be read soon; a hint.
     fn will_need(&self, offset: u64, len: u64);
 
@@ -160,7 +157,8 @@ pub trait File: Send + Sync + Debug {
     /// Maps the first `len` bytes for reading; `None` where files can't be mapped.
     ///
     /// The caller promises that those bytes are not changed while the map lives, except by
-    /// punching ranges that nobody reads any more, and that the file is not made shorter.
+    /// punching or refilling ranges that nobody reads any more, and that the file is not made
+    /// shorter. A map that is a copy need not show what was refilled.
     fn map(&self, len: u64) -> Result<Option<Map>>;
 }
 

@@ -161,12 +161,6 @@ impl File for RealFile {
         Ok(rustix::fs::fallocate(&self.0, flags, offset, len)?)
     }
 
-    fn start_writeback(&self, offset: u64, len: u64) {
-        // A hint whose failure changes nothing: the sync that follows reports what is wrong.
-        let len = std::num::NonZeroU64::new(len);
-        let _ = rustix::fs::fadvise(&self.0, offset, len, Advice::DontNeed);
-    }
-
     fn will_need(&self, offset: u64, len: u64) {
         let len = std::num::NonZeroU64::new(len);
         let _ = rustix::fs::fadvise(&self.0, offset, len, Advice::WillNeed);

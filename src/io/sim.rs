@@ -458,8 +458,6 @@ impl File for SimFile {
         self.changing_call(CallKind::Punch)?.0.punch(self.node, offset, len)
     }
 
-    fn start_writeback(&self, _offset: u64, _len: u64) {}
-
     fn will_need(&self, _offset: u64, _len: u64) {}
 
     fn drop_cache(&self) -> Result<()> {

@@ -111,7 +111,6 @@ fn bytes_conform(io: &dyn Io, dir: &Path) {
 
     file.sync_data().unwrap();
     file.drop_cache().unwrap();
-    file.start_writeback(0, 100);
     file.will_need(0, 100);
     let map = file.map(10_005).unwrap().expect("both can map");
     assert_eq!((map.len(), &map[9_999..]), (10_005, &b"\0hello"[..]));
