@@ -5,10 +5,12 @@
 //! chunk on. Both may be cut off anywhere and run again.
 
 mod disks;
+mod marks;
 mod open;
 mod rebuild;
 mod replay;
 mod report;
+mod tails;
 mod verify;
 
 pub(crate) use verify::verify;

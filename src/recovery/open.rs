@@ -4,27 +4,27 @@
 //! free what dead streams left; checkpoint. Every step may be cut off and run again: nothing is
 //! removed that a later step still needs, and what was done is found done.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::disks::{self, Found};
+use super::marks::Marks;
 use super::rebuild;
-use super::replay::{End, Replay, Tail, cut_off};
 use super::report::{Damage, RecoveryReport};
+use super::tails::new_join;
 use crate::disk::{Disk, Owner, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::chunk::CHUNK_BYTES;
 use crate::format::entry::TrackRow;
 use crate::format::meta::{DiskState, StoreMeta};
-use crate::format::track_header::{TrackHeader, TrackKind};
 use crate::format::{DiskId, Seq, StoreId, TrackId, entry};
-use crate::index::{self, Books, ChainFacts, Family, Index, Join};
+use crate::index::{self, Books, Family, Index, Join};
 use crate::io::{Io, OpenMode};
-use crate::options::{Create, Options, Phase, Progress};
-use crate::store::{Ledger, META_FILE, Parts, Reserve, Shared, Store, now_ms};
-use crate::track::{Chain, Scanner, TrackFile, TrackFiles};
+use crate::options::{Create, Options};
+use crate::store::{Ledger, META_FILE, Parts, Reserve, Shared, Store};
+use crate::track::{Scanner, TrackFiles};
 
 const LOCK_FILE: &str = "LOCK";
 const INDEX_DIR: &str = "index";
@@ -32,7 +32,7 @@ const INDEX_DIR: &str = "index";
 /// since the index was last flushed.
 const LOST_META_SKIP: u32 = 4096;
 /// Rows that are collected before they are written as one batch.
-const ROWS_A_BATCH: usize = 4096;
+pub(super) const ROWS_A_BATCH: usize = 4096;
 
 impl Options {
     /// Opens the store at `home`; see [`Store::open`].
@@ -94,21 +94,21 @@ fn take_lock(io: &dyn Io, home: &Path) -> Result<Box<dyn Send + Sync>> {
 }
 
 /// A store while it is opened.
-struct Opening {
-    options: Options,
-    home: PathBuf,
-    index: Index,
-    books: Books,
-    ledger: Ledger,
+pub(super) struct Opening {
+    pub(super) options: Options,
+    pub(super) home: PathBuf,
+    pub(super) index: Index,
+    pub(super) books: Books,
+    pub(super) ledger: Ledger,
     /// What `META` said before this opening.
-    before: StoreMeta,
-    volumes: Vec<Arc<Volume>>,
-    files: TrackFiles,
-    tracks: BTreeMap<TrackId, DiskId>,
-    rebuild: bool,
+    pub(super) before: StoreMeta,
+    pub(super) volumes: Vec<Arc<Volume>>,
+    pub(super) files: TrackFiles,
+    pub(super) tracks: BTreeMap<TrackId, DiskId>,
+    pub(super) rebuild: bool,
     /// The newest chain that was replayed.
-    newest_chain: Seq,
-    report: RecoveryReport,
+    pub(super) newest_chain: Seq,
+    pub(super) report: RecoveryReport,
 }
 
 impl Opening {
@@ -284,7 +284,7 @@ impl Opening {
         Ok(false)
     }
 
-    fn accept(&mut self, damage: Damage) -> Result<()> {
+    pub(super) fn accept(&mut self, damage: Damage) -> Result<()> {
         if !self.options.accept_loss {
             let what = format!("{damage}; `accept_loss` (--accept-loss) opens without it");
             return Err(Error::new(ErrorKind::Damaged, what).with_path(&self.home));
@@ -323,176 +323,6 @@ impl Opening {
             }
             self.books.state.rebuilding = false;
         }
-        Ok(())
-    }
-
-    /// The headers of the tracks that may have more than the index reflects. Those of all others
-    /// are not read: the work of opening does not depend on the size of the store.
-    fn read_headers(&mut self) -> Result<BTreeMap<TrackId, TrackHeader>> {
-        let (mut headers, mut unreadable) = (BTreeMap::new(), Vec::new());
-        let open = self
-            .tracks
-            .iter()
-            .filter(|(id, _)| self.books.tracks.get(id).is_none_or(|row| row.sealed.is_none()));
-        for (&id, &disk) in open {
-            let track = self.files.get(id)?;
-            match track.read_header() {
-                Ok(header) if header.disk == disk && header.track == id => {
-                    headers.insert(id, header);
-                }
-                Ok(header) => {
-                    let what = format!("is track {} of disk {}", header.track, header.disk);
-                    return Err(Error::new(ErrorKind::Disk, what).with_path(&track.path));
-                }
-                Err(e) if e.kind() == ErrorKind::Version => return Err(e),
-                Err(e) => unreadable.push((track, disk, e)),
-            }
-        }
-        let marks = Marks::of(&self.before, &headers, &self.tracks);
-        for (track, disk, error) in unreadable {
-            if let Some(header) = self.without_header(&track, disk, &marks, &error)? {
-                headers.insert(track.id, header);
-            }
-        }
-        Ok(headers)
-    }
-
-    /// A track whose header can't be read: an unfinished one is removed, and a damaged one goes
-    /// without, if the loss is accepted; its chunks verify all the same.
-    fn without_header(
-        &mut self,
-        track: &TrackFile,
-        disk: DiskId,
-        marks: &Marks,
-        error: &Error,
-    ) -> Result<Option<TrackHeader>> {
-        let row = self.books.tracks.get(&track.id).copied();
-        let is_last = !self.tracks.iter().any(|(id, on)| *on == disk && *id > track.id);
-        let was_told = row.is_some() || marks.of_track(track.id) > 0;
-        if is_last && !was_told && track.chunks()? <= 1 {
-            // A roll that was cut off: META was not told yet, and no chain can be in it.
-            self.remove_track(track)?;
-            return Ok(None);
-        }
-        let what = format!("the track's header is damaged ({error})");
-        self.accept(Damage { track: track.id, chunk: 0, chunks: 1, what })?;
-        Ok(Some(TrackHeader {
-            store: track.store,
-            disk,
-            track: track.id,
-            kind: TrackKind::Append,
-            shard: 0,
-            floor: row.map_or(Seq(0), |row| row.floor),
-            predecessor: None,
-            created_ms: row.map_or_else(now_ms, |row| row.created_ms),
-        }))
-    }
-
-    fn remove_track(&mut self, track: &TrackFile) -> Result<()> {
-        self.ledger.forget_active(track.id)?;
-        let io = &*self.options.io;
-        let dir = track.path.parent().unwrap_or(&self.home);
-        io.remove(&track.path)
-            .and_then(|()| io.sync_dir(dir))
-            .map_err(|e| track.io_error("remove the unfinished track", e))?;
-        self.files.forget(track.id);
-        self.tracks.remove(&track.id);
-        Ok(())
-    }
-
-    /// What is to be replayed of a track.
-    fn tail(&mut self, header: &TrackHeader, marks: &Marks) -> Result<Tail> {
-        let id = header.track;
-        let track = self.files.get(id)?;
-        let from = self.books.tracks.get(&id).map_or(1, |row| row.applied);
-        let cut = self.before.cuts.iter().find(|(cut, _)| *cut == id).map(|(_, end)| *end);
-        let there = track.chunks()?;
-        let end = there.min(cut.unwrap_or(u32::MAX));
-        let mark = if marks.whole.contains(&id) { end } else { marks.of_track(id) };
-        let mark = mark.min(cut.unwrap_or(u32::MAX));
-        if end < mark || end < from {
-            let (chunk, chunks) = (end, mark.max(from) - end);
-            let what = format!("the track ends at chunk {end}, but {} were synced", mark.max(from));
-            self.accept(Damage { track: id, chunk, chunks, what })?;
-        }
-        if there > from {
-            // So that what is read is what the device has, not what a failed sync left cached.
-            track
-                .file
-                .sync_data()
-                .and_then(|()| track.file.drop_cache())
-                .map_err(|e| track.io_error("sync the tail of the track", e))?;
-        }
-        Ok(Tail { header: header.clone(), from, end, mark })
-    }
-
-    fn replay_chains(
-        &mut self,
-        tails: Vec<Tail>,
-        total_bytes: u64,
-    ) -> Result<Vec<(TrackHeader, End)>> {
-        let mut replay = Replay::new(&self.files, tails, self.options.accept_loss);
-        let phase = if self.rebuild { Phase::Rebuild } else { Phase::Replay };
-        let mut unflushed = 0;
-        let mut next = replay.next(&mut self.report)?;
-        while next.is_some() {
-            let mut join = new_join(self.rebuild, &self.index, &mut self.books);
-            while let Some((header, chain)) = next.take() {
-                join_chain(&mut join, &header, &chain, &mut self.report)?;
-                self.newest_chain = self.newest_chain.max(chain.head.seq);
-                next = replay.next(&mut self.report)?;
-                if join.len() >= ROWS_A_BATCH {
-                    break;
-                }
-            }
-            unflushed += join.commit()?;
-            if let Some(on_progress) = &self.options.on_progress {
-                let (done_bytes, records) =
-                    (self.report.replayed_bytes, self.report.replayed_records);
-                on_progress(&Progress { phase, done_bytes, total_bytes, records });
-            }
-            if unflushed >= self.options.memtable_bytes() {
-                // Invariant I1: the tails were synced before they were read.
-                self.index.flush()?;
-                unflushed = 0;
-            }
-        }
-        Ok(replay.ends)
-    }
-
-    /// Seals a track that the last opening left active, or goes on with it.
-    fn end_track(&mut self, header: &TrackHeader, end: End) -> Result<()> {
-        let id = header.track;
-        let track = self.files.get(id)?;
-        let active = self.before.disks.iter().any(|state| {
-            state.active.is_some_and(|(active, _)| active == id) && state.id == header.disk
-        });
-        let has_row = self.books.tracks.contains_key(&id);
-        if !has_row && end.lost_chunks == 0 {
-            // A track without chains: nothing to keep.
-            return self.remove_track(&track);
-        }
-        let mut join = Join::new(&self.index, &mut self.books);
-        join.books.tracks.entry(id).or_insert_with(|| row_of(header));
-        let row = join.track(id).expect("it was just made sure of");
-        row.lost_chunks += end.lost_chunks;
-        // A track that lost its end is not gone on with: chunks that the index knows would be
-        // written again, and not be replayed.
-        let is_whole = !end.torn && end.lost_chunks == 0 && row.applied <= end.chunk;
-        row.applied = row.applied.max(end.chunk);
-        row.synced = row.applied;
-        // Behind a cut nothing ever counts, so a track that was cut takes no more.
-        let is_cut = self.before.cuts.iter().any(|(cut, _)| *cut == id);
-        let resumes = self.before.clean && active && is_whole && !is_cut;
-        row.sealed = (!resumes).then_some(end.chunk);
-        if resumes {
-            let volume = self.volumes.iter().find(|volume| volume.disk.id == header.disk);
-            let volume = volume.expect("the header's disk was checked");
-            volume.resume(track, end.chunk, header.floor, header.created_ms);
-        } else {
-            cut_off(&track, end.chunk, &mut self.report)?;
-        }
-        join.commit()?;
         Ok(())
     }
 
@@ -668,90 +498,6 @@ fn begin_opening(
         ..before.clone()
     };
     Ledger::create(io.clone(), home, meta)
-}
-
-/// Chunks up to which tracks are known to have been synced, by `META`, its cuts included, and by
-/// the headers of the tracks that came after them (invariant I10).
-struct Marks {
-    synced: HashMap<TrackId, u32>,
-    /// Tracks that are not the last of their disk, though the one after them was unlinked: a
-    /// track is synced to its end before the next one is created.
-    whole: BTreeSet<TrackId>,
-}
-
-impl Marks {
-    fn of(
-        meta: &StoreMeta,
-        headers: &BTreeMap<TrackId, TrackHeader>,
-        tracks: &BTreeMap<TrackId, DiskId>,
-    ) -> Self {
-        let named: BTreeSet<_> =
-            headers.values().filter_map(|header| header.predecessor.map(|(id, _)| id)).collect();
-        let mut last: HashMap<DiskId, TrackId> = tracks.iter().map(|(id, on)| (*on, *id)).collect();
-        for state in &meta.disks {
-            if let (Some((id, _)), Some(last)) = (state.active, last.get_mut(&state.id)) {
-                *last = id.max(*last);
-            }
-        }
-        let whole = headers
-            .values()
-            .filter(|header| !named.contains(&header.track) && header.track < last[&header.disk]);
-        let whole = whole.map(|header| header.track).collect();
-        let mut marks = Marks { synced: HashMap::new(), whole };
-        let active = meta.disks.iter().filter_map(|state| state.active);
-        let predecessors = headers.values().filter_map(|header| header.predecessor);
-        let ends = active.chain(predecessors).chain(meta.cuts.iter().copied());
-        ends.for_each(|(id, end)| marks.raise(id, end));
-        marks
-    }
-
-    fn raise(&mut self, id: TrackId, end: u32) {
-        let mark = self.synced.entry(id).or_default();
-        *mark = end.max(*mark);
-    }
-
-    fn of_track(&self, id: TrackId) -> u32 {
-        self.synced.get(&id).copied().unwrap_or(0)
-    }
-}
-
-fn row_of(header: &TrackHeader) -> TrackRow {
-    TrackRow::new(header.disk, header.kind, header.shard, header.created_ms, header.floor)
-}
-
-fn new_join<'a>(rebuild: bool, index: &'a Index, books: &'a mut Books) -> Join<'a> {
-    if rebuild { Join::for_rebuild(index, books) } else { Join::new(index, books) }
-}
-
-fn join_chain(
-    join: &mut Join<'_>,
-    header: &TrackHeader,
-    chain: &Chain,
-    report: &mut RecoveryReport,
-) -> Result<()> {
-    join.books.tracks.entry(header.track).or_insert_with(|| row_of(header));
-    let head = &chain.head;
-    let facts = ChainFacts {
-        track: header.track,
-        start: head.start,
-        chunks: head.chunks,
-        head_chunks: head.head_chunks,
-        seq: head.seq,
-        synced: head.end(),
-    };
-    let mut lost_chunks = head.chunks - head.head_chunks;
-    for directory in &chain.directories {
-        // An entry that does not decode ends its directory chunk; it was named with the chain.
-        for entry in directory.entries().map_while(std::result::Result::ok) {
-            join.record(&facts, &entry)?;
-            lost_chunks = lost_chunks.saturating_sub(entry.room.owned_chunks());
-            report.replayed_records += 1;
-        }
-    }
-    join.end_chain(&facts, lost_chunks);
-    report.replayed_chains += 1;
-    report.replayed_bytes += u64::from(head.chunks) * CHUNK_BYTES as u64;
-    Ok(())
 }
 
 /// Whether the file system gives room back: tried, not assumed.

@@ -153,7 +153,7 @@ fn a_failed_sync_behind_applied_chains_or_without_meta_poisons_the_store() {
     }
 }
 
-/// I2, src/recovery/open.rs, `tail`: `.and_then(|()| track.file.drop_cache())`
+/// I2, src/recovery/tails.rs, `tail`: `.and_then(|()| track.file.drop_cache())`
 ///
 /// The process dies and the machine does not: the page cache still shows what a failed sync never
 /// brought to the device, and `META` could not say so.
@@ -605,7 +605,7 @@ fn rot_that_a_later_chain_vouches_for_is_damage_that_costs_only_its_keys() {
     assert_value(&store, "c", &value(1, 100));
 }
 
-/// I10, src/recovery/replay.rs, `was_synced`: `chunk < self.mark`, and src/recovery/open.rs,
+/// I10, src/recovery/replay.rs, `was_synced`: `chunk < self.mark`, and src/recovery/marks.rs,
 /// `Marks::of`, for each of its sources: `active` (`META`), `predecessors` (the next track's
 /// header), `meta.cuts` (a failed sync).
 #[test]
@@ -684,7 +684,7 @@ fn a_hole_in_the_last_chain_of_a_track_is_no_torn_end_for_a_rebuild() {
 /// I10. Like the one above; here the track whose header vouched for the chain was unlinked. Rule:
 /// a track that is not its disk's last was synced to its end.
 ///
-/// src/recovery/open.rs, `tail`: `if marks.whole.contains(&id) { end }`
+/// src/recovery/tails.rs, `tail`: `if marks.whole.contains(&id) { end }`
 #[test]
 fn a_hole_is_no_torn_end_though_the_track_that_vouched_for_it_is_gone() {
     let machine = Machine::new(1, 1);

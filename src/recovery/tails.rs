@@ -1,0 +1,228 @@
+//! The tracks that have more than the index reflects: reading, replaying and ending them.
+
+use std::collections::BTreeMap;
+
+use super::marks::Marks;
+use super::open::{Opening, ROWS_A_BATCH};
+use super::replay::{End, Replay, Tail, cut_off};
+use super::report::{Damage, RecoveryReport};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::chunk::CHUNK_BYTES;
+use crate::format::entry::TrackRow;
+use crate::format::track_header::{TrackHeader, TrackKind};
+use crate::format::{DiskId, Seq, TrackId};
+use crate::index::{Books, ChainFacts, Index, Join};
+use crate::options::{Phase, Progress};
+use crate::store::now_ms;
+use crate::track::{Chain, TrackFile};
+
+impl Opening {
+    /// The headers of the tracks that may have more than the index reflects. Those of all others
+    /// are not read: the work of opening does not depend on the size of the store.
+    pub(super) fn read_headers(&mut self) -> Result<BTreeMap<TrackId, TrackHeader>> {
+        let (mut headers, mut unreadable) = (BTreeMap::new(), Vec::new());
+        let open = self
+            .tracks
+            .iter()
+            .filter(|(id, _)| self.books.tracks.get(id).is_none_or(|row| row.sealed.is_none()));
+        for (&id, &disk) in open {
+            let track = self.files.get(id)?;
+            match track.read_header() {
+                Ok(header) if header.disk == disk && header.track == id => {
+                    headers.insert(id, header);
+                }
+                Ok(header) => {
+                    let what = format!("is track {} of disk {}", header.track, header.disk);
+                    return Err(Error::new(ErrorKind::Disk, what).with_path(&track.path));
+                }
+                Err(e) if e.kind() == ErrorKind::Version => return Err(e),
+                Err(e) => unreadable.push((track, disk, e)),
+            }
+        }
+        let marks = Marks::of(&self.before, &headers, &self.tracks);
+        for (track, disk, error) in unreadable {
+            if let Some(header) = self.without_header(&track, disk, &marks, &error)? {
+                headers.insert(track.id, header);
+            }
+        }
+        Ok(headers)
+    }
+
+    /// A track whose header can't be read: an unfinished one is removed, and a damaged one goes
+    /// without, if the loss is accepted; its chunks verify all the same.
+    fn without_header(
+        &mut self,
+        track: &TrackFile,
+        disk: DiskId,
+        marks: &Marks,
+        error: &Error,
+    ) -> Result<Option<TrackHeader>> {
+        let row = self.books.tracks.get(&track.id).copied();
+        let is_last = !self.tracks.iter().any(|(id, on)| *on == disk && *id > track.id);
+        let was_told = row.is_some() || marks.of_track(track.id) > 0;
+        if is_last && !was_told && track.chunks()? <= 1 {
+            // A roll that was cut off: META was not told yet, and no chain can be in it.
+            self.remove_track(track)?;
+            return Ok(None);
+        }
+        let what = format!("the track's header is damaged ({error})");
+        self.accept(Damage { track: track.id, chunk: 0, chunks: 1, what })?;
+        Ok(Some(TrackHeader {
+            store: track.store,
+            disk,
+            track: track.id,
+            kind: TrackKind::Append,
+            shard: 0,
+            floor: row.map_or(Seq(0), |row| row.floor),
+            predecessor: None,
+            created_ms: row.map_or_else(now_ms, |row| row.created_ms),
+        }))
+    }
+
+    fn remove_track(&mut self, track: &TrackFile) -> Result<()> {
+        self.ledger.forget_active(track.id)?;
+        let io = &*self.options.io;
+        let dir = track.path.parent().unwrap_or(&self.home);
+        io.remove(&track.path)
+            .and_then(|()| io.sync_dir(dir))
+            .map_err(|e| track.io_error("remove the unfinished track", e))?;
+        self.files.forget(track.id);
+        self.tracks.remove(&track.id);
+        Ok(())
+    }
+
+    /// What is to be replayed of a track.
+    pub(super) fn tail(&mut self, header: &TrackHeader, marks: &Marks) -> Result<Tail> {
+        let id = header.track;
+        let track = self.files.get(id)?;
+        let from = self.books.tracks.get(&id).map_or(1, |row| row.applied);
+        let cut = self.before.cuts.iter().find(|(cut, _)| *cut == id).map(|(_, end)| *end);
+        let there = track.chunks()?;
+        let end = there.min(cut.unwrap_or(u32::MAX));
+        let mark = if marks.whole.contains(&id) { end } else { marks.of_track(id) };
+        let mark = mark.min(cut.unwrap_or(u32::MAX));
+        if end < mark || end < from {
+            let (chunk, chunks) = (end, mark.max(from) - end);
+            let what = format!("the track ends at chunk {end}, but {} were synced", mark.max(from));
+            self.accept(Damage { track: id, chunk, chunks, what })?;
+        }
+        if there > from {
+            // So that what is read is what the device has, not what a failed sync left cached.
+            track
+                .file
+                .sync_data()
+                .and_then(|()| track.file.drop_cache())
+                .map_err(|e| track.io_error("sync the tail of the track", e))?;
+        }
+        Ok(Tail { header: header.clone(), from, end, mark })
+    }
+
+    pub(super) fn replay_chains(
+        &mut self,
+        tails: Vec<Tail>,
+        total_bytes: u64,
+    ) -> Result<Vec<(TrackHeader, End)>> {
+        let mut replay = Replay::new(&self.files, tails, self.options.accept_loss);
+        let phase = if self.rebuild { Phase::Rebuild } else { Phase::Replay };
+        let mut unflushed = 0;
+        let mut next = replay.next(&mut self.report)?;
+        while next.is_some() {
+            let mut join = new_join(self.rebuild, &self.index, &mut self.books);
+            while let Some((header, chain)) = next.take() {
+                join_chain(&mut join, &header, &chain, &mut self.report)?;
+                self.newest_chain = self.newest_chain.max(chain.head.seq);
+                next = replay.next(&mut self.report)?;
+                if join.len() >= ROWS_A_BATCH {
+                    break;
+                }
+            }
+            unflushed += join.commit()?;
+            if let Some(on_progress) = &self.options.on_progress {
+                let (done_bytes, records) =
+                    (self.report.replayed_bytes, self.report.replayed_records);
+                on_progress(&Progress { phase, done_bytes, total_bytes, records });
+            }
+            if unflushed >= self.options.memtable_bytes() {
+                // Invariant I1: the tails were synced before they were read.
+                self.index.flush()?;
+                unflushed = 0;
+            }
+        }
+        Ok(replay.ends)
+    }
+
+    /// Seals a track that the last opening left active, or goes on with it.
+    pub(super) fn end_track(&mut self, header: &TrackHeader, end: End) -> Result<()> {
+        let id = header.track;
+        let track = self.files.get(id)?;
+        let active = self.before.disks.iter().any(|state| {
+            state.active.is_some_and(|(active, _)| active == id) && state.id == header.disk
+        });
+        let has_row = self.books.tracks.contains_key(&id);
+        if !has_row && end.lost_chunks == 0 {
+            // A track without chains: nothing to keep.
+            return self.remove_track(&track);
+        }
+        let mut join = Join::new(&self.index, &mut self.books);
+        join.books.tracks.entry(id).or_insert_with(|| row_of(header));
+        let row = join.track(id).expect("it was just made sure of");
+        row.lost_chunks += end.lost_chunks;
+        // A track that lost its end is not gone on with: chunks that the index knows would be
+        // written again, and not be replayed.
+        let is_whole = !end.torn && end.lost_chunks == 0 && row.applied <= end.chunk;
+        row.applied = row.applied.max(end.chunk);
+        row.synced = row.applied;
+        // Behind a cut nothing ever counts, so a track that was cut takes no more.
+        let is_cut = self.before.cuts.iter().any(|(cut, _)| *cut == id);
+        let resumes = self.before.clean && active && is_whole && !is_cut;
+        row.sealed = (!resumes).then_some(end.chunk);
+        if resumes {
+            let volume = self.volumes.iter().find(|volume| volume.disk.id == header.disk);
+            let volume = volume.expect("the header's disk was checked");
+            volume.resume(track, end.chunk, header.floor, header.created_ms);
+        } else {
+            cut_off(&track, end.chunk, &mut self.report)?;
+        }
+        join.commit()?;
+        Ok(())
+    }
+}
+
+fn row_of(header: &TrackHeader) -> TrackRow {
+    TrackRow::new(header.disk, header.kind, header.shard, header.created_ms, header.floor)
+}
+
+pub(super) fn new_join<'a>(rebuild: bool, index: &'a Index, books: &'a mut Books) -> Join<'a> {
+    if rebuild { Join::for_rebuild(index, books) } else { Join::new(index, books) }
+}
+
+fn join_chain(
+    join: &mut Join<'_>,
+    header: &TrackHeader,
+    chain: &Chain,
+    report: &mut RecoveryReport,
+) -> Result<()> {
+    join.books.tracks.entry(header.track).or_insert_with(|| row_of(header));
+    let head = &chain.head;
+    let facts = ChainFacts {
+        track: header.track,
+        start: head.start,
+        chunks: head.chunks,
+        head_chunks: head.head_chunks,
+        seq: head.seq,
+        synced: head.end(),
+    };
+    let mut lost_chunks = head.chunks - head.head_chunks;
+    for directory in &chain.directories {
+        // An entry that does not decode ends its directory chunk; it was named with the chain.
+        for entry in directory.entries().map_while(std::result::Result::ok) {
+            join.record(&facts, &entry)?;
+            lost_chunks = lost_chunks.saturating_sub(entry.room.owned_chunks());
+            report.replayed_records += 1;
+        }
+    }
+    join.end_chain(&facts, lost_chunks);
+    report.replayed_chains += 1;
+    report.replayed_bytes += u64::from(head.chunks) * CHUNK_BYTES as u64;
+    Ok(())
+}
