@@ -66,6 +66,16 @@ impl Family {
     }
 }
 
+/// Whether RocksDB gives its files such a name.
+fn is_rocksdb_file(name: &str) -> bool {
+    let whole = ["CURRENT", "IDENTITY", "LOCK", "LOG"];
+    let starts = ["LOG.old.", "MANIFEST-", "OPTIONS-"];
+    let ends = [".sst", ".log", ".dbtmp", ".blob", ".trash"];
+    whole.contains(&name)
+        || starts.iter().any(|start| name.starts_with(start))
+        || ends.iter().any(|end| name.ends_with(end))
+}
+
 /// An open index.
 pub(crate) struct Index {
     db: DB,
@@ -88,8 +98,27 @@ impl Index {
         path.join("CURRENT").exists()
     }
 
-    /// Throws an index away.
+    /// Fails where `path` is a directory with anything in it that is not RocksDB's: it is another's.
+    pub(crate) fn check_own(path: &Path) -> Result<()> {
+        let entries = match std::fs::read_dir(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(|e| Error::io("look for the index in", path, e))?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(|e| Error::io("look for the index in", path, e))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !is_rocksdb_file(&name) || entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                let what =
+                    format!("holds `{name}`, which no index has; it needs a directory of its own");
+                return Err(Error::invalid(what).with_path(path));
+            }
+        }
+        Ok(())
+    }
+
+    /// Throws an index away, and nothing else.
     pub(crate) fn destroy(path: &Path) -> Result<()> {
+        Self::check_own(path)?;
         match std::fs::remove_dir_all(path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 Err(Error::io("remove the index", path, e))

@@ -21,6 +21,16 @@ pub(super) struct Found {
     pub(super) path: PathBuf,
 }
 
+/// The file that says that a home has a disk of its own.
+pub(super) fn default_marker() -> PathBuf {
+    Path::new(DEFAULT_DISK).join(DISK_FILE)
+}
+
+/// Makes the directories that are given to a new store its disks.
+pub(super) fn prepare_given(io: &dyn Io, given: &[PathBuf]) -> Result<()> {
+    given.iter().try_for_each(|path| prepare(io, path).map(drop))
+}
+
 /// Finds the store's disks: those of `meta`, where they were or among `given`, and new ones among
 /// `given`. One that is missing, swapped or another store's is refused by name.
 pub(super) fn find(

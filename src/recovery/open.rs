@@ -71,8 +71,11 @@ fn open(options: Options, home: &Path, rebuild: bool) -> Result<Store> {
 
 /// Whether there is a store at `home`, or what is left of one.
 fn is_store(io: &dyn Io, home: &Path) -> Result<bool> {
-    let there = |name: &str| io.exists(&home.join(name));
-    let any = there(META_FILE).and_then(|meta| Ok(meta || there(INDEX_DIR)? || there("tracks")?));
+    // Files that only a store has: a stranger's directory may well have an `index` in it.
+    let there = |path: PathBuf| io.exists(&home.join(path));
+    let any = there(META_FILE.into()).and_then(|meta| {
+        Ok(meta || there(Path::new(INDEX_DIR).join("CURRENT"))? || there(disks::default_marker())?)
+    });
     any.map_err(|e| Error::io("look for a store at", home, e))
 }
 
@@ -126,7 +129,11 @@ impl Opening {
             // Before the index goes: without disks there is nothing to rebuild it from.
             disks::check_given(&*io, &home, &options.disks)?;
         }
-        let (mut index, mut books) = open_index(&options, &index_dir, rebuild)?;
+        if is_new && !rebuild {
+            // Before anything is made: where a disk can't be used, no half of a store is left.
+            disks::prepare_given(&*io, &options.disks)?;
+        }
+        let (mut index, mut books) = open_index(&options, &index_dir)?;
         let store = match (&meta, &books) {
             (Some(meta), _) => meta.store,
             (None, Some(books)) => books.state.store,
@@ -158,6 +165,15 @@ impl Opening {
                 }
             }
         }
+        let mut report = RecoveryReport::default();
+        if rebuild {
+            // The old index goes only now that all disks are there, and it has told what is gone:
+            // the tracks that are left can't tell a lost track from one that was unlinked.
+            for damage in books.iter().flat_map(|books| gone_tracks(books, &tracks)) {
+                accept_damage(damage, &options, &home, &mut report)?;
+            }
+            (index, books) = (empty_index(&options, &index_dir, index)?, None);
+        }
         let lost_meta = meta.is_none() && !(tracks.is_empty() && books.is_none());
         let rebuild = books.is_none() && !tracks.is_empty();
         let before = match meta {
@@ -167,7 +183,7 @@ impl Opening {
         let ledger = begin_opening(&io, &home, &before, &found, &tracks)?;
         let files = TrackFiles::new(io, store, options.map_tracks);
         let books = books.unwrap_or_else(|| Books::new(store));
-        let report = RecoveryReport { clean: before.clean, rebuilt: rebuild, ..Default::default() };
+        let report = RecoveryReport { clean: before.clean, rebuilt: rebuild, ..report };
         let mut opening = Opening {
             options,
             home,
@@ -219,15 +235,14 @@ impl Opening {
                 self.accept(Damage { track: id, chunk: 0, chunks: end, what })?;
             }
         }
+        for damage in gone_tracks(&self.books, &self.tracks) {
+            self.accept(damage)?;
+        }
         let rows: Vec<_> = self.books.tracks.iter().map(|(id, row)| (*id, *row)).collect();
         for (id, row) in rows {
             if self.tracks.contains_key(&id) {
                 self.check_disk(id, &row)?;
                 continue;
-            }
-            if row.live_records > 0 || row.owned_chunks > 0 {
-                let what = format!("the track's file is gone, with {} objects", row.live_records);
-                self.accept(Damage { track: id, chunk: 0, chunks: row.applied, what })?;
             }
             // Unlinked after the last checkpoint, when its tombstones were needed no more, or lost
             // and accepted.
@@ -285,13 +300,7 @@ impl Opening {
     }
 
     pub(super) fn accept(&mut self, damage: Damage) -> Result<()> {
-        if !self.options.accept_loss {
-            let what = format!("{damage}; `accept_loss` (--accept-loss) opens without it");
-            return Err(Error::new(ErrorKind::Damaged, what).with_path(&self.home));
-        }
-        tracing::error!(%damage, "damage");
-        self.report.damage.push(damage);
-        Ok(())
+        accept_damage(damage, &self.options, &self.home, &mut self.report)
     }
 
     /// Brings the index up to the tracks, and ends the tracks that the last opening left active.
@@ -415,10 +424,8 @@ impl Opening {
 }
 
 /// Opens the index with its books; an index that is damaged, or is to be thrown away, is empty.
-fn open_index(options: &Options, dir: &Path, rebuild: bool) -> Result<(Index, Option<Books>)> {
-    if rebuild {
-        Index::destroy(dir)?;
-    }
+fn open_index(options: &Options, dir: &Path) -> Result<(Index, Option<Books>)> {
+    Index::check_own(dir)?;
     std::fs::create_dir_all(dir).map_err(|e| Error::io("create", dir, e))?;
     let opened = Index::open(dir, options.memtable_bytes(), options.cache_bytes());
     let loaded = opened.and_then(|index| Books::load(&index).map(|books| (index, books)));
@@ -431,6 +438,36 @@ fn open_index(options: &Options, dir: &Path, rebuild: bool) -> Result<(Index, Op
         }
         loaded => loaded,
     }
+}
+
+/// The tracks that have something live by the index, and whose files are not there.
+fn gone_tracks(books: &Books, tracks: &BTreeMap<TrackId, DiskId>) -> Vec<Damage> {
+    let gone = books.tracks.iter().filter(|(id, row)| {
+        !tracks.contains_key(id) && (row.live_records > 0 || row.owned_chunks > 0)
+    });
+    let damage = gone.map(|(id, row)| Damage {
+        track: *id,
+        chunk: 0,
+        chunks: row.applied,
+        what: format!("the track's file is gone, with {} live records", row.live_records),
+    });
+    damage.collect()
+}
+
+/// Passes over damage, if the caller accepts the loss.
+fn accept_damage(
+    damage: Damage,
+    options: &Options,
+    home: &Path,
+    report: &mut RecoveryReport,
+) -> Result<()> {
+    if !options.accept_loss {
+        let what = format!("{damage}; `accept_loss` (--accept-loss) opens without it");
+        return Err(Error::new(ErrorKind::Damaged, what).with_path(home));
+    }
+    tracing::error!(%damage, "damage");
+    report.damage.push(damage);
+    Ok(())
 }
 
 /// Throws an index away and makes an empty one.

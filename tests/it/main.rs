@@ -16,4 +16,5 @@ mod recovery;
 mod refill;
 mod sample;
 mod schedules;
+mod strangers;
 mod streams;

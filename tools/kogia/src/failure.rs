@@ -105,7 +105,8 @@ fn advice(kind: ErrorKind) -> Option<&'static str> {
             "'kogia verify --accept-loss STORE' opens it in spite of that and shows what is gone"
         }
         ErrorKind::Corruption => {
-            "'kogia verify STORE' finds everything affected; 'kogia rebuild STORE' repairs an index"
+            "'kogia verify STORE' finds everything affected. An index is repaired by 'kogia rebuild \
+             STORE'; an object whose bytes are damaged can only be put again, or removed"
         }
         ErrorKind::Disk => {
             "connect the disk that is named, or give the place where it is now with --disk"
