@@ -1,5 +1,7 @@
 //! Walking rows in the order of their keys.
 
+use std::ops::{Deref, DerefMut};
+
 use rocksdb::DBRawIteratorWithThreadMode;
 
 use super::Index;
@@ -12,7 +14,7 @@ pub(crate) struct RowCursor<'a> {
     iterator: DBRawIteratorWithThreadMode<'a, rocksdb::DB>,
 }
 
-/// Walks the entries of a space.
+/// Walks the entries of a space: moves as its rows do.
 pub(crate) struct Cursor<'a> {
     index: &'a Index,
     rows: RowCursor<'a>,
@@ -67,31 +69,6 @@ impl<'a> Cursor<'a> {
         Cursor { index, rows }
     }
 
-    /// To the first entry at or behind `key`.
-    pub(crate) fn seek(&mut self, key: &[u8]) {
-        self.rows.seek(key);
-    }
-
-    /// To the last entry at or before `key`.
-    pub(crate) fn seek_back(&mut self, key: &[u8]) {
-        self.rows.seek_back(key);
-    }
-
-    /// To the last entry.
-    pub(crate) fn seek_last(&mut self) {
-        self.rows.seek_last();
-    }
-
-    /// To the next entry.
-    pub(crate) fn next(&mut self) {
-        self.rows.next();
-    }
-
-    /// To the entry before.
-    pub(crate) fn prev(&mut self) {
-        self.rows.prev();
-    }
-
     /// The key that the cursor is at; `None` past either end.
     pub(crate) fn key(&self) -> Result<Option<&[u8]>> {
         Ok(self.rows.row()?.map(|(key, _)| key))
@@ -102,5 +79,19 @@ impl<'a> Cursor<'a> {
         let Some((key, row)) = self.rows.row()? else { return Ok(None) };
         let entry = Entry::decode(row).map_err(|fault| self.index.fault(fault))?;
         Ok(Some((key, entry)))
+    }
+}
+
+impl<'a> Deref for Cursor<'a> {
+    type Target = RowCursor<'a>;
+
+    fn deref(&self) -> &RowCursor<'a> {
+        &self.rows
+    }
+}
+
+impl DerefMut for Cursor<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.rows
     }
 }

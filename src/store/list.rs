@@ -7,7 +7,7 @@ use super::Info;
 use super::paging::{self, ListOptions, Step, Walk};
 use crate::error::{Error, Result};
 use crate::format::record::Space;
-use crate::index::{Cursor, View, ViewRef};
+use crate::index::{Cursor, RowCursor, View, ViewRef};
 
 /// Entries that an iteration fetches at once: RocksDB's iterators hold memory, so none is kept.
 const ITERATION_PAGE: usize = 256;
@@ -68,11 +68,11 @@ impl Walk for Cursor<'_> {
     type Error = Error;
 
     fn seek(&mut self, key: &[u8]) {
-        Cursor::seek(self, key);
+        RowCursor::seek(self, key);
     }
 
     fn next(&mut self) {
-        Cursor::next(self);
+        RowCursor::next(self);
     }
 
     fn key(&self) -> Result<Option<&[u8]>> {
