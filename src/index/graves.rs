@@ -1,4 +1,4 @@
-//! Tombstones, found by a walk over all of them.
+//! Tombstones: one by its key, or all that are wanted.
 
 use super::{Family, Index};
 use crate::error::Result;
@@ -21,4 +21,11 @@ pub(crate) fn graves(
         cursor.next();
     }
     Ok(graves)
+}
+
+/// A tombstone, by the key of its row.
+pub(crate) fn grave(index: &Index, row_key: &[u8]) -> Result<Option<Grave>> {
+    let row = index.get(Family::Graves, row_key)?;
+    let decode = |row: rocksdb::DBPinnableSlice<'_>| Grave::decode(&row);
+    row.map(decode).transpose().map_err(|fault| index.fault(fault))
 }

@@ -12,7 +12,7 @@ use rocksdb::WriteBatch;
 
 use super::books::STATE_KEY;
 use super::view::family_of;
-use super::{Books, Family, Index};
+use super::{Books, Family, Index, graves};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::chain::{DirectoryEntry, Spot};
 use crate::format::entry::{self, Entry, Extent, FreeRow, Grave, Place, SegmentRow, TrackRow};
@@ -385,10 +385,7 @@ impl<'a> Join<'a> {
         if let Some(grave) = self.graves.get(&key) {
             return Ok(*grave);
         }
-        match self.index.get(Family::Graves, &key)? {
-            Some(row) => Grave::decode(&row).map(Some).map_err(|fault| self.index.fault(fault)),
-            None => Ok(None),
-        }
+        graves::grave(self.index, &key)
     }
 
     fn segment_row(&self, seq: Seq) -> Result<Option<SegmentRow>> {

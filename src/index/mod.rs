@@ -20,7 +20,7 @@ use rocksdb::{ColumnFamily, DB, DBPinnableSlice, FlushOptions, WriteBatch, Write
 pub(crate) use books::Books;
 pub(crate) use cursor::{Cursor, RowCursor};
 pub(crate) use free::free_rows;
-pub(crate) use graves::graves;
+pub(crate) use graves::{grave, graves};
 pub(crate) use join::{ChainFacts, Join};
 pub(crate) use view::{View, ViewRef};
 

@@ -28,11 +28,11 @@ impl Opening {
         for (&id, &disk) in open {
             let track = self.files.get(id)?;
             match track.read_header() {
-                Ok(header) if header.disk == disk && header.track == id => {
+                Ok(header) if header.disk == disk => {
                     headers.insert(id, header);
                 }
                 Ok(header) => {
-                    let what = format!("is track {} of disk {}", header.track, header.disk);
+                    let what = format!("belongs on disk {}", header.disk);
                     return Err(Error::new(ErrorKind::Disk, what).with_path(&track.path));
                 }
                 Err(e) if e.kind() == ErrorKind::Version => return Err(e),

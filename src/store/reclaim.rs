@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::{PartId, Shared, now_ms};
 use crate::error::{Error, Result};
 use crate::format::chunk::CHUNK_BYTES;
-use crate::format::entry::{Extent, FreeRow, Grave, TrackRow};
+use crate::format::entry::{Extent, FreeRow, TrackRow};
 use crate::format::record::Space;
 use crate::format::{Seq, TrackId, entry};
 use crate::index::{self, Family, free_rows};
@@ -85,7 +85,8 @@ impl Shared {
         })
     }
 
-    fn is_free(&self, track: TrackId, chunk: u32, seen: FreeRow) -> Result<bool> {
+    /// Whether a free row is still as it was seen.
+    pub(crate) fn is_free(&self, track: TrackId, chunk: u32, seen: FreeRow) -> Result<bool> {
         let row = self.index.get(Family::Free, &entry::free_key(track, chunk))?;
         Ok(row.is_some_and(|row| *row == *seen.encode()))
     }
@@ -198,7 +199,7 @@ impl Shared {
             self.change(&mut self.books(), |join| {
                 for (key, grave) in some {
                     // A newer tombstone may have taken its place.
-                    if self.grave(key)? == Some(*grave) {
+                    if index::grave(&self.index, key)? == Some(*grave) {
                         join.drop_grave(key, *grave);
                     }
                 }
@@ -206,13 +207,6 @@ impl Shared {
             })?;
         }
         Ok(())
-    }
-
-    fn grave(&self, key: &[u8]) -> Result<Option<Grave>> {
-        match self.index.get(Family::Graves, key)? {
-            Some(row) => Grave::decode(&row).map(Some).map_err(|fault| self.index.fault(fault)),
-            None => Ok(None),
-        }
     }
 
     /// Discards parts that nobody assembled in time.

@@ -160,7 +160,7 @@ impl Shared {
             if fits && self.refills.take(extent) {
                 // The row may have gone to another writer since it was read; now nobody else
                 // takes it.
-                if self.index.get(Family::Free, key)?.is_some_and(|now| *now == *row.encode()) {
+                if self.is_free(track, chunk, row)? {
                     return Ok(Some((extent, row.punched)));
                 }
                 self.refills.give_back(extent);
