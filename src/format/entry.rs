@@ -297,6 +297,12 @@ impl TrackRow {
             last_grave: Seq(0),
         }
     }
+
+    /// Whether nothing in the track is live.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.live_records == 0 && self.owned_chunks == 0
+    }
 }
 
 /// The store's own row: counters, and a copy of what `META` says, for when that is lost.

@@ -442,9 +442,7 @@ fn open_index(options: &Options, dir: &Path) -> Result<(Index, Option<Books>)> {
 
 /// The tracks that have something live by the index, and whose files are not there.
 fn gone_tracks(books: &Books, tracks: &BTreeMap<TrackId, DiskId>) -> Vec<Damage> {
-    let gone = books.tracks.iter().filter(|(id, row)| {
-        !tracks.contains_key(id) && (row.live_records > 0 || row.owned_chunks > 0)
-    });
+    let gone = books.tracks.iter().filter(|(id, row)| !tracks.contains_key(id) && !row.is_dead());
     let damage = gone.map(|(id, row)| Damage {
         track: *id,
         chunk: 0,

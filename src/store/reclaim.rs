@@ -98,8 +98,7 @@ impl Shared {
             let books = self.books();
             let dead = books.tracks.iter().filter(|&(id, row)| {
                 row.sealed.is_some_and(|end| end == row.applied)
-                    && row.live_records == 0
-                    && row.owned_chunks == 0
+                    && row.is_dead()
                     && row.last_kill <= reusable
                     && graves_can_go(&books.tracks, *id, row)
             });

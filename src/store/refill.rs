@@ -156,11 +156,12 @@ impl Shared {
             let ((track, chunk), row) = decoded.map_err(|fault| self.index.fault(fault))?;
             let extent = Extent { track, chunk, chunks };
             *self.refills.next.lock().expect("no panic holds it") = (track, chunk + 1);
-            let fits = row.chunks >= chunks && row.freed_by <= reusable && self.is_sealed(track);
+            let fits =
+                row.chunks >= chunks && row.freed_by <= reusable && self.takes_refills(track);
             if fits && self.refills.take(extent) {
-                // The row may have gone to another writer since it was read; now nobody else
-                // takes it.
-                if self.is_free(track, chunk, row)? {
+                // The row may have gone to another writer since it was read, or the track have
+                // died; now nobody else takes it, and the track stays.
+                if self.is_free(track, chunk, row)? && self.takes_refills(track) {
                     return Ok(Some((extent, row.punched)));
                 }
                 self.refills.give_back(extent);
@@ -178,8 +179,10 @@ impl Shared {
         volume.is_some_and(|volume| volume.check_room(bytes).is_ok())
     }
 
-    fn is_sealed(&self, track: TrackId) -> bool {
-        self.books().tracks.get(&track).is_some_and(|row| row.sealed.is_some())
+    /// Whether a track is sealed and holds something live. One that holds nothing may be unlinked
+    /// already, where the unlinking came to no end.
+    fn takes_refills(&self, track: TrackId) -> bool {
+        self.books().tracks.get(&track).is_some_and(|row| row.sealed.is_some() && !row.is_dead())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use kogia::io::Io;
-use kogia::io::sim::{CallKind, Fail};
+use kogia::io::sim::{CallKind, Fail, Fault};
 use kogia::{ErrorKind, Options, Store, VerifyOptions};
 
 use crate::machine::{HOME, Machine};
@@ -129,4 +129,28 @@ fn refilling_holes_leaves_the_room_that_is_kept_for_deletes() {
     fill("second");
     let left = machine.io.available_space(&Machine::disk(0)).expect("it tells");
     assert!(left > KEPT / 2, "{left} bytes are left");
+}
+
+/// Symptom: after a failing call the store opened no more, since a live value's track was gone.
+/// Cause: a dead track was removed, its directory's sync failed, and its row, which stays until that
+/// succeeds, offered its chunks to the next put. Rule: a dead track is not refilled.
+#[test]
+fn a_dead_track_whose_unlinking_failed_is_not_refilled() {
+    let machine = Machine::new(3, 1);
+    let store = machine.options().refill(true).punch(false).open(HOME).expect("it opens");
+    let put = |key: String, tag| store.put(key, &value(tag)[..30_000]).expect("it puts");
+    (0..10).for_each(|i| _ = put(format!("k{i}"), i));
+    for i in 0..8 {
+        store.delete(format!("k{i}")).expect("it deletes");
+    }
+    machine.io.fail(Fault::next(CallKind::SyncDir, Fail::Eio).under(Machine::disk(0)));
+    store.checkpoint().expect_err("the directory's sync fails");
+    assert_eq!(machine.tracks().len(), 1);
+    (10..14).for_each(|i| _ = put(format!("k{i}"), i));
+    let machine = machine.kill(store);
+    let store = machine.options().refill(true).punch(false).open(HOME).expect("it opens");
+    for i in 8..14 {
+        let found = store.get(format!("k{i}")).expect("it reads").expect("it is there");
+        assert!(found == value(i)[..30_000], "k{i}");
+    }
 }
