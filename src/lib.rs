@@ -24,6 +24,7 @@
 
 #![deny(unsafe_code, missing_docs)]
 
+mod compaction;
 mod disk;
 pub mod dump;
 mod error;
@@ -32,9 +33,13 @@ mod index;
 pub mod io;
 mod options;
 mod recovery;
+pub mod shard;
 mod store;
 mod track;
 
+pub use compaction::{
+    CompactOptions, CompactReport, CompactionStatus, DiskProgress, OnCompaction, TrackStats,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use format::{DiskId, Seq, StoreId, TrackId};
 pub use options::{Condition, Create, Durability, OnProgress, Options, Phase, Progress};

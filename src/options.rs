@@ -1,6 +1,7 @@
 //! Every knob.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,6 +155,9 @@ impl fmt::Display for Phase {
 /// Called with each step of a long operation, from the thread that carries it out.
 pub type OnProgress = dyn Fn(&Progress) + Send + Sync;
 
+/// Gives the shard of an object by its key, length and expiry.
+pub(crate) type Shard = dyn Fn(&[u8], u64, Option<u64>) -> u8 + Send + Sync;
+
 /// How a store is opened. Only the disks are remembered: all else is as each opening says.
 ///
 /// ```
@@ -187,6 +191,11 @@ pub struct Options {
     pub(crate) map_tracks: bool,
     pub(crate) accept_loss: bool,
     pub(crate) part_max_age: Option<Duration>,
+    pub(crate) compaction: bool,
+    pub(crate) compaction_rate: Option<u64>,
+    pub(crate) compaction_hours: Option<Range<u8>>,
+    pub(crate) max_space_amplification: f64,
+    pub(crate) shard: Option<Arc<Shard>>,
     pub(crate) io: Arc<dyn Io>,
     pub(crate) on_progress: Option<Arc<OnProgress>>,
 }
@@ -210,6 +219,11 @@ impl Default for Options {
             map_tracks: true,
             accept_loss: false,
             part_max_age: Some(Duration::from_secs(7 * 24 * 3600)),
+            compaction: true,
+            compaction_rate: Some(64 << 20),
+            compaction_hours: None,
+            max_space_amplification: 1.3,
+            shard: None,
             io: Arc::new(RealIo),
             on_progress: None,
         }
@@ -347,6 +361,59 @@ impl Options {
         self
     }
 
+    /// Whether a thread for each disk compacts it; default `true`. Without, [`Store::compact`] does
+    /// when it is called.
+    ///
+    /// [`Store::compact`]: crate::Store::compact
+    #[must_use]
+    pub fn compaction(mut self, compaction: bool) -> Self {
+        self.compaction = compaction;
+        self
+    }
+
+    /// Bytes that the disks' threads copy a second at most, all together; `None` is no limit.
+    /// Default 64 MiB, twice that when garbage nears its bound, and no limit at the bound. To be
+    /// changed while the store is open with [`Store::set_compaction_rate`].
+    ///
+    /// [`Store::set_compaction_rate`]: crate::Store::set_compaction_rate
+    #[must_use]
+    pub fn compaction_rate(mut self, bytes_per_second: Option<u64>) -> Self {
+        self.compaction_rate = bytes_per_second;
+        self
+    }
+
+    /// The hours of the day (UTC, 0 to 24, `22..6` goes over midnight) in which the disks' threads
+    /// compact; default all. At the bound the hours count no more.
+    #[must_use]
+    pub fn compaction_hours(mut self, hours: Range<u8>) -> Self {
+        self.compaction_hours = Some(hours);
+        self
+    }
+
+    /// How many bytes the tracks may take for each byte that they would take rewritten; default
+    /// 1.3, more than 1. As the store nears it compaction speeds up, and at the bound writers are
+    /// slowed down to the pace at which space comes back, by at most a second a put. 64 MiB, or a
+    /// track where that is less, are allowed beyond it for each disk. Snapshots and readers hold
+    /// space back, and writers do not wait for those.
+    #[must_use]
+    pub fn max_space_amplification(mut self, bound: f64) -> Self {
+        self.max_space_amplification = bound;
+        self
+    }
+
+    /// Groups what compaction writes, so that what dies together lies together: objects go to the
+    /// tracks of the shard that the function gives for their key, length and expiry (milliseconds
+    /// since 1970). [`shard`](crate::shard) has ready-made ones. Default one shard. Each shard has
+    /// an open track on each disk.
+    #[must_use]
+    pub fn shard(
+        mut self,
+        shard: impl Fn(&[u8], u64, Option<u64>) -> u8 + Send + Sync + 'static,
+    ) -> Self {
+        self.shard = Some(Arc::new(shard));
+        self
+    }
+
     /// The file system that tracks and `META` are on; default the operating system's. The index
     /// is always on the operating system's.
     #[must_use]
@@ -395,6 +462,15 @@ impl Options {
             Err(Error::invalid(format!("{name} is {value}; it must be {min} to {max}")))
         };
         within("memory_bytes", self.memory_bytes as u64, 16 << 20, 1 << 46)?;
+        if self.max_space_amplification.is_nan() || self.max_space_amplification <= 1.0 {
+            let bound = self.max_space_amplification;
+            let what = format!("max_space_amplification is {bound}; it must be more than 1");
+            return Err(Error::invalid(what));
+        }
+        if let Some(hours) = self.compaction_hours.as_ref().filter(|h| h.start.max(h.end) > 24) {
+            let what = format!("compaction_hours are {hours:?}; they must be 0 to 24");
+            return Err(Error::invalid(what));
+        }
         within("track_bytes", self.track_bytes, 64 << 10, 1 << 40)?;
         within("segment_bytes", self.segment_bytes as u64, 32 << 10, 64 << 20)?;
         if self.inline_max_bytes() > self.queue_bytes() {

@@ -8,12 +8,14 @@
 //! - [`Disk`]: the queue and the thread that takes from it.
 
 mod identity;
+mod output;
 mod proposal;
 mod space;
 mod volume;
 mod writer;
 
 pub(crate) use identity::{DISK_FILE, prepare, read_identity, write_identity};
+pub(crate) use output::{CopiedChain, Output};
 pub(crate) use proposal::{Ack, Proposal, Request};
 pub(crate) use volume::{Appended, Owner, Volume};
 pub(crate) use writer::{Disk, wait};

@@ -4,7 +4,7 @@ use crossbeam_channel::Sender;
 
 use crate::error::Result;
 use crate::format::Seq;
-use crate::format::chain::{Body, Room};
+use crate::format::chain::{Body, Layout, Room};
 use crate::format::chunk::{self, CHUNK_BYTES};
 use crate::format::record::{self, Record};
 use crate::options::Durability;
@@ -65,6 +65,12 @@ impl Proposal {
         self.bodies.push(body);
     }
 
+    /// Gives the record that was pushed last a seq that it has already: it is a copy.
+    pub(crate) fn keep_seq(&mut self, seq: Seq) {
+        let start = self.ends.len().checked_sub(2).map_or(0, |before| self.ends[before]);
+        record::set_seq(&mut self.entries[start..], seq);
+    }
+
     fn push_entry(&mut self, record: &Record<'_>) {
         record.encode_into(&mut self.entries);
         self.ends.push(self.entries.len());
@@ -91,9 +97,14 @@ impl Proposal {
         }
     }
 
-    pub(super) fn entries(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, &end)| &self.entries[start..end])
+    }
+
+    /// Where everything of a chain of this proposal alone goes.
+    pub(crate) fn layout(&self) -> Layout {
+        Layout::new(&self.layout_parts().collect::<Vec<_>>())
     }
 
     pub(super) fn layout_parts(&self) -> impl Iterator<Item = (usize, Room)> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
-use super::proposal::{Ack, Request};
+use super::proposal::{Ack, Proposal, Request};
 use super::space::Space;
 use super::writer::Disk;
 use crate::error::{Error, ErrorKind, Result};
@@ -29,6 +29,15 @@ pub(crate) trait Owner: Send + Sync {
     /// Makes it durable that `track` is the disk's active one, before its first chain.
     fn track_created(&self, disk: DiskId, track: &Arc<TrackFile>, dir: &Arc<PathBuf>)
     -> Result<()>;
+
+    /// Makes it durable that compaction writes `track`, before its first chain.
+    fn output_created(
+        &self,
+        disk: DiskId,
+        track: &Arc<TrackFile>,
+        header: &TrackHeader,
+        dir: &Arc<PathBuf>,
+    ) -> Result<()>;
 
     /// Makes it durable that nothing behind chunk `end` of `track` ever counts (invariant I2).
     fn track_cut(&self, track: TrackId, end: u32) -> Result<()>;
@@ -168,6 +177,18 @@ impl Volume {
     /// is durable.
     pub(crate) fn last_track(&self) -> Option<(TrackId, u32)> {
         self.lock().last_track()
+    }
+
+    /// Seals the active track; the next append begins a new one. Gives what the index has not been
+    /// told of yet.
+    pub(crate) fn seal_active(&self) -> Result<Vec<Sealed>> {
+        let owner = self.owner()?;
+        let mut lane = self.lock();
+        lane.sync(&*owner)?;
+        if let Some(end) = lane.active.as_ref().map(|active| active.appender.end()) {
+            lane.retire(end);
+        }
+        Ok(std::mem::take(&mut lane.sealed))
     }
 
     /// Whether the last write was refused for want of room.
@@ -314,7 +335,7 @@ impl Volume {
         let _ = request.reply.send(outcome);
     }
 
-    fn owner(&self) -> Result<Arc<dyn Owner>> {
+    pub(super) fn owner(&self) -> Result<Arc<dyn Owner>> {
         let owner = self.owner.get().and_then(Weak::upgrade);
         owner.ok_or_else(|| Error::new(ErrorKind::Poisoned, "the store was closed"))
     }
@@ -430,31 +451,40 @@ impl Lane {
         group: &mut [Request],
     ) -> Result<u32> {
         let active = self.active.as_mut().expect("the caller rolled to it");
-        let start = active.appender.end();
-        let chain = ChainPlace {
-            start: active.appender.track.place(start),
-            seq,
-            synced: active.appender.synced(),
-        };
         let mut next = first;
         for request in group.iter_mut() {
             request.proposal.set_seqs(next);
             next = Seq(next.0 + request.proposal.len() as u64);
         }
-        layout.write_head(
-            &chain,
-            group.iter().flat_map(|request| request.proposal.entries()),
-            group.iter().map(|request| request.proposal.packed()),
-            &mut self.head,
-        );
-        let mut buffers = vec![IoSlice::new(&self.head)];
-        let mut index = layout.head_chunks;
-        for body in group.iter_mut().flat_map(|request| request.proposal.bodies_mut()) {
-            let framed = body.seal(&chain, index, layout.chunks);
-            index += (framed.len() / CHUNK_BYTES) as u32;
-            buffers.push(IoSlice::new(framed));
-        }
-        active.appender.append(&mut buffers)?;
-        Ok(start)
+        let proposals: Vec<_> = group.iter_mut().map(|request| &mut request.proposal).collect();
+        append_chain(&mut active.appender, layout, seq, proposals, &mut self.head)
     }
+}
+
+/// Appends proposals that have their seqs as one chain; gives its first chunk. `head` is a buffer
+/// to use again.
+pub(super) fn append_chain(
+    appender: &mut Appender,
+    layout: &Layout,
+    seq: Seq,
+    mut proposals: Vec<&mut Proposal>,
+    head: &mut Vec<u8>,
+) -> Result<u32> {
+    let start = appender.end();
+    let chain = ChainPlace { start: appender.track.place(start), seq, synced: appender.synced() };
+    layout.write_head(
+        &chain,
+        proposals.iter().flat_map(|proposal| proposal.entries()),
+        proposals.iter().map(|proposal| proposal.packed()),
+        head,
+    );
+    let mut buffers = vec![IoSlice::new(head)];
+    let mut index = layout.head_chunks;
+    for body in proposals.iter_mut().flat_map(|proposal| proposal.bodies_mut()) {
+        let framed = body.seal(&chain, index, layout.chunks);
+        index += (framed.len() / CHUNK_BYTES) as u32;
+        buffers.push(IoSlice::new(framed));
+    }
+    appender.append(&mut buffers)?;
+    Ok(start)
 }

@@ -23,7 +23,7 @@ use super::track_header::TrackKind;
 use super::{DiskId, Fault, Seq, StoreId, TrackId, chunk, codec};
 
 /// The version of the rows; an index of another version is rebuilt.
-pub const INDEX_VERSION: u32 = 1;
+pub const INDEX_VERSION: u32 = 2;
 
 /// What a key means.
 ///
@@ -140,7 +140,8 @@ impl<'a> Entry<'a> {
 /// use kogia::format::entry::{Grave, grave_key};
 /// use kogia::format::{Seq, TrackId, record::Space};
 ///
-/// let (key, grave) = (grave_key(Space::Object, b"a"), Grave { seq: Seq(8), track: TrackId(2) });
+/// let key = grave_key(Space::Object, b"a");
+/// let grave = Grave { seq: Seq(8), track: TrackId(2), chain: Seq(9) };
 /// assert_eq!(key, [0, b'a']);
 /// assert_eq!(Grave::decode(&grave.encode()), Ok(grave));
 /// ```
@@ -150,6 +151,8 @@ pub struct Grave {
     pub seq: Seq,
     /// The track that holds the delete's record.
     pub track: TrackId,
+    /// The chain that holds it.
+    pub chain: Seq,
 }
 
 /// Where a segment is, and who owns it.
@@ -238,6 +241,9 @@ pub struct TrackRow {
     pub created_ms: u64,
     /// Seq as of which every put and segment in it was known to be live (invariant I9).
     pub floor: Seq,
+    /// The chunk that its chains begin with: what compaction has passed over lies before it, and
+    /// is never scanned again.
+    pub start: u32,
     /// Where it ends, in chunks; `None` while it is active.
     pub sealed: Option<u32>,
     /// Chunk up to which it is reflected in the index (invariant I1).
@@ -248,6 +254,8 @@ pub struct TrackRow {
     pub live_records: u64,
     /// Value bytes of them in this track.
     pub live_bytes: u64,
+    /// Those of the value bytes that share chunks.
+    pub packed_bytes: u64,
     /// Dead puts and segments whose records are still here.
     pub dead_records: u64,
     /// Value bytes of them that share chunks, and so come back only with the track.
@@ -280,11 +288,13 @@ impl TrackRow {
             shard,
             created_ms,
             floor,
+            start: 1,
             sealed: None,
             applied: 1,
             synced: 1,
             live_records: 0,
             live_bytes: 0,
+            packed_bytes: 0,
             dead_records: 0,
             dead_bytes: 0,
             head_chunks: 0,

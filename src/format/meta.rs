@@ -5,7 +5,7 @@
 //! | offset | size | field | meaning |
 //! | --- | --- | --- | --- |
 //! | 0 | 8 | magic | `KOGIAMET` or `KOGIADSK` |
-//! | 8 | 4 | version | 1 |
+//! | 8 | 4 | version | 1 for `DISK`, 2 for `META` |
 //! | 12 | 4 | length | bytes of the value |
 //! | 16 | length | value | bincode of [`StoreMeta`] or [`DiskMeta`] |
 //! | 16 + length | 4 | crc | CRC-32C of everything before |
@@ -13,13 +13,14 @@
 //! Example: a `DISK` is 36 bytes, and begins `4b 4f 47 49 41 44 53 4b 01 00 00 00 10 00 00 00`,
 //! followed by the 16 bytes of the disk's id.
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{DiskId, Fault, StoreId, TrackId, bytes_at, checksum, codec};
 
-/// The version of `META` and `DISK`.
-pub const VERSION: u32 = 1;
+/// The version of `META`. Version 1 had no `outputs`, `draining` and `trims`; it is still read.
+pub const META_VERSION: u32 = 2;
+/// The version of `DISK`.
+pub const DISK_VERSION: u32 = 1;
 /// The largest envelope that is read, in bytes.
 pub const MAX_BYTES: usize = 16 << 20;
 
@@ -38,6 +39,7 @@ const CRC_BYTES: usize = 4;
 ///     next_track: 8,
 ///     disks: vec![],
 ///     cuts: vec![],
+///     trims: vec![],
 /// };
 /// assert_eq!(StoreMeta::decode(&meta.encode()), Ok(meta));
 /// ```
@@ -55,6 +57,9 @@ pub struct StoreMeta {
     pub disks: Vec<DiskState>,
     /// Ends of tracks whose sync failed: what lies behind never counts (invariant I2).
     pub cuts: Vec<(TrackId, u32)>,
+    /// Tracks of whose front compaction has moved all that lived, and the chunk that their chains
+    /// begin with now: what lies before may be punched, and is not scanned.
+    pub trims: Vec<(TrackId, u32)>,
 }
 
 /// A store's view of one of its disks.
@@ -63,7 +68,8 @@ pub struct StoreMeta {
 /// use kogia::format::{DiskId, TrackId, meta::DiskState};
 ///
 /// let active = Some((TrackId(7), 900)); // synced up to chunk 900
-/// let disk = DiskState { id: DiskId([2; 16]), path: "/mnt/a/kogia".into(), active };
+/// let path = "/mnt/a/kogia".into();
+/// let disk = DiskState { id: DiskId([2; 16]), path, active, outputs: vec![], draining: false };
 /// assert_eq!(disk.active.map(|(track, _)| track.file_name()).unwrap(), "0000000007.track");
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -76,6 +82,60 @@ pub struct DiskState {
     /// The active track, or where there is none the last one that was sealed, and the chunk up to
     /// which it is known to have been synced.
     pub active: Option<(TrackId, u32)>,
+    /// Tracks that compaction wrote and no later track's header vouches for, and the chunk up to
+    /// which each is known to have been synced.
+    pub outputs: Vec<(TrackId, u32)>,
+    /// Whether everything on it is to move to the other disks.
+    pub draining: bool,
+}
+
+impl DiskState {
+    /// A disk on which there is nothing yet.
+    #[must_use]
+    pub fn new(id: DiskId, path: String) -> Self {
+        DiskState { id, path, active: None, outputs: Vec::new(), draining: false }
+    }
+
+    /// The tracks that are named here, each with the chunk up to which it is known to have been
+    /// synced.
+    pub fn tracks(&self) -> impl Iterator<Item = (TrackId, u32)> {
+        self.active.iter().chain(&self.outputs).copied()
+    }
+}
+
+/// `META` as it was in version 1.
+#[derive(Deserialize)]
+struct StoreMetaV1 {
+    store: StoreId,
+    openings: u32,
+    clean: bool,
+    next_track: u32,
+    disks: Vec<DiskStateV1>,
+    cuts: Vec<(TrackId, u32)>,
+}
+
+#[derive(Deserialize)]
+struct DiskStateV1 {
+    id: DiskId,
+    #[serde(deserialize_with = "codec::text")]
+    path: String,
+    active: Option<(TrackId, u32)>,
+}
+
+impl From<StoreMetaV1> for StoreMeta {
+    fn from(old: StoreMetaV1) -> Self {
+        let disk =
+            |DiskStateV1 { id, path, active }| DiskState { active, ..DiskState::new(id, path) };
+        StoreMeta {
+            store: old.store,
+            openings: old.openings,
+            clean: old.clean,
+            next_track: old.next_track,
+            disks: old.disks.into_iter().map(disk).collect(),
+            cuts: old.cuts,
+            trims: Vec::new(),
+        }
+    }
 }
 
 /// A disk's identity.
@@ -98,12 +158,24 @@ impl StoreMeta {
     /// The file's bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        seal(b"KOGIAMET", self)
+        seal(b"KOGIAMET", META_VERSION, self)
+    }
+
+    /// Says up to where a disk's track, which compaction wrote, was synced.
+    pub fn vouch_for(&mut self, disk: DiskId, output: (TrackId, u32)) {
+        if let Some(state) = self.disks.iter_mut().find(|state| state.id == disk) {
+            state.outputs.retain(|(track, _)| *track != output.0);
+            state.outputs.push(output);
+        }
     }
 
     /// Decodes the file.
     pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
-        open("META", b"KOGIAMET", bytes)
+        match open("META", b"KOGIAMET", bytes)? {
+            (1, value) => codec::decode::<StoreMetaV1>("META", value).map(Self::from),
+            (META_VERSION, value) => codec::decode("META", value),
+            (found, _) => Err(Fault::Version { what: "META", found, known: META_VERSION }),
+        }
     }
 }
 
@@ -111,18 +183,21 @@ impl DiskMeta {
     /// The file's bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        seal(b"KOGIADSK", self)
+        seal(b"KOGIADSK", DISK_VERSION, self)
     }
 
     /// Decodes the file.
     pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
-        open("DISK", b"KOGIADSK", bytes)
+        match open("DISK", b"KOGIADSK", bytes)? {
+            (DISK_VERSION, value) => codec::decode("DISK", value),
+            (found, _) => Err(Fault::Version { what: "DISK", found, known: DISK_VERSION }),
+        }
     }
 }
 
-fn seal<T: Serialize>(magic: &[u8; 8], value: &T) -> Vec<u8> {
+fn seal<T: Serialize>(magic: &[u8; 8], version: u32, value: &T) -> Vec<u8> {
     let mut out = magic.to_vec();
-    out.extend_from_slice(&VERSION.to_le_bytes());
+    out.extend_from_slice(&version.to_le_bytes());
     out.extend_from_slice(&[0; 4]);
     codec::encode_into(value, &mut out);
     let length = (out.len() - VALUE_AT) as u32;
@@ -132,11 +207,12 @@ fn seal<T: Serialize>(magic: &[u8; 8], value: &T) -> Vec<u8> {
     out
 }
 
-fn open<T: DeserializeOwned>(
+/// Opens an envelope: its version and the value's bytes.
+fn open<'a>(
     what: &'static str,
     magic: &[u8; 8],
-    bytes: &[u8],
-) -> Result<T, Fault> {
+    bytes: &'a [u8],
+) -> Result<(u32, &'a [u8]), Fault> {
     if bytes.len() < VALUE_AT + CRC_BYTES {
         let needed = VALUE_AT + CRC_BYTES;
         return Err(Fault::Short { what, needed, found: bytes.len() });
@@ -154,11 +230,7 @@ fn open<T: DeserializeOwned>(
         return Err(Fault::Checksum { what, stored, computed });
     }
     // After the checksum: a rotten version field is damage, not a newer format.
-    let found = u32::from_le_bytes(bytes_at(bytes, 8));
-    if found != VERSION {
-        return Err(Fault::Version { what, found, known: VERSION });
-    }
-    codec::decode(what, &covered[VALUE_AT..])
+    Ok((u32::from_le_bytes(bytes_at(bytes, 8)), &covered[VALUE_AT..]))
 }
 
 #[cfg(test)]
@@ -170,6 +242,8 @@ mod tests {
             id: DiskId([2; 16]),
             path: "/mnt/a/kogia".into(),
             active: Some((TrackId(7), 9)),
+            outputs: vec![(TrackId(6), 20)],
+            draining: true,
         };
         StoreMeta {
             store: StoreId([1; 16]),
@@ -178,6 +252,7 @@ mod tests {
             next_track: 8,
             disks: vec![disk],
             cuts: vec![(TrackId(5), 44)],
+            trims: vec![(TrackId(4), 12)],
         }
     }
 
@@ -206,11 +281,11 @@ mod tests {
     #[test]
     fn a_newer_version_is_named() {
         let mut bytes = example().encode();
-        bytes[8] = 2;
+        bytes[8] = 3;
         let end = bytes.len() - CRC_BYTES;
         let crc = checksum::crc32c(&bytes[..end]);
         bytes[end..].copy_from_slice(&crc.to_le_bytes());
-        let expected = Fault::Version { what: "META", found: 2, known: 1 };
+        let expected = Fault::Version { what: "META", found: 3, known: 2 };
         assert_eq!(StoreMeta::decode(&bytes), Err(expected));
     }
 }

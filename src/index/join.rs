@@ -48,8 +48,8 @@ pub(crate) struct Join<'a> {
     /// Entries' rows that were looked up or changed, by space. In the order of their keys, since
     /// RocksDB finds the place of a row faster beside the one before.
     entries: [BTreeMap<Vec<u8>, Known>; 2],
-    graves: HashMap<Vec<u8>, Option<Grave>>,
-    segments: HashMap<Seq, Option<SegmentRow>>,
+    pub(super) graves: HashMap<Vec<u8>, Option<Grave>>,
+    pub(super) segments: HashMap<Seq, Option<SegmentRow>>,
     pub(super) free: BTreeMap<(TrackId, u32), Option<FreeRow>>,
     tracks: BTreeSet<TrackId>,
 }
@@ -79,6 +79,13 @@ impl<'a> Join<'a> {
     pub(crate) fn track(&mut self, id: TrackId) -> Option<&mut TrackRow> {
         self.tracks.insert(id);
         self.books.tracks.get_mut(&id)
+    }
+
+    /// Adds a track. What lies before its first chain is free.
+    pub(crate) fn add_track(&mut self, id: TrackId, row: TrackRow) {
+        self.books.tracks.insert(id, row);
+        self.tracks.insert(id);
+        self.release(Extent { track: id, chunk: 1, chunks: row.start - 1 });
     }
 
     /// Says that all of a chain's records were given. The values of those that are lost have
@@ -137,14 +144,14 @@ impl<'a> Join<'a> {
         }
     }
 
-    fn put(&mut self, chain: &ChainFacts, seq: Seq, put: &Put<'_>, spot: Spot) -> Result<()> {
-        let place = match &put.value {
-            Value::Segments(list) => Place::Segments(list.clone()),
-            Value::Inline if put.meta.len == 0 => Place::Empty,
-            Value::Inline => Place::Inline { chunk: chain.start + spot.chunk, offset: spot.offset },
-        };
-        let new =
-            Entry { seq, track: chain.track, chain: chain.seq, meta: put.meta.clone(), place };
+    pub(super) fn put(
+        &mut self,
+        chain: &ChainFacts,
+        seq: Seq,
+        put: &Put<'_>,
+        spot: Spot,
+    ) -> Result<()> {
+        let new = entry_of(chain, seq, put, spot);
         let grave = self.grave(put.space, put.key)?;
         let old_row = self.entry_row(put.space, put.key)?;
         let old = match &old_row {
@@ -159,9 +166,17 @@ impl<'a> Join<'a> {
         }
         self.count(put.space, &new, 1);
         self.own(&new)?;
-        if let Some(old) = &old {
-            self.count(put.space, old, -1);
-            self.kill(old)?;
+        match &old {
+            // A copy: the segments are the same, and so is their owner.
+            Some(old) if old.seq == seq => {
+                self.count(put.space, old, -1);
+                self.displace(old)?;
+            }
+            Some(old) => {
+                self.count(put.space, old, -1);
+                self.kill(old)?;
+            }
+            None => {}
         }
         if let Some(grave) = grave {
             self.drop_grave(&entry::grave_key(put.space, put.key), grave);
@@ -173,7 +188,7 @@ impl<'a> Join<'a> {
     fn delete(&mut self, chain: &ChainFacts, seq: Seq, space: Space, key: &[u8]) -> Result<()> {
         let grave = self.grave(space, key)?;
         let old_row = self.entry_row(space, key)?;
-        if grave.is_some_and(|grave| grave.seq >= seq) {
+        if grave.is_some_and(|grave| (grave.seq, grave.chain) >= (seq, chain.seq)) {
             return Ok(());
         }
         if let Some(row) = &old_row {
@@ -188,21 +203,29 @@ impl<'a> Join<'a> {
         if let Some(grave) = grave {
             self.drop_grave(&entry::grave_key(space, key), grave);
         }
-        let new = Grave { seq, track: chain.track };
-        if let Some(row) = self.track(chain.track) {
-            row.graves += 1;
-            row.last_grave = row.last_grave.max(seq);
-        }
-        self.books.state.graves += 1;
-        self.graves.insert(entry::grave_key(space, key), Some(new));
+        let new = Grave { seq, track: chain.track, chain: chain.seq };
+        self.set_grave(&entry::grave_key(space, key), new);
         Ok(())
     }
 
-    fn segment(&mut self, seq: Seq, row: SegmentRow) -> Result<()> {
-        if let Some(old) = self.segment_row(seq)?
-            && old.chain >= row.chain
-        {
+    pub(super) fn set_grave(&mut self, row_key: &[u8], grave: Grave) {
+        if let Some(row) = self.track(grave.track) {
+            row.graves += 1;
+            row.last_grave = row.last_grave.max(grave.seq);
+        }
+        self.books.state.graves += 1;
+        self.graves.insert(row_key.to_vec(), Some(grave));
+    }
+
+    pub(super) fn segment(&mut self, seq: Seq, row: SegmentRow) -> Result<()> {
+        let old = self.segment_row(seq)?;
+        if old.is_some_and(|old| old.chain >= row.chain) {
             return Ok(());
+        }
+        let mut row = row;
+        if let Some(old) = &old {
+            row.owner = row.owner.or(old.owner);
+            self.displace_segment(old)?;
         }
         let extent = row.extent();
         if let Some(track) = self.track(row.track) {
@@ -216,11 +239,13 @@ impl<'a> Join<'a> {
 
     /// Makes `new` the owner of what it refers to.
     fn own(&mut self, new: &Entry<'_>) -> Result<()> {
-        let owned_chunks = new.owned_extent().map_or(0, |extent| extent.chunks);
         if let Some(row) = self.track(new.track) {
             row.live_records += 1;
             row.live_bytes += new.inline_bytes();
-            row.owned_chunks += owned_chunks;
+            match new.owned_extent() {
+                Some(extent) => row.owned_chunks += extent.chunks,
+                None => row.packed_bytes += new.inline_bytes(),
+            }
         }
         let Place::Segments(SegmentList(list)) = &new.place else { return Ok(()) };
         for segment in list {
@@ -250,6 +275,16 @@ impl<'a> Join<'a> {
 
     /// A put that lost: it is dead from the start.
     fn bury(&mut self, loser: &Entry<'_>) -> Result<()> {
+        self.bury_alone(loser)?;
+        if self.rebuild {
+            // Whose they are is known only when all puts are.
+            return Ok(());
+        }
+        self.kill_segments(loser, |owner, _| owner.is_none())
+    }
+
+    /// The same, and nothing is said of its segments: it is a copy.
+    pub(super) fn bury_alone(&mut self, loser: &Entry<'_>) -> Result<()> {
         let number = self.number;
         if let Some(row) = self.track(loser.track) {
             row.dead_records += 1;
@@ -258,14 +293,20 @@ impl<'a> Join<'a> {
                 row.dead_bytes += loser.inline_bytes();
             }
         }
-        if let Some(extent) = loser.owned_extent() {
-            self.set_free(extent)?;
+        match loser.owned_extent() {
+            Some(extent) => self.set_free(extent),
+            None => Ok(()),
         }
-        self.kill_segments(loser, |owner, _| owner.is_none())
     }
 
     /// Frees what an entry refers to that is overwritten or deleted.
     fn kill(&mut self, old: &Entry<'_>) -> Result<()> {
+        self.displace(old)?;
+        self.kill_segments(old, |owner, seq| owner == Some(seq))
+    }
+
+    /// Frees what an entry's record takes in its track. Its segments stay.
+    fn displace(&mut self, old: &Entry<'_>) -> Result<()> {
         let number = self.number;
         let extent = old.owned_extent();
         if let Some(row) = self.track(old.track) {
@@ -275,13 +316,16 @@ impl<'a> Join<'a> {
             row.last_kill = number;
             match extent {
                 Some(extent) => row.owned_chunks -= extent.chunks,
-                None => row.dead_bytes += old.inline_bytes(),
+                None => {
+                    row.packed_bytes -= old.inline_bytes();
+                    row.dead_bytes += old.inline_bytes();
+                }
             }
         }
-        if let Some(extent) = extent {
-            self.set_free(extent)?;
+        match extent {
+            Some(extent) => self.set_free(extent),
+            None => Ok(()),
         }
-        self.kill_segments(old, |owner, seq| owner == Some(seq))
     }
 
     /// Frees those of an entry's segments of which `which` says so, by owner and the entry's seq:
@@ -302,6 +346,16 @@ impl<'a> Join<'a> {
         Ok(())
     }
 
+    /// Gives a segment to a put, unless it is lost.
+    pub(crate) fn set_owner(&mut self, segment: Seq, owner: Seq) -> Result<()> {
+        if let Some(row) = self.segment_row(segment)?
+            && row.owner != Some(owner)
+        {
+            self.segments.insert(segment, Some(SegmentRow { owner: Some(owner), ..row }));
+        }
+        Ok(())
+    }
+
     /// Frees segments that no put has taken over.
     pub(crate) fn free_unowned(&mut self, seqs: impl IntoIterator<Item = Seq>) -> Result<u64> {
         let mut freed = 0;
@@ -317,6 +371,12 @@ impl<'a> Join<'a> {
     }
 
     fn free_segment(&mut self, seq: Seq, segment: &SegmentRow) -> Result<()> {
+        self.segments.insert(seq, None);
+        self.displace_segment(segment)
+    }
+
+    /// Frees the chunks of a segment.
+    fn displace_segment(&mut self, segment: &SegmentRow) -> Result<()> {
         let number = self.number;
         let extent = segment.extent();
         if let Some(row) = self.track(segment.track) {
@@ -326,11 +386,10 @@ impl<'a> Join<'a> {
             row.owned_chunks -= extent.chunks;
             row.last_kill = number;
         }
-        self.segments.insert(seq, None);
         self.set_free(extent)
     }
 
-    fn set_free(&mut self, extent: Extent) -> Result<()> {
+    pub(super) fn set_free(&mut self, extent: Extent) -> Result<()> {
         if self.rebuild { Ok(()) } else { self.release_merging(extent) }
     }
 
@@ -362,7 +421,7 @@ impl<'a> Join<'a> {
         }
     }
 
-    fn entry_row(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>> {
+    pub(super) fn entry_row(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>> {
         if let Some(known) = self.entries[space as usize].get(key) {
             return Ok(known.row.clone());
         }
@@ -377,7 +436,7 @@ impl<'a> Join<'a> {
         }
     }
 
-    fn grave(&self, space: Space, key: &[u8]) -> Result<Option<Grave>> {
+    pub(super) fn grave(&self, space: Space, key: &[u8]) -> Result<Option<Grave>> {
         if self.books.state.graves == 0 && self.graves.is_empty() {
             return Ok(None);
         }
@@ -388,7 +447,7 @@ impl<'a> Join<'a> {
         graves::grave(self.index, &key)
     }
 
-    fn segment_row(&self, seq: Seq) -> Result<Option<SegmentRow>> {
+    pub(super) fn segment_row(&self, seq: Seq) -> Result<Option<SegmentRow>> {
         match self.segments.get(&seq) {
             Some(row) => Ok(*row),
             None => self.index.view().segment(seq),
@@ -439,4 +498,14 @@ impl<'a> Join<'a> {
         self.index.write(batch)?;
         Ok(size)
     }
+}
+
+/// What a key means by a put of this chain.
+pub(super) fn entry_of<'p>(chain: &ChainFacts, seq: Seq, put: &Put<'p>, spot: Spot) -> Entry<'p> {
+    let place = match &put.value {
+        Value::Segments(list) => Place::Segments(list.clone()),
+        Value::Inline if put.meta.len == 0 => Place::Empty,
+        Value::Inline => Place::Inline { chunk: chain.start + spot.chunk, offset: spot.offset },
+    };
+    Entry { seq, track: chain.track, chain: chain.seq, meta: put.meta.clone(), place }
 }

@@ -10,6 +10,7 @@ mod error;
 mod free;
 mod graves;
 mod join;
+mod moves;
 mod options;
 mod view;
 
@@ -22,6 +23,7 @@ pub(crate) use cursor::{Cursor, RowCursor};
 pub(crate) use free::free_rows;
 pub(crate) use graves::{grave, graves};
 pub(crate) use join::{ChainFacts, Join};
+pub(crate) use moves::{Original, Passed};
 pub(crate) use view::{View, ViewRef};
 
 use crate::error::{Error, Result};

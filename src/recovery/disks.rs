@@ -145,8 +145,11 @@ fn push(
     let path_text = inside.to_str().ok_or_else(|| {
         Error::invalid("a disk's path has to be Unicode, to be remembered").with_path(path)
     })?;
-    let active = known.iter().find(|state| state.id == id).and_then(|state| state.active);
-    let state = DiskState { id, path: path_text.to_owned(), active };
+    let path_text = path_text.to_owned();
+    let state = match known.iter().find(|state| state.id == id) {
+        Some(known) => DiskState { path: path_text, ..known.clone() },
+        None => DiskState::new(id, path_text),
+    };
     found.push(Found { state, path: absolute });
     Ok(())
 }

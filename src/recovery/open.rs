@@ -227,11 +227,11 @@ impl Opening {
     /// Checks what `META` and the index's rows say against the files that are there.
     fn check_rows(mut self) -> Result<Self> {
         let meta_is_older = self.books.state.opening > self.before.openings;
-        let active: Vec<_> = self.before.disks.iter().filter_map(|disk| disk.active).collect();
-        for (id, end) in active {
+        let named: Vec<_> = self.before.disks.iter().flat_map(DiskState::tracks).collect();
+        for (id, end) in named {
             // It was made durable before META named it, and META forgets it before it goes.
             if !meta_is_older && !self.tracks.contains_key(&id) {
-                let what = "the file of the disk's active track is gone".into();
+                let what = "the file of a track that META names is gone".into();
                 self.accept(Damage { track: id, chunk: 0, chunks: end, what })?;
             }
         }
@@ -306,10 +306,11 @@ impl Opening {
     /// Brings the index up to the tracks, and ends the tracks that the last opening left active.
     fn replay(&mut self) -> Result<()> {
         let headers = self.read_headers()?;
-        let mut marks = Marks::of(&self.before, &headers, &self.tracks);
+        let mut marks = Marks::of(&self.before, &headers, &self.books);
         for (id, row) in &self.books.tracks {
             marks.raise(*id, row.synced);
         }
+        self.add_passed_tracks(&headers)?;
         let mut tails = Vec::new();
         for header in headers.values() {
             tails.push(self.tail(header, &marks)?);
@@ -322,6 +323,9 @@ impl Opening {
         let ends = self.replay_chains(tails, total_bytes)?;
         for (header, end) in ends {
             self.end_track(&header, end)?;
+        }
+        if self.rebuild {
+            rebuild::adopt_segments(&self.index, &mut self.books)?;
         }
         // Before the live values claim their chunks: those of a dead stream may be others' by now.
         self.free_dead_streams()?;
@@ -381,7 +385,8 @@ impl Opening {
                 self.files.seal(*id, end);
                 // Invariant I10: the header of a disk's next track vouches for the last one that
                 // was sealed, whenever that was, and until there is one META does.
-                if let Some(volume) = self.volumes.iter().find(|v| v.disk.id == row.disk) {
+                let volume = self.volumes.iter().find(|v| v.disk.id == row.disk);
+                if let Some(volume) = volume.filter(|_| !row.compacted) {
                     volume.follow(*id, end);
                 }
             }
@@ -395,9 +400,12 @@ impl Opening {
         self.index.flush()?;
         let last: HashMap<_, _> =
             self.volumes.iter().map(|volume| (volume.disk.id, volume.last_track())).collect();
+        let rows = &self.books.tracks;
         self.ledger.update(|meta| {
             for state in &mut meta.disks {
                 state.active = last.get(&state.id).copied().flatten();
+                state.outputs.retain(|(id, _)| rows.contains_key(id));
+                state.outputs.iter_mut().for_each(|(id, end)| *end = rows[id].synced);
             }
         })?;
         let io = self.options.io.clone();
@@ -501,6 +509,8 @@ fn invent_meta(
     let skip = if lost { LOST_META_SKIP } else { 0 };
     let highest = tracks.keys().next_back().map_or(0, |id| id.0);
     let (opening, next_track) = books.map_or((0, 1), |b| (b.state.opening, b.state.next_track));
+    let rows = books.into_iter().flat_map(|books| &books.tracks);
+    let trims = rows.filter(|(_, row)| row.start > 1).map(|(id, row)| (*id, row.start));
     StoreMeta {
         store,
         openings: opening + skip,
@@ -508,6 +518,7 @@ fn invent_meta(
         next_track: next_track.max(highest + 1) + skip,
         disks: Vec::new(),
         cuts: Vec::new(),
+        trims: trims.collect(),
     }
 }
 

@@ -6,11 +6,42 @@
 
 use super::report::Damage;
 use crate::error::Result;
-use crate::format::entry::{self, Entry, Extent, SegmentRow};
-use crate::format::record::Space;
+use crate::format::Seq;
+use crate::format::entry::{self, Entry, Extent, Place, SegmentRow};
+use crate::format::record::{SegmentList, Space};
 use crate::index::{Books, Family, Index, Join};
 
 const CLAIMS_A_BATCH: usize = 4096;
+
+/// Gives all segments to the puts that name them. A segment that compaction moved may have come up
+/// after its put, where its first place is gone with its track.
+pub(super) fn adopt_segments(index: &Index, books: &mut Books) -> Result<()> {
+    let view = index.snapshot();
+    let mut owned = Vec::new();
+    for space in [Space::Object, Space::Part] {
+        let mut cursor = view.entries(space);
+        cursor.seek(&[]);
+        while let Some((_, entry)) = cursor.entry()? {
+            if let Place::Segments(SegmentList(list)) = &entry.place {
+                owned.extend(list.iter().map(|segment| (segment.seq, entry.seq)));
+            }
+            cursor.next();
+            if owned.len() >= CLAIMS_A_BATCH {
+                adopt(index, books, &mut owned)?;
+            }
+        }
+    }
+    adopt(index, books, &mut owned)
+}
+
+fn adopt(index: &Index, books: &mut Books, owned: &mut Vec<(Seq, Seq)>) -> Result<()> {
+    let mut join = Join::new(index, books);
+    for (segment, owner) in owned.drain(..) {
+        join.set_owner(segment, owner)?;
+    }
+    join.commit()?;
+    Ok(())
+}
 
 /// Takes the chunks of all live values out of the free list; gives those that two values claim.
 pub(super) fn claim_live(index: &Index, books: &mut Books) -> Result<Vec<Damage>> {

@@ -39,7 +39,7 @@ impl Opening {
                 Err(e) => unreadable.push((track, disk, e)),
             }
         }
-        let marks = Marks::of(&self.before, &headers, &self.tracks);
+        let marks = Marks::of(&self.before, &headers, &self.books);
         for (track, disk, error) in unreadable {
             if let Some(header) = self.without_header(&track, disk, &marks, &error)? {
                 headers.insert(track.id, header);
@@ -58,10 +58,9 @@ impl Opening {
         error: &Error,
     ) -> Result<Option<TrackHeader>> {
         let row = self.books.tracks.get(&track.id).copied();
-        let is_last = !self.tracks.iter().any(|(id, on)| *on == disk && *id > track.id);
         let was_told = row.is_some() || marks.of_track(track.id) > 0;
-        if is_last && !was_told && track.chunks()? <= 1 {
-            // A roll that was cut off: META was not told yet, and no chain can be in it.
+        if !was_told && track.chunks()? <= 1 {
+            // Its creation was cut off: META was not told yet, and no chain can be in it.
             self.remove_track(track)?;
             return Ok(None);
         }
@@ -80,7 +79,15 @@ impl Opening {
     }
 
     fn remove_track(&mut self, track: &TrackFile) -> Result<()> {
-        self.ledger.forget_active(track.id)?;
+        if let Ok(TrackHeader {
+            disk, predecessor: Some(orphan), kind: TrackKind::Compacted, ..
+        }) = track.read_header()
+            && self.tracks.contains_key(&orphan.0)
+        {
+            // Invariant I10: `META` has to say what the header said.
+            self.ledger.update(|meta| meta.vouch_for(disk, orphan))?;
+        }
+        self.ledger.forget_track(track.id)?;
         let io = &*self.options.io;
         let dir = track.path.parent().unwrap_or(&self.home);
         io.remove(&track.path)
@@ -88,6 +95,26 @@ impl Opening {
             .map_err(|e| track.io_error("remove the unfinished track", e))?;
         self.files.forget(track.id);
         self.tracks.remove(&track.id);
+        Ok(())
+    }
+
+    /// Adds the tracks of which compaction has passed over the front: what lies there was refilled,
+    /// and its records may come up before those of the track itself.
+    pub(super) fn add_passed_tracks(
+        &mut self,
+        headers: &BTreeMap<TrackId, TrackHeader>,
+    ) -> Result<()> {
+        let mut join = new_join(self.rebuild, &self.index, &mut self.books);
+        for header in headers.values() {
+            let trims = &self.before.trims;
+            let start =
+                trims.iter().find(|(id, _)| *id == header.track).map_or(1, |(_, start)| *start);
+            if start > 1 && !join.books.tracks.contains_key(&header.track) {
+                let row = TrackRow { start, applied: start, synced: start, ..row_of(header) };
+                join.add_track(header.track, row);
+            }
+        }
+        join.commit()?;
         Ok(())
     }
 
@@ -129,6 +156,9 @@ impl Opening {
         while next.is_some() {
             let mut join = new_join(self.rebuild, &self.index, &mut self.books);
             while let Some((header, chain)) = next.take() {
+                if !join.books.tracks.contains_key(&header.track) {
+                    join.add_track(header.track, row_of(&header));
+                }
                 join_chain(&mut join, &header, &chain, &mut self.report)?;
                 self.newest_chain = self.newest_chain.max(chain.head.seq);
                 next = replay.next(&mut self.report)?;
@@ -160,11 +190,13 @@ impl Opening {
         });
         let has_row = self.books.tracks.contains_key(&id);
         if !has_row && end.lost_chunks == 0 {
-            // A track without chains: nothing to keep.
+            // A track that never had a chain: nothing to keep.
             return self.remove_track(&track);
         }
         let mut join = Join::new(&self.index, &mut self.books);
-        join.books.tracks.entry(id).or_insert_with(|| row_of(header));
+        if !has_row {
+            join.add_track(id, row_of(header));
+        }
         let row = join.track(id).expect("it was just made sure of");
         row.lost_chunks += end.lost_chunks;
         // A track that lost its end is not gone on with: chunks that the index knows would be
@@ -202,7 +234,6 @@ fn join_chain(
     chain: &Chain,
     report: &mut RecoveryReport,
 ) -> Result<()> {
-    join.books.tracks.entry(header.track).or_insert_with(|| row_of(header));
     let head = &chain.head;
     let facts = ChainFacts {
         track: header.track,

@@ -390,7 +390,7 @@ impl Verifier<'_> {
         let books = self.books;
         for (id, row) in &books.tracks {
             self.report.tracks += 1;
-            let outcome = self.track(*id, row.applied);
+            let outcome = self.track(*id, row.start, row.applied);
             match outcome {
                 Ok(head_chunks) => {
                     if head_chunks != u64::from(row.head_chunks) && row.lost_chunks == 0 {
@@ -415,7 +415,7 @@ impl Verifier<'_> {
         !self.shared.books().tracks.contains_key(&id)
     }
 
-    fn track(&mut self, id: TrackId, end: u32) -> Result<u64> {
+    fn track(&mut self, id: TrackId, start: u32, end: u32) -> Result<u64> {
         let track = self.shared.files.get(id)?;
         track.read_header()?;
         let path = track.path.clone();
@@ -424,7 +424,7 @@ impl Verifier<'_> {
             let what = format!("the track ends here, and {end} chunks of it are indexed");
             self.problem(&format!("track {id}, chunk {there}"), None, what);
         }
-        let mut scanner = Scanner::new(track, 1, end.min(there));
+        let mut scanner = Scanner::new(track, start, end.min(there));
         let mut head_chunks = 0;
         while let Some(chain) = scanner.next_chain(false)? {
             let chain = match chain {

@@ -3,6 +3,7 @@
 //! A checkpoint syncs every disk, flushes the index over all column families, and writes to
 //! `META` how far each active track is durable. What the index freed before it may then be reused.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::Shared;
 use crate::disk::{Owner, wait};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::TrackId;
 use crate::format::chunk::CHUNK_BYTES;
 
 /// What has come together since the last checkpoint, and who waits for the next.
@@ -109,7 +111,13 @@ impl Checkpoints {
 impl Shared {
     /// Waits while the unflushed index takes all the memory that it may (invariant I1: it must
     /// not flush by itself), and asks for a checkpoint when half is taken.
-    pub(crate) fn admit(&self) -> Result<()> {
+    pub(crate) fn admit(&self, bytes: usize) -> Result<()> {
+        self.compaction.admit(bytes);
+        self.admit_rows()
+    }
+
+    /// The same, for what brings room or is bounded elsewhere.
+    pub(crate) fn admit_rows(&self) -> Result<()> {
         let (checkpoints, limit) = (&self.checkpoints, self.options.memtable_bytes());
         let grown = || checkpoints.memtable_bytes.load(Ordering::Relaxed);
         if grown() >= limit / 2 || self.due_by_bytes() {
@@ -137,7 +145,7 @@ impl Shared {
 
     /// Like [`admit`](Self::admit), for what has to go on where there is no room for checkpoints.
     pub(crate) fn admit_delete(&self) -> Result<()> {
-        match self.admit() {
+        match self.admit_rows() {
             Err(error) if error.kind() == ErrorKind::Full => Ok(()),
             admitted => admitted,
         }
@@ -195,6 +203,12 @@ impl Shared {
             return Err(error);
         }
         let batch = books.state.batch;
+        let outputs: BTreeMap<TrackId, u32> = books
+            .tracks
+            .iter()
+            .filter(|(_, row)| row.compacted)
+            .map(|(id, row)| (*id, row.synced))
+            .collect();
         self.checkpoints.memtable_bytes.store(0, Ordering::Relaxed);
         self.checkpoints.track_bytes.store(0, Ordering::Relaxed);
         drop(books);
@@ -209,6 +223,9 @@ impl Shared {
                 {
                     *end = synced;
                 }
+            }
+            for (track, end) in meta.disks.iter_mut().flat_map(|state| &mut state.outputs) {
+                *end = outputs.get(track).copied().unwrap_or(*end);
             }
         })?;
         self.checkpoints.durable_batch.store(batch, Ordering::Release);

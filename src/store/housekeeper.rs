@@ -50,7 +50,7 @@ fn run(shared: &Shared) {
             synced = Instant::now();
         }
         if signals.checkpoint || checkpointed.elapsed() >= interval {
-            match shared.maintain() {
+            match shared.tidy() {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Full => {
                     tracing::warn!(%error, "no checkpoint for want of room");

@@ -57,10 +57,10 @@ impl Ledger {
         Ok(())
     }
 
-    /// Makes sure that no disk's active track is `id`; before its file goes, since a track that
-    /// `META` names and that is not there is damage.
-    pub(crate) fn forget_active(&self, id: TrackId) -> Result<()> {
-        let names_it = |state: &DiskState| state.active.is_some_and(|(active, _)| active == id);
+    /// Makes sure that `META` does not name the track; before its file goes, since a track that it
+    /// names and that is not there is damage.
+    pub(crate) fn forget_track(&self, id: TrackId) -> Result<()> {
+        let names_it = |state: &DiskState| state.tracks().any(|(named, _)| named == id);
         {
             let contents = self.contents.lock().expect("no panic holds it");
             if !contents.is_unsure && !contents.meta.disks.iter().any(names_it) {
@@ -68,7 +68,10 @@ impl Ledger {
             }
         }
         self.update(|meta| {
-            meta.disks.iter_mut().filter(|state| names_it(state)).for_each(|s| s.active = None);
+            for state in &mut meta.disks {
+                state.active = state.active.filter(|(named, _)| *named != id);
+                state.outputs.retain(|(named, _)| *named != id);
+            }
         })
     }
 

@@ -1,5 +1,6 @@
 //! The store: what callers see. It knows no bytes of any format and names no RocksDB.
 
+mod apply_lock;
 mod budget;
 mod checkpoint;
 mod gate;
@@ -39,6 +40,7 @@ pub use stats::{DiskStats, SpaceStats, Stats};
 pub use stream::{PartId, PartInfo, PartWriter, Writer};
 pub use write::Batch;
 
+use crate::compaction::{CompactOptions, CompactReport, CompactionStatus, Compactors, TrackStats};
 use crate::error::Result;
 use crate::format::{Seq, StoreId};
 use crate::index::ViewRef;
@@ -62,13 +64,15 @@ use housekeeper::Housekeeper;
 pub struct Store {
     shared: Arc<Shared>,
     housekeeper: Housekeeper,
+    compactors: Compactors,
     closed: bool,
 }
 
 impl Store {
     pub(crate) fn start(shared: Arc<Shared>) -> Result<Self> {
         let housekeeper = Housekeeper::start(&shared)?;
-        Ok(Store { shared, housekeeper, closed: false })
+        let compactors = Compactors::start(&shared)?;
+        Ok(Store { shared, housekeeper, compactors, closed: false })
     }
 
     /// Opens the store at `home` with the default [`Options`], creating it where there is none.
@@ -237,12 +241,54 @@ impl Store {
     /// Makes the index durable, so that opening after a crash has nothing to replay up to here,
     /// and gives back what may be given back.
     pub fn checkpoint(&self) -> Result<()> {
-        self.shared.maintain()
+        self.shared.tidy()
     }
 
     /// What the store holds, from counters.
     pub fn stats(&self) -> Result<Stats> {
         self.shared.stats()
+    }
+
+    /// What each track holds, and what compacting it would bring, from counters.
+    pub fn tracks(&self) -> Result<Vec<TrackStats>> {
+        Ok(self.shared.tracks())
+    }
+
+    /// Compacts, in the caller's thread and to the end, all tracks that are worth it: what lives in
+    /// them is copied, and their space given back. Reads and writes go on.
+    ///
+    /// Needs room for a slice of 8 MiB at most, also on a full disk; where no holes can be punched,
+    /// for what lives in a track.
+    pub fn maintain(&self) -> Result<CompactReport> {
+        self.compact(&CompactOptions::default())
+    }
+
+    /// Compacts as the options say.
+    pub fn compact(&self, options: &CompactOptions) -> Result<CompactReport> {
+        self.shared.compact(options)
+    }
+
+    /// What the disks' compaction threads are doing.
+    #[must_use]
+    pub fn compaction(&self) -> CompactionStatus {
+        self.shared.compaction.status(self.shared.most_swaps_waited_for())
+    }
+
+    /// Makes the compaction threads stop, each after the slice that it is copying.
+    pub fn pause_compaction(&self) {
+        self.shared.compaction.pause(true);
+        self.shared.weigh();
+    }
+
+    /// Lets them go on.
+    pub fn resume_compaction(&self) {
+        self.shared.compaction.pause(false);
+        self.shared.weigh();
+    }
+
+    /// Changes what the compaction threads copy a second at most; `None` is no limit.
+    pub fn set_compaction_rate(&self, bytes_per_second: Option<u64>) {
+        self.shared.compaction.set_rate(bytes_per_second);
     }
 
     /// Reads everything and checks every checksum and every cross-reference between index, free
@@ -278,6 +324,7 @@ impl Store {
         if std::mem::replace(&mut self.closed, true) {
             return Ok(());
         }
+        self.compactors.stop(&self.shared);
         self.housekeeper.stop(&self.shared);
         self.shared.check_poison()?;
         self.shared.sync()?;

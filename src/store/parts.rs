@@ -23,7 +23,7 @@ impl Shared {
         options: &PutOptions,
     ) -> Result<Seq> {
         check_put(key, options)?;
-        self.admit()?;
+        self.admit(0)?;
         let names: Vec<[u8; 8]> = parts.iter().map(|part| part.0.to_be_bytes()).collect();
         // The parts alone, so that nobody else assembles or discards them meanwhile.
         let mut gates = vec![(Space::Object, key, Pass::of(options.condition))];

@@ -1,6 +1,7 @@
 //! Giving room back after a checkpoint: punching freed chunks, unlinking dead tracks, forgetting
 //! tombstones.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use super::{PartId, Shared, now_ms};
@@ -16,17 +17,20 @@ const GRAVES_A_BATCH: usize = 1000;
 
 impl Shared {
     /// A checkpoint, and everything that it makes possible.
-    pub(crate) fn maintain(&self) -> Result<()> {
+    pub(crate) fn tidy(&self) -> Result<()> {
         self.age_out_parts()?;
         self.give_back()?;
         self.reserve.keep();
         self.raise_floors()?;
-        self.forget_graves()
+        self.forget_graves()?;
+        self.weigh();
+        Ok(())
     }
 
     /// A checkpoint, and the room that it makes. Passes no gates.
     pub(crate) fn give_back(&self) -> Result<()> {
         self.checkpoint()?;
+        let _serial = self.reclaiming.lock().expect("no panic holds it");
         self.unlink_dead_tracks()?;
         self.punch_freed()
     }
@@ -38,6 +42,10 @@ impl Shared {
     }
 
     fn punch_freed(&self) -> Result<()> {
+        // Before the tracks are trimmed: of what another compaction passes over meanwhile, `META`
+        // does not know yet.
+        let reusable = self.reusable_batch();
+        self.trim()?;
         let tracks: Vec<_> = {
             let books = self.books();
             let freed = books.tracks.iter().filter(|(_, row)| row.free_chunks > 0);
@@ -46,14 +54,28 @@ impl Shared {
         for (track, disk) in tracks {
             let volume = self.volumes.iter().find(|volume| volume.disk.id == disk);
             if volume.is_some_and(|volume| volume.punches()) {
-                self.punch_track(track)?;
+                self.punch_track(track, reusable)?;
             }
         }
         Ok(())
     }
 
-    fn punch_track(&self, track: TrackId) -> Result<()> {
-        let reusable = self.reusable_batch();
+    /// Makes it durable up to where compaction has passed over the tracks, before any of it is
+    /// punched: a scan that begins before would take the hole for damage. What lived there was
+    /// copied, and synced, before the books said so.
+    fn trim(&self) -> Result<()> {
+        let starts: BTreeMap<TrackId, u32> = {
+            let books = self.books();
+            let passed = books.tracks.iter().filter(|(_, row)| row.start > 1);
+            passed.map(|(id, row)| (*id, row.start)).collect()
+        };
+        if self.ledger.get().trims.iter().copied().eq(starts.clone()) {
+            return Ok(());
+        }
+        self.ledger.update(|meta| meta.trims = starts.into_iter().collect())
+    }
+
+    fn punch_track(&self, track: TrackId, reusable: u64) -> Result<()> {
         let mut punched = Vec::new();
         for (chunk, row) in free_rows(&self.index, track)? {
             if row.punched || row.freed_by > reusable {
@@ -80,6 +102,8 @@ impl Shared {
         if punched.is_empty() {
             return Ok(());
         }
+        let chunks: u64 = punched.iter().map(|(_, row)| u64::from(row.chunks)).sum();
+        self.compaction.came_back(chunks * CHUNK_BYTES as u64);
         self.change(&mut self.books(), |join| {
             punched.iter().try_for_each(|&(chunk, row)| join.set_punched(track, chunk, row))
         })
@@ -110,7 +134,8 @@ impl Shared {
                 // Since the tracks were looked at, a refill may have come to an end, or another
                 // checkpoint may have unlinked this one.
                 let is_dead = self.books().tracks.get(&id) == Some(&row);
-                if is_dead { self.unlink(id, &row) } else { Ok(()) }
+                // What compaction is about to copy must not lose its tombstones' reason (I9).
+                if is_dead && !self.compaction.is_busy(id) { self.unlink(id, &row) } else { Ok(()) }
             };
             self.refills.unless_taken(whole, unlink).transpose()?;
         }
@@ -123,7 +148,8 @@ impl Shared {
         };
         let path = volume.dir.join(id.file_name());
         let io = &*self.options.io;
-        self.ledger.forget_active(id)?;
+        self.vouch_for_predecessor(id, row)?;
+        self.ledger.forget_track(id)?;
         // Unlink, then sync the directory, then forget the tombstones: in any other order a power
         // cut brings the track back without the tombstones that hide its records (I9).
         match io.remove(&path) {
@@ -144,9 +170,42 @@ impl Shared {
             }
             join.drop_track(id)
         })?;
-        self.ledger.update(|meta| meta.cuts.retain(|(track, _)| *track != id))?;
+        self.ledger.update(|meta| {
+            meta.cuts.retain(|(track, _)| *track != id);
+            meta.trims.retain(|(track, _)| *track != id);
+        })?;
+        self.compaction.came_back(u64::from(row.applied - row.punched_chunks) * CHUNK_BYTES as u64);
         tracing::info!(track = %id, "unlinked a dead track");
         Ok(())
+    }
+
+    /// Invariant I10: the header of a compacted track says how far the one before it was synced.
+    /// Before it goes, `META` has to.
+    fn vouch_for_predecessor(&self, id: TrackId, row: &TrackRow) -> Result<()> {
+        if !row.compacted {
+            return Ok(());
+        }
+        let header = self.files.get(id).and_then(|track| track.read_header());
+        let is_vouched_for = |track: TrackId| match &header {
+            Ok(header) => header.predecessor.is_some_and(|(named, _)| named == track),
+            // Whatever it was.
+            Err(_) => true,
+        };
+        let orphans: Vec<_> = {
+            let books = self.books();
+            let others = books.tracks.iter().filter(|(other, others_row)| {
+                **other != id && others_row.compacted && is_vouched_for(**other)
+            });
+            others
+                .map(|(other, others_row)| (others_row.disk, (*other, others_row.synced)))
+                .collect()
+        };
+        if orphans.is_empty() {
+            return Ok(());
+        }
+        self.ledger.update(|meta| {
+            orphans.into_iter().for_each(|(disk, orphan)| meta.vouch_for(disk, orphan));
+        })
     }
 
     /// A sealed track in which nothing is dead can say so: its records are live as of now. (An
@@ -235,11 +294,7 @@ impl Shared {
 
 /// Whether a track may be unlinked as far as its tombstones go: each would hide only records of
 /// tracks that came after it, or of the track itself.
-fn graves_can_go(
-    tracks: &std::collections::BTreeMap<TrackId, TrackRow>,
-    id: TrackId,
-    row: &TrackRow,
-) -> bool {
+fn graves_can_go(tracks: &BTreeMap<TrackId, TrackRow>, id: TrackId, row: &TrackRow) -> bool {
     let mut others = tracks.iter().filter(|(other, _)| **other != id);
     row.graves == 0 || others.all(|(_, other)| other.floor > row.last_grave)
 }

@@ -98,7 +98,7 @@ impl Shared {
         times: Times,
     ) -> Result<Option<Seq>> {
         self.check_poison()?;
-        self.admit()?;
+        self.admit(value.len())?;
         let _share = self.budget.take(value.len());
         let mut body = Body::with_capacity(value.len());
         body.push(value);
@@ -179,10 +179,15 @@ impl Shared {
         volume.is_some_and(|volume| volume.check_room(bytes).is_ok())
     }
 
-    /// Whether a track is sealed and holds something live. One that holds nothing may be unlinked
-    /// already, where the unlinking came to no end.
+    /// Whether a track is sealed and holds something live, and is to keep it. One that holds nothing
+    /// may be unlinked already, where the unlinking came to no end.
     fn takes_refills(&self, track: TrackId) -> bool {
-        self.books().tracks.get(&track).is_some_and(|row| row.sealed.is_some() && !row.is_dead())
+        !self.compaction.is_busy(track)
+            && self
+                .books()
+                .tracks
+                .get(&track)
+                .is_some_and(|row| row.sealed.is_some() && !row.is_dead())
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::apply_lock::{ApplyGuard, ApplyLock};
 use super::budget::Budget;
 use super::checkpoint::Checkpoints;
 use super::gate::Gates;
@@ -12,11 +13,12 @@ use super::ledger::Ledger;
 use super::pins::Pins;
 use super::refill::Refills;
 use super::reserve::Reserve;
+use crate::compaction::Control;
 use crate::disk::{Appended, Owner, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::chain::{DirectoryEntry, Room, Spot};
 use crate::format::entry::TrackRow;
-use crate::format::track_header::TrackKind;
+use crate::format::track_header::{TrackHeader, TrackKind};
 use crate::format::{DiskId, Seq, StoreId, TrackId, record};
 use crate::index::{Books, ChainFacts, Index, Join};
 use crate::options::Options;
@@ -25,7 +27,7 @@ use crate::track::{TrackFile, TrackFiles};
 
 /// An open store.
 ///
-/// Lock order: a key's gate, the checkpoint lock, what is being refilled, the apply lock (`books`),
+/// Lock order: a key's gate, the checkpoint lock, the reclaimer's, what is being refilled, the apply lock (`books`),
 /// a volume's lane, the ledger. Under the pins' and files' locks no other is taken.
 pub(crate) struct Shared {
     pub(crate) options: Options,
@@ -33,7 +35,7 @@ pub(crate) struct Shared {
     pub(crate) id: StoreId,
     pub(crate) index: Index,
     /// The apply lock.
-    books: Mutex<Books>,
+    books: ApplyLock,
     pub(crate) volumes: Vec<Arc<Volume>>,
     pub(crate) files: TrackFiles,
     pub(crate) ledger: Ledger,
@@ -44,7 +46,10 @@ pub(crate) struct Shared {
     pub(crate) streams: AtomicUsize,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) reserve: Reserve,
+    /// Held by whoever gives room back.
+    pub(crate) reclaiming: Mutex<()>,
     pub(crate) refills: Refills,
+    pub(crate) compaction: Control,
     /// The tombstones below this floor were forgotten already.
     pub(crate) grave_floor: AtomicU64,
     pub(crate) recovery: RecoveryReport,
@@ -86,13 +91,15 @@ impl Shared {
             streams: AtomicUsize::new(0),
             checkpoints: Checkpoints::new(parts.books.state.batch),
             reserve: parts.reserve,
+            reclaiming: Mutex::default(),
             refills: Refills::default(),
+            compaction: Control::new(parts.options.compaction_rate),
             grave_floor: AtomicU64::new(0),
             recovery: parts.recovery,
             next_seq: AtomicU64::new(Seq::first_of(meta.openings).0 + 1),
             next_track: AtomicU32::new(meta.next_track),
             poison: OnceLock::new(),
-            books: Mutex::new(parts.books),
+            books: ApplyLock::new(parts.books),
             options: parts.options,
             home: parts.home,
             _lock: parts.lock,
@@ -100,8 +107,17 @@ impl Shared {
     }
 
     /// The apply lock.
-    pub(crate) fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().expect("no panic holds it")
+    pub(crate) fn books(&self) -> ApplyGuard<'_> {
+        self.books.lock()
+    }
+
+    /// The apply lock, for a swap of compaction.
+    pub(crate) fn books_to_swap(&self) -> ApplyGuard<'_> {
+        self.books.lock_to_swap()
+    }
+
+    pub(crate) fn most_swaps_waited_for(&self) -> u64 {
+        self.books.most_swaps_waited_for()
     }
 
     /// An error if the store takes no more writes.
@@ -149,24 +165,36 @@ impl Shared {
         join.books.tracks.entry(chain.track).or_insert_with(|| {
             TrackRow::new(chain.disk, TrackKind::Append, 0, chain.created_ms, chain.floor)
         });
-        let facts = ChainFacts {
-            track: chain.track,
-            start: chain.start,
-            chunks: chain.chunks,
-            head_chunks: chain.head_chunks,
-            seq: chain.seq,
-            synced: chain.synced,
-        };
+        let facts = chain.facts();
+        let records = self.records(chain)?;
+        join.look_up(&records)?;
+        records.iter().try_for_each(|record| join.record(&facts, record))?;
+        join.end_chain(&facts, 0);
+        Ok(())
+    }
+
+    /// The records of an appended chain.
+    pub(crate) fn records<'c>(&self, chain: &Appended<'c>) -> Result<Vec<DirectoryEntry<'c>>> {
         let decode = |&(entry, spot): &(&'c [u8], Spot)| -> Result<DirectoryEntry<'c>> {
             let (seq, record) = record::decode(entry).map_err(|fault| self.index.fault(fault))?;
             let room = Room::of(&record);
             Ok(DirectoryEntry { seq, record, spot, room })
         };
-        let records: Vec<_> = chain.records.iter().map(decode).collect::<Result<_>>()?;
-        join.look_up(&records)?;
-        records.iter().try_for_each(|record| join.record(&facts, record))?;
-        join.end_chain(&facts, 0);
-        Ok(())
+        chain.records.iter().map(decode).collect()
+    }
+}
+
+impl Appended<'_> {
+    /// What of the chain concerns all its records.
+    pub(crate) fn facts(&self) -> ChainFacts {
+        ChainFacts {
+            track: self.track,
+            start: self.start,
+            chunks: self.chunks,
+            head_chunks: self.head_chunks,
+            seq: self.seq,
+            synced: self.synced,
+        }
     }
 }
 
@@ -206,6 +234,29 @@ impl Owner for Shared {
         })?;
         self.files.add_open(track, dir);
         Ok(())
+    }
+
+    fn output_created(
+        &self,
+        disk: DiskId,
+        track: &Arc<TrackFile>,
+        header: &TrackHeader,
+        dir: &Arc<PathBuf>,
+    ) -> Result<()> {
+        self.ledger.update(|meta| {
+            meta.next_track = meta.next_track.max(track.id.0 + 1);
+            if let Some(state) = meta.disks.iter_mut().find(|state| state.id == disk) {
+                // Its header vouches for the one before (invariant I10).
+                state.outputs.retain(|output| Some(output.0) != header.predecessor.map(|p| p.0));
+                state.outputs.push((track.id, 1));
+            }
+        })?;
+        self.files.add_open(track, dir);
+        let row = TrackRow::new(disk, header.kind, header.shard, header.created_ms, header.floor);
+        self.change(&mut self.books(), |join| {
+            join.add_track(track.id, row);
+            Ok(())
+        })
     }
 
     fn track_cut(&self, track: TrackId, end: u32) -> Result<()> {

@@ -126,7 +126,7 @@ impl<'a> Writer<'a> {
         }
         let (len, crc, list) = self.segments.seal()?;
         let record = put_record(&self.key, len, crc, &self.options, times, segmented(list));
-        shared.admit()?;
+        shared.admit(0)?;
         let pass = Pass::of(self.options.condition);
         let _gate = shared.gates.pass([(Space::Object, &self.key[..], pass)]);
         shared.check_condition(&self.key, self.options.condition)?;
@@ -167,7 +167,7 @@ impl<'a> PartWriter<'a> {
             expires_ms: None,
             attributes: &[],
         };
-        shared.admit()?;
+        shared.admit(0)?;
         let key = id.0.to_be_bytes();
         let value = segmented(list);
         let record = Record::Put(Put { space: Space::Part, key: &key, meta, value });
@@ -290,7 +290,7 @@ impl<'a> Segments<'a> {
             self.receive()?;
         }
         self.shared.check_poison()?;
-        self.shared.admit()?;
+        self.shared.admit(len as usize)?;
         self.crc = checksum::combine(self.crc, crc, len as usize);
         self.len += len;
         let share = self.shared.budget.take(len as usize);

@@ -121,7 +121,7 @@ impl Shared {
         {
             return Ok(seq);
         }
-        self.admit()?;
+        self.admit(value.len())?;
         let pass = Pass::of(options.condition);
         let _gate = self.gates.pass([(Space::Object, key, pass)]);
         self.check_condition(key, options.condition)?;
@@ -178,7 +178,7 @@ impl Shared {
         if deletes_only {
             self.admit_delete()?;
         } else {
-            self.admit()?;
+            self.admit(bytes)?;
         }
         let gates = batch.operations.iter().map(|operation| {
             let pass = match operation.put {

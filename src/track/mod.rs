@@ -13,4 +13,4 @@ pub(crate) use appender::{Appender, SyncFailure};
 pub(crate) use file::TrackFile;
 pub(crate) use files::TrackFiles;
 pub(crate) use read::{Bytes, ValuePlace};
-pub(crate) use scan::{Bad, Chain, Scanner};
+pub(crate) use scan::{Bad, Chain, ChainHead, Scanner};

@@ -54,6 +54,17 @@ impl TrackFile {
         }
     }
 
+    /// The same, whether or not the track could be mapped: what compaction reads once would make
+    /// others' pages leave memory.
+    pub(crate) fn read_unmapped(
+        &self,
+        place: &ValuePlace,
+        skip: u64,
+        out: &mut [u8],
+    ) -> Result<()> {
+        self.read_batches(place, skip, out)
+    }
+
     fn copy_mapped(&self, map: &[u8], place: &ValuePlace, skip: u64, out: &mut [u8]) -> Result<()> {
         let mut done = 0;
         while done < out.len() {

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kogia::io::sim::{Keep, SimIo};
-use kogia::{Durability, ErrorKind, Options, PutOptions, Store, VerifyOptions};
+use kogia::{
+    CompactOptions, CompactReport, Durability, ErrorKind, Options, PutOptions, Store, VerifyOptions,
+};
 use tempfile::TempDir;
 
 pub const HOME: &str = "/home/kogia";
@@ -33,7 +35,7 @@ impl Machine {
         Path::new("/mnt").join(format!("disk-{disk}"))
     }
 
-    /// Small tracks, and nothing that happens by the clock.
+    /// Small tracks, and nothing that happens by the clock or in a thread of its own.
     pub fn options(&self) -> Options {
         let options = Options::new()
             .io(std::sync::Arc::new(self.io.clone()))
@@ -43,6 +45,7 @@ impl Machine {
             .segment_bytes(32 << 10)
             .reserve_bytes(64 << 10)
             .map_tracks(false)
+            .compaction(false)
             .sync_interval(NEVER)
             .checkpoint_interval(NEVER);
         (0..self.disks).fold(options, |options, disk| options.disk(Self::disk(disk)))
@@ -158,6 +161,17 @@ pub fn value(tag: u64, len: usize) -> Vec<u8> {
 pub fn assert_sound(store: &Store) {
     let report = store.verify(&VerifyOptions::default()).unwrap();
     assert!(report.problems.is_empty(), "{:#?}", report.problems);
+}
+
+/// Compacts every track in which anything is dead.
+#[track_caller]
+pub fn compact(store: &Store) -> CompactReport {
+    store.compact(&everything()).unwrap()
+}
+
+/// Every track in which anything is dead.
+pub fn everything() -> CompactOptions {
+    CompactOptions { min_garbage: Some(0.0), ..CompactOptions::default() }
 }
 
 /// Puts under [`Durability::Os`](kogia::Durability::Os).

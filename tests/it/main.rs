@@ -1,6 +1,7 @@
 //! The one test binary: linking RocksDB is slow.
 
 mod chart;
+mod compaction;
 mod concurrency;
 mod damage;
 mod disks;

@@ -16,7 +16,7 @@ use kogia::{
     Store,
 };
 
-use crate::machine::{HOME, Machine, assert_sound, value};
+use crate::machine::{HOME, Machine, assert_sound, everything, value};
 
 use Durability::{Os, Sync};
 
@@ -38,11 +38,14 @@ enum Step {
     Assemble(&'static str, &'static [(u64, usize)]),
     Sync,
     Checkpoint,
+    /// A compaction of everything.
+    Compact,
     Reopen,
 }
 
 /// Everything that a store does, on two disks with tracks of 16 chunks: packed, owned and
-/// segmented values, tracks that roll, holes that are punched, tracks that die and are unlinked.
+/// segmented values, tracks that roll, holes that are punched, tracks that die and are unlinked, and
+/// compaction.
 const WORKLOAD: &[Step] = &[
     Step::Put("a", 100, Sync),
     Step::Put("b", 20_000, Sync),
@@ -62,6 +65,7 @@ const WORKLOAD: &[Step] = &[
     Step::Stream("s", 90_000, Os),
     Step::Delete("d", Os),
     Step::Checkpoint,
+    Step::Compact,
     Step::Delete("m", Sync),
     Step::Delete("s", Os),
     Step::Put("j", 17_000, Sync),
@@ -72,7 +76,8 @@ const WORKLOAD: &[Step] = &[
     Step::Delete("e", Sync),
     Step::Checkpoint,
     Step::Put("a", 60_000, Sync),
-    Step::Checkpoint,
+    Step::Part(4, 60_000),
+    Step::Compact,
     Step::Put("i", 12, Os),
     Step::Checkpoint,
     Step::Reopen,
@@ -258,6 +263,11 @@ impl<'a> Run<'a> {
             }
             Step::Checkpoint => {
                 if store.checkpoint().is_ok() {
+                    self.model.sync();
+                }
+            }
+            Step::Compact => {
+                if store.compact(&everything()).is_ok() {
                     self.model.sync();
                 }
             }

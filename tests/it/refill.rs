@@ -15,7 +15,8 @@ fn value(tag: usize) -> Vec<u8> {
 }
 
 fn open(home: &std::path::Path) -> Store {
-    Options::new().refill(true).punch(false).track_bytes(1 << 20).open(home).expect("it opens")
+    let options = Options::new().refill(true).punch(false).compaction(false);
+    options.track_bytes(1 << 20).open(home).expect("it opens")
 }
 
 fn check(store: &Store, tags: impl Iterator<Item = (String, usize)>) {

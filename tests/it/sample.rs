@@ -38,6 +38,7 @@ pub fn value(seed: u64, len: usize) -> Vec<u8> {
 /// How the sample at `root` is opened: tracks of 64 KiB, so that it has several.
 pub fn options(root: &Path) -> Options {
     Options::new()
+        .compaction(false)
         .disk(root.join("a"))
         .disk(root.join("b"))
         .track_bytes(64 << 10)

@@ -78,6 +78,7 @@ impl Machine {
             .checkpoint_interval(never)
             .sync_interval(never)
             .track_bytes(tuning.track_bytes)
+            .compaction(false)
             .durability(tuning.durability)
             .punch(tuning.punch)
             .refill(tuning.refill)

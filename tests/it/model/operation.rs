@@ -35,26 +35,73 @@ pub struct Tuning {
 
 #[derive(Clone, Debug)]
 pub enum Operation {
-    Put { key: Key, value: Value, how: How },
-    Delete { key: Key, when: When, durability: Option<Durability> },
-    Batch { steps: Vec<Step>, durability: Option<Durability> },
-    OpenStream { key: Key, how: How },
-    WriteStream { stream: Index, value: Value, pieces: usize },
-    EndStream { stream: Index, commits: bool },
-    Part { value: Value, finishes: bool },
-    Assemble { key: Key, parts: Vec<Index>, how: How },
-    Discard { part: Index },
+    Put {
+        key: Key,
+        value: Value,
+        how: How,
+    },
+    Delete {
+        key: Key,
+        when: When,
+        durability: Option<Durability>,
+    },
+    Batch {
+        steps: Vec<Step>,
+        durability: Option<Durability>,
+    },
+    OpenStream {
+        key: Key,
+        how: How,
+    },
+    WriteStream {
+        stream: Index,
+        value: Value,
+        pieces: usize,
+    },
+    EndStream {
+        stream: Index,
+        commits: bool,
+    },
+    Part {
+        value: Value,
+        finishes: bool,
+    },
+    Assemble {
+        key: Key,
+        parts: Vec<Index>,
+        how: How,
+    },
+    Discard {
+        part: Index,
+    },
     Look(Look),
     TakeSnapshot,
-    LookBack { snapshot: Index, look: Look },
-    DropSnapshot { snapshot: Index },
-    OpenReader { key: Key },
-    ReadOn { reader: Index, moves: Vec<Move> },
-    DropReader { reader: Index },
+    LookBack {
+        snapshot: Index,
+        look: Look,
+    },
+    DropSnapshot {
+        snapshot: Index,
+    },
+    OpenReader {
+        key: Key,
+    },
+    ReadOn {
+        reader: Index,
+        moves: Vec<Move>,
+    },
+    DropReader {
+        reader: Index,
+    },
     Sync,
     Checkpoint,
+    /// A compaction of every track with any garbage.
+    Compact,
     Verify,
-    Reopen { end: End, tuning: Tuning },
+    Reopen {
+        end: End,
+        tuning: Tuning,
+    },
 }
 
 /// What ends an opening.
@@ -239,6 +286,7 @@ fn upkeep() -> impl Strategy<Value = Operation> {
     prop_oneof![
         1 => Just(Operation::Sync),
         3 => Just(Operation::Checkpoint),
+        3 => Just(Operation::Compact),
         1 => Just(Operation::Verify),
     ]
 }

@@ -14,6 +14,7 @@ use super::contents::{Contents, History, Name, Object, Part};
 use super::look::{follow, look_at};
 use super::machine::{Machine, Media};
 use super::operation::{Case, End, How, Key, Operation, Step, Tuning, Value};
+use crate::machine::everything;
 
 pub fn run(media: Media, case: &Case) {
     let mut machine = Machine::new(media, case.disks);
@@ -144,6 +145,10 @@ impl<'s> Session<'s> {
             }
             Operation::Checkpoint => {
                 self.store.checkpoint().unwrap();
+                self.history.settle();
+            }
+            Operation::Compact => {
+                self.store.compact(&everything()).unwrap();
                 self.history.settle();
             }
             Operation::Verify => verify(self.store, self.now()),

@@ -1,0 +1,103 @@
+//! The tracks that a compaction writes: one open for each disk and shard.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::disk::{CopiedChain, Output, Proposal, Volume};
+use crate::error::{Error, Result};
+use crate::format::chain::MAX_CHUNKS;
+use crate::format::{DiskId, Seq, TrackId};
+use crate::store::Shared;
+
+/// The open outputs of one compaction.
+#[derive(Default)]
+pub(super) struct Outputs {
+    open: BTreeMap<(DiskId, u8), Output>,
+    /// Those that are full; sealed when the index knows all that is in them.
+    full: Vec<Output>,
+}
+
+impl Outputs {
+    /// Appends a chain of copies for a shard. `floor` is a seq as of which all of them were known
+    /// to be live.
+    pub(super) fn append(
+        &mut self,
+        shared: &Shared,
+        volume: &Arc<Volume>,
+        shard: u8,
+        floor: Seq,
+        proposal: Proposal,
+    ) -> Result<CopiedChain> {
+        let layout = proposal.layout();
+        if layout.chunks > MAX_CHUNKS {
+            return Err(Error::invalid("a record of more than 1 GiB"));
+        }
+        let key = (volume.disk.id, shard);
+        if let Some(output) = self.open.remove(&key) {
+            if output.has_room(layout.chunks) {
+                self.open.insert(key, output);
+            } else {
+                self.full.push(output);
+            }
+        }
+        let output = match self.open.entry(key) {
+            std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
+            std::collections::btree_map::Entry::Vacant(place) => {
+                let before = shared.unvouched(volume.disk.id);
+                place.insert(Output::create(volume, shard, floor, before)?)
+            }
+        };
+        output.append(proposal, layout)
+    }
+
+    /// Makes everything that was appended durable.
+    pub(super) fn sync(&mut self) -> Result<()> {
+        self.all().try_for_each(Output::sync)
+    }
+
+    /// The output that is this track.
+    pub(super) fn of(&mut self, track: TrackId) -> Option<&mut Output> {
+        self.all().find(|output| output.track() == track)
+    }
+
+    /// Seals the full outputs: the index knows all that is in them.
+    pub(super) fn seal_full(&mut self, shared: &Shared) -> Result<()> {
+        let full = std::mem::take(&mut self.full);
+        full.iter().try_for_each(|output| seal(shared, output))
+    }
+
+    /// Seals all outputs where the index knows them to end: what lies behind was not swapped.
+    pub(super) fn seal(&mut self, shared: &Shared) -> Result<()> {
+        let open = std::mem::take(&mut self.open);
+        self.full.extend(open.into_values());
+        self.seal_full(shared)
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut Output> {
+        self.open.values_mut().chain(&mut self.full)
+    }
+}
+
+fn seal(shared: &Shared, output: &Output) -> Result<()> {
+    output.cut()?;
+    let (track, end) = (output.track(), output.applied());
+    shared.change(&mut shared.books(), |join| {
+        if let Some(row) = join.track(track) {
+            row.sealed = Some(end);
+        }
+        Ok(())
+    })?;
+    shared.files.seal(track, end);
+    Ok(())
+}
+
+impl Shared {
+    /// A sealed output of the disk that no later track's header vouches for (invariant I10).
+    fn unvouched(&self, disk: DiskId) -> Option<(TrackId, u32)> {
+        let meta = self.ledger.get();
+        let outputs = meta.disks.into_iter().find(|state| state.id == disk)?.outputs;
+        let books = self.books();
+        let end = |id: TrackId| Some((id, books.tracks.get(&id)?.sealed?));
+        outputs.into_iter().find_map(|(id, _)| end(id))
+    }
+}

@@ -1,0 +1,502 @@
+//! Who compacts: a thread for each disk, and callers who want it done now.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::control::Control;
+use super::outputs::Outputs;
+use super::pass::{End, Pass, Steering, Target};
+use super::policy::{self, Room, Situation, Zeal};
+use crate::disk::Volume;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::chunk::CHUNK_BYTES;
+use crate::format::{DiskId, TrackId};
+use crate::store::{Shared, now_ms};
+
+/// A thread looks for work so often, also where nobody calls it.
+const TICK: Duration = Duration::from_secs(1);
+/// Garbage that is no reason to slow writers down, however small the store is.
+const SLACK_BYTES: u64 = 64 << 20;
+
+/// The threads of a store.
+#[derive(Debug, Default)]
+pub(crate) struct Compactors(Vec<JoinHandle<()>>);
+
+/// What to compact, and how.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let store = kogia::Store::open(dir.path()).unwrap();
+/// let gently = kogia::CompactOptions { bytes_per_second: Some(10 << 20), ..Default::default() };
+/// let report = store.compact(&gently)?;
+/// assert_eq!(report.tracks, 0);
+/// # Ok::<_, kogia::Error>(())
+/// ```
+#[derive(Default)]
+pub struct CompactOptions {
+    /// Only these tracks, whatever garbage is in them; default all that are worth it.
+    pub tracks: Option<Vec<TrackId>>,
+    /// Only tracks on these disks; default all.
+    pub disks: Option<Vec<DiskId>>,
+    /// Tracks of which at least this share is garbage, 0 to 1; default 0.05.
+    pub min_garbage: Option<f64>,
+    /// Bytes that are copied a second at most; default as many as there come.
+    pub bytes_per_second: Option<u64>,
+    /// Called now and then; it ends the compaction by answering `false`, after at most the slice
+    /// that is being copied. What was done until then stays done.
+    pub on_progress: Option<Box<OnCompaction>>,
+}
+
+/// Called with the progress of a compaction; gives whether to go on.
+pub type OnCompaction = dyn Fn(&CompactReport) -> bool + Send + Sync;
+
+impl std::fmt::Debug for CompactOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let options = &mut f.debug_struct("CompactOptions");
+        options.field("tracks", &self.tracks).field("disks", &self.disks);
+        options.field("min_garbage", &self.min_garbage).finish_non_exhaustive()
+    }
+}
+
+/// What a compaction has done.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let store = kogia::Store::open(dir.path()).unwrap();
+/// let report: kogia::CompactReport = store.maintain()?;
+/// assert!(!report.stopped && report.blocked.is_empty());
+/// # Ok::<_, kogia::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct CompactReport {
+    /// Tracks that were passed over, to their end.
+    pub tracks: u64,
+    /// Bytes that were copied.
+    pub copied_bytes: u64,
+    /// Records that were copied.
+    pub copied_records: u64,
+    /// Bytes that the tracks took before.
+    pub before_bytes: u64,
+    /// Bytes that they take now.
+    pub after_bytes: u64,
+    /// Tracks that still have to be passed over, as far as is known.
+    pub tracks_left: u64,
+    /// Whether it was stopped before its end.
+    pub stopped: bool,
+    /// Whether snapshots or readers hold back so much that it could not go on.
+    pub held_back: bool,
+    /// Tracks that can't be read to their end: what lives in them stays.
+    pub blocked: Vec<TrackId>,
+}
+
+/// What a track holds, and what compacting it would bring.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let store = kogia::Store::open(dir.path()).unwrap();
+/// store.put("key", "value")?;
+/// let track: kogia::TrackStats = store.tracks()?.remove(0);
+/// assert!(!track.sealed);
+/// assert_eq!((track.file_bytes, track.gain_bytes), (8192, 4096)); // the header
+/// # Ok::<_, kogia::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct TrackStats {
+    /// The track.
+    pub track: TrackId,
+    /// Its disk.
+    pub disk: DiskId,
+    /// Whether compaction wrote it.
+    pub compacted: bool,
+    /// The partition function's answer for what is in it.
+    pub shard: u8,
+    /// When it was created, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// Whether nothing is appended to it any more.
+    pub sealed: bool,
+    /// Bytes of its file, holes included.
+    pub file_bytes: u64,
+    /// Bytes of chunks that live values own, and of directories and shared chunks the live share.
+    pub live_bytes: u64,
+    /// The dead share of directories and shared chunks: it comes back by compaction.
+    pub dead_bytes: u64,
+    /// Bytes of chunks that nothing refers to, and that were not given back yet.
+    pub free_bytes: u64,
+    /// Bytes that were given back to the file system.
+    pub punched_bytes: u64,
+    /// Live puts and segments.
+    pub live_records: u64,
+    /// Dead puts and segments.
+    pub dead_records: u64,
+    /// Tombstones that are still needed.
+    pub tombstones: u64,
+    /// Bytes that compacting it would copy.
+    pub cost_bytes: u64,
+    /// Bytes that it would bring back.
+    pub gain_bytes: u64,
+}
+
+impl Compactors {
+    /// Starts a thread for each disk.
+    pub(crate) fn start(shared: &Arc<Shared>) -> Result<Self> {
+        let mut threads = Compactors::default();
+        if !shared.options.compaction {
+            return Ok(threads);
+        }
+        for volume in &shared.volumes {
+            threads.add(shared, volume)?;
+        }
+        Ok(threads)
+    }
+
+    fn add(&mut self, shared: &Arc<Shared>, volume: &Arc<Volume>) -> Result<()> {
+        let (shared, volume_there) = (shared.clone(), volume.clone());
+        let name = format!("kogia-pack-{}", &volume.disk.id.to_string()[..4]);
+        let thread = std::thread::Builder::new().name(name);
+        let thread = thread
+            .spawn(move || run(&shared, &volume_there))
+            .map_err(|e| Error::io("start a thread for the disk", &volume.disk.path, e))?;
+        self.0.push(thread);
+        Ok(())
+    }
+
+    /// Ends the threads, each within the slice that it is copying.
+    pub(crate) fn stop(&mut self, shared: &Shared) {
+        shared.compaction.stop();
+        for thread in self.0.drain(..) {
+            // It does not panic; if it did, the store is closed all the same.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(shared: &Shared, volume: &Arc<Volume>) {
+    let control = &shared.compaction;
+    let mut outputs = Outputs::default();
+    while control.sleep(TICK) {
+        shared.weigh();
+        // A track may be worth a pass again and again, where it can't be finished; not at once.
+        while may_run(shared) && step(shared, volume, &mut outputs) == Some(End::Done) {}
+    }
+    if let Err(error) = outputs.seal(shared) {
+        tracing::warn!(%error, "compaction's last tracks stay open until the next open");
+    }
+}
+
+/// Whether the disks' own threads may compact now. At the bound the hours count no more.
+fn may_run(shared: &Shared) -> bool {
+    let control = &shared.compaction;
+    let hour = (now_ms() / 3_600_000 % 24) as u8;
+    let in_hours = shared.options.compaction_hours.as_ref().is_none_or(|hours| {
+        let (start, end) = (hours.start, hours.end);
+        if start <= end { (start..end).contains(&hour) } else { hour >= start || hour < end }
+    });
+    !control.is_stopped() && !control.is_paused() && (in_hours || control.is_pressed())
+}
+
+/// Compacts the disk's best track, if any is worth it.
+fn step(shared: &Shared, volume: &Arc<Volume>, outputs: &mut Outputs) -> Option<End> {
+    if shared.check_poison().is_err() {
+        return None;
+    }
+    let track = shared.choose(volume, Zeal::Background).or_else(|| shared.seal_for_room(volume))?;
+    let control = &shared.compaction;
+    let steering = Steering {
+        control,
+        go_on: &|| may_run(shared),
+        // Half way from where it begins to the bound, the limit doubles; at the bound there is none.
+        rate: &|| if control.is_pressed() { None } else { shared.eager_rate(volume) },
+        target: Target::Same,
+    };
+    let ended = pass(shared, &steering, outputs, track);
+    match &ended {
+        Ok(Some(End::Done)) => shared.checkpoints.request(),
+        Ok(Some(End::Blocked)) => control.block(track),
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::Full => {
+            tracing::warn!(%error, "no room to compact");
+        }
+        Err(error) => {
+            tracing::error!(%error, %track, "compaction failed");
+            control.block(track);
+        }
+    }
+    shared.weigh();
+    ended.ok().flatten()
+}
+
+/// Passes over a track, unless another compaction does or it is gone.
+fn pass(
+    shared: &Shared,
+    steering: &Steering<'_>,
+    outputs: &mut Outputs,
+    track: TrackId,
+) -> Result<Option<End>> {
+    let Some(busy) = shared.compaction.take(track) else { return Ok(None) };
+    tracing::info!(%track, "compacting");
+    let ended = Pass::new(shared, steering, outputs, &busy).and_then(Pass::run);
+    match ended {
+        // It died and was unlinked before it was taken.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        ended => {
+            let end = ended?;
+            tracing::info!(%track, ?end, "compacted");
+            Ok(Some(end))
+        }
+    }
+}
+
+impl Shared {
+    /// The disk's best track.
+    fn choose(&self, volume: &Volume, zeal: Zeal) -> Option<TrackId> {
+        let excluded = self.compaction.excluded();
+        let situation = Situation {
+            disk: volume.disk.id,
+            punches: volume.punches(),
+            track_chunks: self.options.track_chunks(),
+            max_amplification: self.options.max_space_amplification,
+            excluded: &excluded,
+            now_ms: now_ms(),
+        };
+        policy::choose(self.books().tracks.iter(), &situation, zeal)
+    }
+
+    /// Where garbage has reached the bound and no sealed track is worth it, it is in the active one:
+    /// that is sealed, to be compacted.
+    fn seal_for_room(&self, volume: &Arc<Volume>) -> Option<TrackId> {
+        if !self.is_over(&self.room(|_| true)) || !self.active_is_worth_it(volume) {
+            return None;
+        }
+        self.seal_active(volume).ok()?;
+        self.choose(volume, Zeal::Background)
+    }
+
+    fn active_is_worth_it(&self, volume: &Volume) -> bool {
+        let Some((active, _)) = volume.last_track() else { return false };
+        let books = self.books();
+        let row = books.tracks.get(&active).filter(|row| row.sealed.is_none());
+        row.is_some_and(|row| Room::of(row, volume.punches()).share() >= 0.1)
+    }
+
+    /// Whether garbage is beyond its bound.
+    fn is_over(&self, room: &Room) -> bool {
+        let most = room.cost as f64 * self.options.max_space_amplification;
+        let slack = SLACK_BYTES.min(self.options.track_bytes) * self.volumes.len() as u64;
+        room.used as f64 > most + slack as f64
+    }
+
+    /// Ends the disk's active track, and tells the index.
+    pub(crate) fn seal_active(&self, volume: &Volume) -> Result<()> {
+        let sealed = volume.seal_active()?;
+        if sealed.is_empty() {
+            return Ok(());
+        }
+        self.change(&mut self.books(), |join| {
+            for sealed in &sealed {
+                if let Some(row) = join.track(sealed.track) {
+                    row.sealed = Some(sealed.end);
+                }
+            }
+            Ok(())
+        })?;
+        sealed.iter().for_each(|sealed| self.files.seal(sealed.track, sealed.end));
+        Ok(())
+    }
+
+    /// The limit: twice as much when garbage has come three quarters of the way to the bound.
+    fn eager_rate(&self, volume: &Volume) -> Option<u64> {
+        let rate = self.compaction.rate()?;
+        let room = self.room(|disk| disk == volume.disk.id);
+        let near = 1.0 + (self.options.max_space_amplification - 1.0) * 0.75;
+        Some(if room.amplification() > near { rate.saturating_mul(2) } else { rate })
+    }
+
+    fn room(&self, of: impl Fn(DiskId) -> bool) -> Room {
+        let punches = |disk: DiskId| {
+            self.volumes.iter().any(|volume| volume.disk.id == disk && volume.punches())
+        };
+        let mut all = Room::default();
+        for row in self.books().tracks.values().filter(|row| of(row.disk)) {
+            all.add(Room::of(row, punches(row.disk)));
+        }
+        all
+    }
+
+    /// Weighs the garbage against its bound: at the bound writers wait for space to come back,
+    /// unless compaction can bring none.
+    pub(crate) fn weigh(&self) {
+        let room = self.room(|_| true);
+        let over = self.is_over(&room);
+        let may_run = self.options.compaction && !self.compaction.is_paused();
+        let helps = over
+            && (room.pending > 0
+                || self.volumes.iter().any(|volume| {
+                    self.choose(volume, Zeal::Background).is_some()
+                        || self.active_is_worth_it(volume)
+                }));
+        if over && room.pending > 0 {
+            self.checkpoints.request();
+        }
+        self.compaction.press(may_run && helps && !self.compaction.is_stopped());
+        if over {
+            self.compaction.call();
+        }
+    }
+
+    /// Compacts in the caller's thread, to the end.
+    pub(crate) fn compact(&self, options: &CompactOptions) -> Result<CompactReport> {
+        let mut report =
+            CompactReport { before_bytes: self.room(|_| true).used, ..CompactReport::default() };
+        let mut outputs = Outputs::default();
+        let outcome = self.compact_all(options, &mut outputs, &mut report);
+        outputs.seal(self)?;
+        outcome?;
+        self.tidy()?;
+        report.after_bytes = self.room(|_| true).used;
+        Ok(report)
+    }
+
+    fn compact_all(
+        &self,
+        options: &CompactOptions,
+        outputs: &mut Outputs,
+        report: &mut CompactReport,
+    ) -> Result<()> {
+        let wanted = |disk: DiskId| options.disks.as_ref().is_none_or(|only| only.contains(&disk));
+        let volumes: Vec<_> =
+            self.volumes.iter().filter(|volume| wanted(volume.disk.id)).cloned().collect();
+        for volume in &volumes {
+            self.seal_if_worth_it(volume, options)?;
+        }
+        for volume in &volumes {
+            for track in self.victims(volume, options) {
+                self.compact_one(track, options, outputs, report)?;
+                if report.stopped || report.held_back {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Seals the active track where it would be compacted if it were sealed.
+    fn seal_if_worth_it(&self, volume: &Volume, options: &CompactOptions) -> Result<()> {
+        let Some((active, _)) = volume.last_track() else { return Ok(()) };
+        let Some(row) = self.books().tracks.get(&active).copied() else { return Ok(()) };
+        let share = Room::of(&row, volume.punches()).share();
+        let worth_it = match &options.tracks {
+            Some(tracks) => tracks.contains(&active),
+            // The header alone is no garbage to speak of.
+            None => share >= options.share() && row.dead_records + row.graves > 0,
+        };
+        if row.sealed.is_none() && worth_it { self.seal_active(volume) } else { Ok(()) }
+    }
+
+    /// The tracks to compact, the best first.
+    fn victims(&self, volume: &Volume, options: &CompactOptions) -> Vec<TrackId> {
+        let mut excluded = self.compaction.excluded();
+        let books = self.books();
+        if let Some(only) = &options.tracks {
+            let there = only
+                .iter()
+                .filter(|id| books.tracks.get(id).is_some_and(|row| row.disk == volume.disk.id));
+            return there.copied().collect();
+        }
+        let mut victims = Vec::new();
+        loop {
+            let situation = Situation {
+                disk: volume.disk.id,
+                punches: volume.punches(),
+                track_chunks: self.options.track_chunks(),
+                max_amplification: self.options.max_space_amplification,
+                excluded: &excluded,
+                now_ms: now_ms(),
+            };
+            let zeal = Zeal::Thorough(options.share());
+            let Some(track) = policy::choose(books.tracks.iter(), &situation, zeal) else {
+                return victims;
+            };
+            excluded.insert(track);
+            victims.push(track);
+        }
+    }
+
+    fn compact_one(
+        &self,
+        track: TrackId,
+        options: &CompactOptions,
+        outputs: &mut Outputs,
+        report: &mut CompactReport,
+    ) -> Result<()> {
+        let disk = self.books().tracks.get(&track).map(|row| row.disk);
+        let Some(disk) = disk else { return Ok(()) };
+        let control = Control::new(options.bytes_per_second);
+        let now = |report: &CompactReport| {
+            let progress = control.status(0).disks.get(&disk).copied().unwrap_or_default();
+            CompactReport {
+                copied_bytes: report.copied_bytes + progress.copied_bytes,
+                copied_records: report.copied_records + progress.copied_records,
+                ..report.clone()
+            }
+        };
+        let go_on = || options.on_progress.as_ref().is_none_or(|on| on(&now(report)));
+        let steering = Steering {
+            control: &control,
+            go_on: &go_on,
+            rate: &|| options.bytes_per_second,
+            target: Target::Same,
+        };
+        let ended = pass(self, &steering, outputs, track);
+        *report = now(report);
+        match ended? {
+            Some(End::Done) => report.tracks += 1,
+            Some(End::Stopped) => report.stopped = true,
+            Some(End::HeldBack) => report.held_back = true,
+            Some(End::Blocked) => report.blocked.push(track),
+            None => {}
+        }
+        Ok(())
+    }
+
+    pub(crate) fn tracks(&self) -> Vec<TrackStats> {
+        let bytes = |chunks: u32| u64::from(chunks) * CHUNK_BYTES as u64;
+        let punches = |disk: DiskId| {
+            self.volumes.iter().any(|volume| volume.disk.id == disk && volume.punches())
+        };
+        let books = self.books();
+        let stats = books.tracks.iter().map(|(id, row)| {
+            let room = Room::of(row, punches(row.disk));
+            let head_and_owned = bytes(row.head_chunks) + bytes(row.owned_chunks);
+            TrackStats {
+                track: *id,
+                disk: row.disk,
+                compacted: row.compacted,
+                shard: row.shard,
+                created_ms: row.created_ms,
+                sealed: row.sealed.is_some(),
+                file_bytes: bytes(row.applied),
+                live_bytes: room.cost,
+                dead_bytes: head_and_owned - room.cost,
+                free_bytes: bytes(row.free_chunks),
+                punched_bytes: bytes(row.punched_chunks),
+                live_records: row.live_records,
+                dead_records: row.dead_records,
+                tombstones: row.graves,
+                cost_bytes: room.cost,
+                gain_bytes: room.gain(),
+            }
+        });
+        stats.collect()
+    }
+}
+
+impl CompactOptions {
+    fn share(&self) -> f64 {
+        self.min_garbage.unwrap_or(0.05)
+    }
+}

@@ -1,0 +1,228 @@
+//! Compaction: nothing is lost, nothing comes back, and space does.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+
+use kogia::{CompactOptions, PutOptions, Store};
+
+use crate::machine::{HOME, Machine, assert_sound, assert_value, compact, everything, value};
+
+type Map = BTreeMap<String, Vec<u8>>;
+
+/// Values of every kind of place: empty, packed, owned, and in segments.
+const LENGTHS: [usize; 6] = [0, 12, 900, 5_000, 20_000, 150_000];
+
+/// Writes a round of puts, so that every track gets some of each kind, and some deletes.
+fn churn(store: &Store, map: &mut Map, round: u64) {
+    for i in 0..30_u64 {
+        let key = format!("k{}", (i * 7 + round * 3) % 40);
+        let len = LENGTHS[((i + round) % 6) as usize];
+        let bytes = value(round * 1000 + i, len);
+        store.put(&key, &bytes).unwrap();
+        map.insert(key, bytes);
+    }
+    for i in (round % 5..40).step_by(5) {
+        store.delete(format!("k{i}")).unwrap();
+        map.remove(&format!("k{i}"));
+    }
+}
+
+#[track_caller]
+fn assert_holds(store: &Store, map: &Map) {
+    let found: Vec<_> = store.iter(..).map(|item| item.unwrap().0).collect();
+    let expected: Vec<_> = map.keys().map(|key| key.as_bytes().to_vec()).collect();
+    assert_eq!(found, expected);
+    map.iter().for_each(|(key, bytes)| assert_value(store, key, bytes));
+    assert_sound(store);
+}
+
+fn used(store: &Store) -> u64 {
+    let space = store.stats().unwrap().total();
+    space.file_bytes - space.punched_bytes
+}
+
+#[test]
+fn what_lives_is_the_same_after_compaction_reopening_and_a_rebuild_and_takes_less_room() {
+    let machine = Machine::new(1, 2);
+    let (store, mut map) = (machine.open(), Map::new());
+    (0..6).for_each(|round| churn(&store, &mut map, round));
+    store.checkpoint().unwrap();
+    let before = used(&store);
+    let report = compact(&store);
+    assert!(report.tracks > 3 && report.copied_records > 10, "{report:?}");
+    assert!(used(&store) < before * 4 / 5, "{before} before, {} after", used(&store));
+    assert_holds(&store, &map);
+    (6..9).for_each(|round| churn(&store, &mut map, round));
+    compact(&store);
+    assert_holds(&store, &map);
+    store.close().unwrap();
+    let store = machine.open();
+    assert!(store.recovery().clean);
+    assert_holds(&store, &map);
+    let live = store.stats().unwrap();
+    store.close().unwrap();
+    let store = machine.rebuild();
+    assert_holds(&store, &map);
+    let rebuilt = store.stats().unwrap();
+    assert_eq!(live.total().live_bytes, rebuilt.total().live_bytes);
+    assert_eq!(live.object_bytes, rebuilt.object_bytes);
+}
+
+#[test]
+fn a_store_of_nothing_but_deletes_shrinks_to_nearly_nothing() {
+    let machine = Machine::new(2, 1);
+    let store = machine.open();
+    for i in 0..2000 {
+        store.put(format!("k{i}"), value(i, 700)).unwrap();
+    }
+    for i in 0..2000 {
+        store.delete(format!("k{i}")).unwrap();
+    }
+    for _ in 0..3 {
+        compact(&store);
+    }
+    let stats = store.stats().unwrap();
+    assert!(used(&store) <= 16 * 4096, "{stats:?}");
+    assert_eq!((stats.objects, stats.tombstones), (0, 0));
+    assert_sound(&store);
+}
+
+#[test]
+fn parts_and_streams_under_way_survive_the_compaction_of_their_tracks() {
+    let machine = Machine::new(3, 1);
+    let store = machine.open();
+    let mut part = store.part().unwrap();
+    part.write_all(&value(1, 100_000)).unwrap();
+    let part = part.finish().unwrap().id;
+    let mut stream = store.writer("stream").unwrap();
+    stream.write_all(&value(2, 200_000)).unwrap();
+    for i in 0..100 {
+        store.put(format!("k{}", i % 3), value(i, 9_000)).unwrap();
+    }
+    assert!(compact(&store).copied_records > 0);
+    stream.write_all(&value(3, 10_000)).unwrap();
+    stream.commit().unwrap();
+    store.assemble("object", &[part], &PutOptions::default()).unwrap();
+    compact(&store);
+    assert_value(&store, "stream", &[value(2, 200_000), value(3, 10_000)].concat());
+    assert_value(&store, "object", &value(1, 100_000));
+    assert_sound(&store);
+    store.close().unwrap();
+    let store = machine.rebuild();
+    assert_value(&store, "stream", &[value(2, 200_000), value(3, 10_000)].concat());
+    assert_value(&store, "object", &value(1, 100_000));
+    assert_sound(&store);
+}
+
+#[test]
+fn refilled_values_move_with_the_track_they_lie_in() {
+    let machine = Machine::new(4, 1);
+    let options = || machine.options().refill(true).punch(false);
+    let store = options().open(HOME).unwrap();
+    for i in 0..60 {
+        store.put(format!("k{i}"), value(i, 20_000)).unwrap();
+    }
+    for i in (0..60).step_by(2) {
+        store.delete(format!("k{i}")).unwrap();
+    }
+    store.checkpoint().unwrap();
+    for i in 100..120 {
+        store.put(format!("k{i}"), value(i, 19_000)).unwrap();
+    }
+    for i in (1..60).step_by(4) {
+        store.delete(format!("k{i}")).unwrap();
+    }
+    compact(&store);
+    let check = |store: &Store| {
+        for i in (3..60).step_by(4) {
+            assert_value(store, &format!("k{i}"), &value(i, 20_000));
+        }
+        for i in 100..120 {
+            assert_value(store, &format!("k{i}"), &value(i, 19_000));
+        }
+        assert_sound(store);
+    };
+    check(&store);
+    store.close().unwrap();
+    check(&options().rebuild(HOME).unwrap());
+}
+
+#[test]
+fn snapshots_and_readers_keep_what_they_see_while_it_moves() {
+    let machine = Machine::new(5, 1);
+    let (store, mut map) = (machine.open(), Map::new());
+    (0..4).for_each(|round| churn(&store, &mut map, round));
+    let snapshot = store.snapshot().unwrap();
+    let (key, bytes) = map.iter().find(|(_, bytes)| bytes.len() == 150_000).unwrap();
+    let mut reader = store.reader(key).unwrap().unwrap();
+    let mut now = map.clone();
+    (4..8).for_each(|round| churn(&store, &mut now, round));
+    compact(&store);
+    compact(&store);
+    let mut found = Vec::new();
+    reader.read_to_end(&mut found).unwrap();
+    assert!(found == *bytes);
+    for (key, bytes) in &map {
+        assert!(snapshot.get(key).unwrap().as_ref() == Some(bytes), "{key}");
+    }
+    drop(reader);
+    drop(snapshot);
+    compact(&store);
+    assert_holds(&store, &now);
+}
+
+#[test]
+fn compaction_stops_when_it_is_told_to_and_goes_on_where_it_was() {
+    let machine = Machine::new(6, 1);
+    let (store, mut map) = (machine.open(), Map::new());
+    (0..6).for_each(|round| churn(&store, &mut map, round));
+    let stop = CompactOptions { on_progress: Some(Box::new(|now| now.tracks < 1)), ..everything() };
+    let report = store.compact(&stop).unwrap();
+    assert!(report.stopped && report.tracks <= 1, "{report:?}");
+    assert_holds(&store, &map);
+    let report = compact(&store);
+    assert!(!report.stopped);
+    assert_holds(&store, &map);
+}
+
+#[test]
+fn a_track_that_cannot_be_read_stays_and_is_named() {
+    let machine = Machine::new(7, 1);
+    let store = machine.open();
+    for i in 0..100 {
+        store.put(format!("k{i}"), value(i, 1_500)).unwrap();
+    }
+    for i in (0..100).step_by(2) {
+        store.delete(format!("k{i}")).unwrap();
+    }
+    store.close().unwrap();
+    let first = machine.tracks()[0].clone();
+    machine.flip(&first, 10 * 4096 + 1000, 3);
+    let store = machine.open();
+    let named = kogia::TrackId(1);
+    let report = store
+        .compact(&CompactOptions { tracks: Some(vec![named]), ..CompactOptions::default() })
+        .unwrap();
+    assert_eq!(report.blocked, [named]);
+    assert!(machine.tracks().contains(&first));
+    store.get("k9").unwrap_err();
+    for i in (1..100).step_by(2).filter(|i| *i != 9) {
+        assert_value(&store, &format!("k{i}"), &value(i, 1_500));
+    }
+}
+
+#[test]
+fn copies_are_grouped_by_the_partition_function() {
+    let machine = Machine::new(8, 1);
+    let options = machine.options().shard(|key, _, _| key[0] - b'a');
+    let store = options.open(HOME).unwrap();
+    for i in 0..200 {
+        let key = format!("{}{}", ['a', 'b', 'c'][i as usize % 3], i % 60);
+        store.put(key, value(i, 2_000)).unwrap();
+    }
+    compact(&store);
+    let shards: Vec<u8> =
+        store.tracks().unwrap().iter().filter(|t| t.compacted).map(|t| t.shard).collect();
+    assert_eq!(shards, [0, 1, 2]);
+    assert_sound(&store);
+}
