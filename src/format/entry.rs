@@ -110,6 +110,11 @@ impl<'a> Entry<'a> {
         encode(self, 64 + self.meta.attributes.len())
     }
 
+    /// Appends the row's bytes to `out`.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        codec::encode_into(self, out);
+    }
+
     /// Decodes a row, borrowing its attributes.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Fault> {
         codec::decode("index entry", bytes)

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use rocksdb::WriteBatch;
 
 use super::books::STATE_KEY;
+use super::rows::Rows;
 use super::view::family_of;
 use super::{Books, Family, Index, graves};
 use crate::error::{Error, ErrorKind, Result};
@@ -31,12 +32,6 @@ pub(crate) struct ChainFacts {
     pub(crate) synced: u32,
 }
 
-/// A row as the join has it.
-struct Known {
-    row: Option<Vec<u8>>,
-    changed: bool,
-}
-
 /// Changes that become one batch.
 pub(crate) struct Join<'a> {
     pub(super) index: &'a Index,
@@ -45,9 +40,8 @@ pub(crate) struct Join<'a> {
     /// In a rebuild freed chunks are found by complement, when all is known: chunks that a record
     /// had once may have been given to another since.
     rebuild: bool,
-    /// Entries' rows that were looked up or changed, by space. In the order of their keys, since
-    /// RocksDB finds the place of a row faster beside the one before.
-    entries: [BTreeMap<Vec<u8>, Known>; 2],
+    /// Entries' rows that were looked up or changed, by space.
+    entries: [Rows; 2],
     pub(super) graves: HashMap<Vec<u8>, Option<Grave>>,
     pub(super) segments: HashMap<Seq, Option<SegmentRow>>,
     pub(super) free: BTreeMap<(TrackId, u32), Option<FreeRow>>,
@@ -112,15 +106,11 @@ impl<'a> Join<'a> {
             | Record::Delete { space: Space::Object, key } => Some(*key),
             _ => None,
         });
-        let mut keys: Vec<&[u8]> = keys.collect();
-        if keys.len() < 2 {
-            return Ok(());
+        let keys: Vec<&[u8]> = keys.collect();
+        if keys.len() > 1 {
+            let get = |keys: &[&[u8]]| self.index.get_sorted(Family::Objects, keys);
+            self.entries[Space::Object as usize] = Rows::look_up(&keys, get)?;
         }
-        keys.sort_unstable();
-        keys.dedup();
-        let rows = self.index.get_sorted(Family::Objects, &keys)?.into_iter();
-        let known = |(key, row): (&&[u8], _)| (key.to_vec(), Known { row, changed: false });
-        self.entries[Space::Object as usize] = keys.iter().zip(rows).map(known).collect();
         Ok(())
     }
 
@@ -181,7 +171,7 @@ impl<'a> Join<'a> {
         if let Some(grave) = grave {
             self.drop_grave(&entry::grave_key(put.space, put.key), grave);
         }
-        self.set_entry_row(put.space, put.key, Some(new.encode()));
+        self.entries[put.space as usize].put(put.key, |out| new.encode_into(out));
         Ok(())
     }
 
@@ -198,7 +188,7 @@ impl<'a> Join<'a> {
             }
             self.count(space, &old, -1);
             self.kill(&old)?;
-            self.set_entry_row(space, key, None);
+            self.entries[space as usize].delete(key);
         }
         if let Some(grave) = grave {
             self.drop_grave(&entry::grave_key(space, key), grave);
@@ -423,17 +413,9 @@ impl<'a> Join<'a> {
 
     pub(super) fn entry_row(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>> {
         if let Some(known) = self.entries[space as usize].get(key) {
-            return Ok(known.row.clone());
+            return Ok(known.map(<[u8]>::to_vec));
         }
         Ok(self.index.get(family_of(space), key)?.map(|row| row.to_vec()))
-    }
-
-    fn set_entry_row(&mut self, space: Space, key: &[u8], row: Option<Vec<u8>>) {
-        let new = Known { row, changed: true };
-        match self.entries[space as usize].get_mut(key) {
-            Some(known) => *known = new,
-            None => drop(self.entries[space as usize].insert(key.to_vec(), new)),
-        }
     }
 
     pub(super) fn grave(&self, space: Space, key: &[u8]) -> Result<Option<Grave>> {
@@ -456,23 +438,22 @@ impl<'a> Join<'a> {
 
     /// About the rows of the batch.
     pub(crate) fn len(&self) -> usize {
-        let entries: usize = self.entries.iter().map(BTreeMap::len).sum();
+        let entries: usize = self.entries.iter().map(Rows::len).sum();
         entries + self.segments.len() + self.graves.len() + self.free.len()
     }
 
     /// Writes the batch; gives about the bytes that it takes in memory.
     pub(crate) fn commit(self) -> Result<usize> {
-        let mut batch = WriteBatch::default();
-        let mut set = |family: Family, key: &[u8], row: Option<&[u8]>| {
-            let family = self.index.family(family);
-            match row {
-                Some(row) => batch.put_cf(family, key, row),
-                None => batch.delete_cf(family, key),
-            }
+        let rows_bytes = self.entries.iter().map(Rows::bytes).sum::<usize>();
+        let mut batch = WriteBatch::with_capacity_bytes(rows_bytes + rows_bytes / 4);
+        let families = Family::ALL.map(|family| self.index.family(family));
+        let mut set = |family: Family, key: &[u8], row: Option<&[u8]>| match row {
+            Some(row) => batch.put_cf(families[family as usize], key, row),
+            None => batch.delete_cf(families[family as usize], key),
         };
         for space in [Space::Object, Space::Part] {
-            let changed = self.entries[space as usize].iter().filter(|(_, known)| known.changed);
-            changed.for_each(|(key, known)| set(family_of(space), key, known.row.as_deref()));
+            let changed = self.entries[space as usize].changed();
+            changed.for_each(|(key, row)| set(family_of(space), key, row));
         }
         for (key, row) in &self.graves {
             set(Family::Graves, key, row.map(|row| row.encode()).as_deref());

@@ -12,6 +12,7 @@ mod graves;
 mod join;
 mod moves;
 mod options;
+mod rows;
 mod view;
 
 use std::path::{Path, PathBuf};
