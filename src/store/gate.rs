@@ -1,7 +1,7 @@
 //! Gates on keys: what was checked of a key still holds when the write is applied (I6).
 
-use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
+use std::cmp::Reverse;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::format::record::Space;
@@ -47,16 +47,46 @@ impl Gates {
         keys: impl IntoIterator<Item = (Space, &'k [u8], Pass)>,
     ) -> Passed<'_> {
         // In the order of the gates, each once, so that no two callers wait for each other.
-        let mut wanted = BTreeMap::new();
-        for (space, key, pass) in keys {
-            let gate = self.hasher.hash_one((space, key)) as usize % GATES;
-            let held = wanted.entry(gate).or_insert(pass);
-            *held = pass.max(*held);
-        }
+        let keys = keys.into_iter();
+        let mut wanted: Vec<_> =
+            keys.map(|(space, key, pass)| (self.of(space, key), pass)).collect();
+        // Of several passes of one gate that alone is first, and stays.
+        wanted.sort_unstable_by_key(|&(gate, pass)| (gate, Reverse(pass)));
+        wanted.dedup_by_key(|(gate, _)| *gate);
         let hold = |(gate, pass): (usize, Pass)| match pass {
             Pass::Shared => Guard::Shared(self.gates[gate].read().expect("no panic holds it")),
             Pass::Alone => Guard::Alone(self.gates[gate].write().expect("no panic holds it")),
         };
         Passed(wanted.into_iter().map(hold).collect())
+    }
+
+    fn of(&self, space: Space, key: &[u8]) -> usize {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(key);
+        hasher.write_u8(space as u8);
+        hasher.finish() as usize % GATES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_passed_both_ways_is_passed_alone() {
+        let gates = Gates::new();
+        let (key, other) = (&b"key"[..], &b"other"[..]);
+        let gate = |key| &gates.gates[gates.of(Space::Object, key)];
+        for passes in [[Pass::Shared, Pass::Alone], [Pass::Alone, Pass::Shared]] {
+            let keys = passes.map(|pass| (Space::Object, key, pass));
+            let held = gates.pass(keys.into_iter().chain([(Space::Object, other, Pass::Shared)]));
+            assert!(gate(key).try_read().is_err());
+            assert!(gate(other).try_write().is_err());
+            drop(held);
+            assert!(gate(key).try_write().is_ok() && gate(other).try_write().is_ok());
+        }
+        let held = gates.pass([(Space::Object, key, Pass::Shared)]);
+        assert!(gate(key).try_read().is_ok());
+        drop(held);
     }
 }
