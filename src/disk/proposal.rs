@@ -38,6 +38,18 @@ pub(crate) struct Ack {
 }
 
 impl Proposal {
+    /// An empty proposal with room for so many records, and so many bytes of small values.
+    pub(crate) fn with_capacity(records: usize, packed_bytes: usize) -> Self {
+        const ENTRY_BYTES: usize = 96;
+        Proposal {
+            entries: Vec::with_capacity(records * ENTRY_BYTES),
+            ends: Vec::with_capacity(records),
+            rooms: Vec::with_capacity(records),
+            packed: Vec::with_capacity(packed_bytes),
+            bodies: Vec::new(),
+        }
+    }
+
     /// A proposal of one record without value bytes in its chain.
     pub(crate) fn of(record: &Record<'_>) -> Self {
         let mut proposal = Proposal::default();

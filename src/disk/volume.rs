@@ -272,7 +272,9 @@ impl Volume {
             return Ok(Seq(0));
         }
         let owner = self.owner()?;
-        let parts: Vec<_> = group.iter().flat_map(|r| r.proposal.layout_parts()).collect();
+        let count = group.iter().map(|request| request.proposal.len()).sum();
+        let mut parts = Vec::with_capacity(count);
+        parts.extend(group.iter().flat_map(|request| request.proposal.layout_parts()));
         let layout = Layout::new(&parts);
         if layout.chunks > MAX_CHUNKS {
             return Err(Error::invalid("a batch of more than 1 GiB"));
@@ -291,6 +293,8 @@ impl Volume {
         // Before the index is told, so that a checkpoint never flushes what is not yet synced.
         active.applied = start + layout.chunks;
         let entries = group.iter().flat_map(|request| request.proposal.entries());
+        let mut records = Vec::with_capacity(count);
+        records.extend(entries.zip(layout.spots.iter().copied()));
         let chain = Appended {
             disk: self.disk.id,
             track: active.appender.track.id,
@@ -301,7 +305,7 @@ impl Volume {
             head_chunks: layout.head_chunks,
             seq: chain_seq,
             synced: active.appender.synced(),
-            records: entries.zip(layout.spots.iter().copied()).collect(),
+            records,
             sealed,
         };
         // Lock order: the apply lock is never taken under a lane.

@@ -79,7 +79,11 @@ pub(crate) struct Times {
 impl PutOptions {
     /// The times of a put that is made now.
     pub(crate) fn times(&self) -> Times {
-        let created_ms = now_ms();
+        self.times_at(now_ms())
+    }
+
+    /// The times of a put that is made at `created_ms`.
+    pub(super) fn times_at(&self, created_ms: u64) -> Times {
         Times { created_ms, modified_ms: self.modified_ms.unwrap_or(created_ms) }
     }
 }

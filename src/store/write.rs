@@ -1,9 +1,11 @@
 //! Puts, deletes and batches.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::gate::Pass;
 use super::object::Times;
+use super::shared::now_ms;
 use super::{DeleteOptions, PutOptions, Shared};
 use crate::disk::{Proposal, Volume, wait};
 use crate::error::{Error, ErrorKind, Result};
@@ -36,13 +38,15 @@ const BATCH_MAX_BYTES: usize = 512 << 20;
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     operations: Vec<Operation>,
+    /// Keys and values, one behind the other: an allocation each would cost more than the copy.
+    bytes: Vec<u8>,
 }
 
 #[derive(Debug, Clone)]
 struct Operation {
-    key: Vec<u8>,
+    key: Range<usize>,
     condition: Condition,
-    put: Option<(Vec<u8>, PutOptions)>,
+    put: Option<(Range<usize>, PutOptions)>,
 }
 
 impl Batch {
@@ -64,11 +68,9 @@ impl Batch {
         value: impl AsRef<[u8]>,
         options: &PutOptions,
     ) -> &mut Self {
-        self.operations.push(Operation {
-            key: key.as_ref().to_vec(),
-            condition: options.condition,
-            put: Some((value.as_ref().to_vec(), options.clone())),
-        });
+        let (key, value) = (self.store(key.as_ref()), self.store(value.as_ref()));
+        let (condition, put) = (options.condition, Some((value, options.clone())));
+        self.operations.push(Operation { key, condition, put });
         self
     }
 
@@ -79,7 +81,7 @@ impl Batch {
 
     /// Adds a delete under a condition.
     pub fn delete_with(&mut self, key: impl AsRef<[u8]>, condition: Condition) -> &mut Self {
-        let key = key.as_ref().to_vec();
+        let key = self.store(key.as_ref());
         self.operations.push(Operation { key, condition, put: None });
         self
     }
@@ -94,6 +96,16 @@ impl Batch {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.operations.is_empty()
+    }
+
+    fn store(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        start..self.bytes.len()
+    }
+
+    fn key(&self, operation: &Operation) -> &[u8] {
+        &self.bytes[operation.key.clone()]
     }
 }
 
@@ -155,13 +167,12 @@ impl Shared {
     }
 
     pub(crate) fn write(&self, batch: &Batch, durability: Option<Durability>) -> Result<Vec<Seq>> {
-        let mut bytes = 0;
+        let mut bytes = batch.bytes.len();
         for operation in &batch.operations {
-            check_key(&operation.key)?;
-            bytes += operation.key.len();
-            if let Some((value, options)) = &operation.put {
-                check_put(&operation.key, options)?;
-                bytes += value.len() + options.attributes.len();
+            check_key(batch.key(operation))?;
+            if let Some((_, options)) = &operation.put {
+                check_put(batch.key(operation), options)?;
+                bytes += options.attributes.len();
             }
         }
         let most = self.options.queue_bytes().min(BATCH_MAX_BYTES);
@@ -185,11 +196,11 @@ impl Shared {
                 Some(_) => Pass::of(operation.condition),
                 None => Pass::Alone,
             };
-            (Space::Object, &operation.key[..], pass)
+            (Space::Object, batch.key(operation), pass)
         });
         let _gates = self.gates.pass(gates);
         for operation in &batch.operations {
-            self.check_condition(&operation.key, operation.condition)?;
+            self.check_condition(batch.key(operation), operation.condition)?;
         }
         let first = self.append(bytes, durability, deletes_only, || propose(batch))?;
         Ok((first.0..).take(batch.len()).map(Seq).collect())
@@ -291,11 +302,17 @@ impl Pass {
 }
 
 fn propose(batch: &Batch) -> Proposal {
-    let mut proposal = Proposal::default();
-    for Operation { key, put, .. } in &batch.operations {
-        match put {
+    let lens =
+        batch.operations.iter().filter_map(|operation| Some(operation.put.as_ref()?.0.len()));
+    let packed_bytes = lens.filter(|&len| (len as u64) < OWNED_MIN_BYTES).sum();
+    let mut proposal = Proposal::with_capacity(batch.len(), packed_bytes);
+    let now_ms = now_ms();
+    for operation in &batch.operations {
+        let key = batch.key(operation);
+        match &operation.put {
             Some((value, options)) => {
-                propose_put(&mut proposal, key, value, options, options.times());
+                let (value, times) = (&batch.bytes[value.clone()], options.times_at(now_ms));
+                propose_put(&mut proposal, key, value, options, times);
             }
             None => proposal.push(&Record::Delete { space: Space::Object, key }),
         }
