@@ -338,8 +338,9 @@ impl Options {
         self
     }
 
-    /// Whether sealed tracks are read through memory maps; default `true`. A media error on a
-    /// mapped page ends the process with a signal; without maps it is an error.
+    /// Whether sealed tracks, and most of what is durable of active ones, are read through memory
+    /// maps; default `true`. A media error on a mapped page ends the process with a signal; without
+    /// maps it is an error.
     #[must_use]
     pub fn map_tracks(mut self, map: bool) -> Self {
         self.map_tracks = map;

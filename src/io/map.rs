@@ -21,11 +21,12 @@ impl Map {
     pub(super) fn of_file(file: &std::fs::File, len: u64) -> std::io::Result<Self> {
         let len = usize::try_from(len).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
         // SAFETY: a `&[u8]` over a map is sound only while nobody changes the bytes below it. A
-        // track is mapped only once it is sealed and only up to its sealed end; nothing writes
-        // there again except hole punching and refilling, both of which wait until every reader
-        // pinned before the chunks were freed is gone (invariant I4). The store's directory is
-        // locked against other processes of ours; that foreign programs leave it alone is asked
-        // of the user, and `Options::map_tracks(false)` does without maps.
+        // track is mapped only up to its sealed end or, while it is active, as far as it has been
+        // synced; the file is never cut off before that, and nothing writes there again except
+        // hole punching and refilling, both of which wait until every reader pinned before the
+        // chunks were freed is gone (invariant I4). The store's directory is locked against other
+        // processes of ours; that foreign programs leave it alone is asked of the user, and
+        // `Options::map_tracks(false)` does without maps.
         let map = unsafe { memmap2::MmapOptions::new().len(len).map(file)? };
         Ok(Map(Backing::Mapped(map)))
     }

@@ -30,6 +30,7 @@ pub(crate) struct SyncFailure {
 impl Appender {
     /// Continues a track of which all `end` chunks are durable.
     pub(crate) fn new(track: Arc<TrackFile>, end: u32) -> Self {
+        track.synced_to(end);
         Appender { track, end, synced: end, failed: false }
     }
 
@@ -75,6 +76,7 @@ impl Appender {
         match self.track.file.sync_data() {
             Ok(()) => {
                 self.synced = self.end;
+                self.track.synced_to(self.end);
                 Ok(())
             }
             Err(e) => {

@@ -1,14 +1,17 @@
 //! An open track.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use crate::error::{Error, Result};
 use crate::format::chunk::{CHUNK_BYTES, ChunkPlace};
 use crate::format::track_header::TrackHeader;
 use crate::format::{StoreId, TrackId};
 use crate::io::{self, File, Io, Map, OpenMode};
+
+/// An active track is mapped anew when it has grown by so many chunks at least: 4 MiB.
+const MIN_GROWTH_CHUNKS: u32 = 1024;
 
 /// An open track, shared by its writer and its readers.
 #[derive(Debug)]
@@ -20,6 +23,13 @@ pub(crate) struct TrackFile {
     /// Where the track was sealed, in chunks; set once. Nothing is written behind it any more.
     sealed: OnceLock<u32>,
     map: OnceLock<Option<Map>>,
+    /// Whether it may be mapped before it is sealed.
+    maps_growing: AtomicBool,
+    /// Chunk up to which the track is durable, as its writer says: nothing before it is written
+    /// again, and the file is never made shorter than that.
+    synced: AtomicU32,
+    /// What of an active track is mapped. Lock: taken alone.
+    growing: RwLock<Option<Arc<Map>>>,
     /// Whether a sync of refilled chunks has failed. Held while syncing: the system reports a
     /// failure to one caller only, and all whose bytes it concerns have to see it (invariant I2).
     refill_failed: Mutex<bool>,
@@ -56,14 +66,36 @@ impl TrackFile {
     }
 
     fn new(store: StoreId, id: TrackId, path: PathBuf, file: Arc<dyn File>) -> Self {
-        let (sealed, map) = (OnceLock::new(), OnceLock::new());
-        let (refill_failed, used) = (Mutex::new(false), AtomicBool::new(true));
-        TrackFile { id, store, path, file, sealed, map, refill_failed, used }
+        TrackFile {
+            id,
+            store,
+            path,
+            file,
+            sealed: OnceLock::new(),
+            map: OnceLock::new(),
+            maps_growing: AtomicBool::new(false),
+            synced: AtomicU32::new(0),
+            growing: RwLock::default(),
+            refill_failed: Mutex::new(false),
+            used: AtomicBool::new(true),
+        }
     }
 
     /// Says that nothing will be appended behind chunk `end`.
     pub(crate) fn seal(&self, end: u32) {
         let _ = self.sealed.set(end);
+        // The map of the whole takes over.
+        *self.growing.write().expect("no panic holds it") = None;
+    }
+
+    /// Says that the track may be mapped while it is active, as far as it is durable.
+    pub(super) fn map_growing(&self) {
+        self.maps_growing.store(true, Ordering::Relaxed);
+    }
+
+    /// Says that all chunks before `end` are durable.
+    pub(super) fn synced_to(&self, end: u32) {
+        self.synced.store(end, Ordering::Release);
     }
 
     /// Whole chunks in the file now.
@@ -75,14 +107,39 @@ impl TrackFile {
     /// The map of a sealed track; `None` while it is active or where maps are not to be had.
     pub(crate) fn map(&self) -> Option<&Map> {
         let end = *self.sealed.get()?;
-        let map = self.map.get_or_init(|| {
-            // A failed map is not an error: the track is then read like an active one. The length
-            // is checked because touching a page behind the file's end is a signal.
-            let len = u64::from(end) * CHUNK_BYTES as u64;
-            let there = self.file.len().ok()?;
-            if there < len { None } else { self.file.map(len).ok().flatten() }
-        });
-        map.as_ref()
+        self.map.get_or_init(|| self.map_chunks(end)).as_ref()
+    }
+
+    /// A map of an active track that holds all chunks before `end`; `None` where there is none.
+    ///
+    /// It is made anew when the durable part has grown by a quarter, so that the newest fifth is
+    /// not mapped, or a little more.
+    pub(super) fn growing_map(&self, end: u32) -> Option<Arc<Map>> {
+        let covers = |map: &Arc<Map>| map.len() / CHUNK_BYTES >= end as usize;
+        if !self.maps_growing.load(Ordering::Relaxed) || end > self.synced.load(Ordering::Acquire) {
+            return None;
+        }
+        if let Some(map) =
+            self.growing.read().expect("no panic holds it").as_ref().filter(|map| covers(map))
+        {
+            return Some(map.clone());
+        }
+        let mut growing = self.growing.write().expect("no panic holds it");
+        let mapped = growing.as_ref().map_or(0, |map| (map.len() / CHUNK_BYTES) as u32);
+        let synced = self.synced.load(Ordering::Acquire);
+        let is_worth_it = synced >= mapped + (mapped / 4).max(MIN_GROWTH_CHUNKS);
+        if is_worth_it && self.sealed.get().is_none() {
+            *growing = self.map_chunks(synced).map(Arc::new);
+        }
+        growing.as_ref().filter(|map| covers(map)).cloned()
+    }
+
+    /// Maps the chunks before `end`. A failure is not an error: the track is then read without.
+    fn map_chunks(&self, end: u32) -> Option<Map> {
+        // The length is checked because touching a page behind the file's end is a signal.
+        let len = u64::from(end) * CHUNK_BYTES as u64;
+        let there = self.file.len().ok()?;
+        if there < len { None } else { self.file.map(len).ok().flatten() }
     }
 
     /// Reads whole chunks from `chunk` on; `buffer` holds a multiple of a chunk's bytes.
@@ -127,5 +184,77 @@ impl TrackFile {
     /// Marks the track as used since the cache last looked; gives whether it was.
     pub(super) fn touch(&self, used: bool) -> bool {
         self.used.swap(used, Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use super::*;
+    use crate::format::track_header::TrackKind;
+    use crate::format::{DiskId, Seq};
+    use crate::io::RealIo;
+    use crate::track::Appender;
+
+    fn created(dir: &Path) -> Arc<TrackFile> {
+        let header = TrackHeader {
+            store: StoreId([1; 16]),
+            disk: DiskId([2; 16]),
+            track: TrackId(3),
+            kind: TrackKind::Append,
+            shard: 0,
+            floor: Seq(4),
+            predecessor: None,
+            created_ms: 5,
+        };
+        Arc::new(TrackFile::create(&RealIo, dir, &header).expect("it is created"))
+    }
+
+    fn append(appender: &mut Appender, chunks: u32, byte: u8) {
+        let bytes = vec![byte; chunks as usize * CHUNK_BYTES];
+        appender.append(&mut [IoSlice::new(&bytes)]).expect("it appends");
+    }
+
+    #[test]
+    fn an_active_track_is_mapped_as_far_as_it_is_durable_and_anew_as_it_grows() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let track = created(dir.path());
+        track.map_growing();
+        let mut appender = Appender::new(track.clone(), 1);
+        append(&mut appender, 2 * MIN_GROWTH_CHUNKS, 6);
+        assert!(track.growing_map(2).is_none(), "it isn't durable");
+        appender.sync().expect("it syncs");
+        let end = 1 + 2 * MIN_GROWTH_CHUNKS;
+        let map = track.growing_map(2).expect("a map");
+        assert_eq!(map.len(), end as usize * CHUNK_BYTES);
+        assert_eq!(map[map.len() - 1], 6);
+        assert!(track.growing_map(end).is_some());
+
+        append(&mut appender, MIN_GROWTH_CHUNKS - 1, 7);
+        appender.sync().expect("it syncs");
+        assert!(track.growing_map(end + 1).is_none(), "it has grown too little");
+        append(&mut appender, 1, 8);
+        appender.sync().expect("it syncs");
+        append(&mut appender, 1, 9);
+        let end = end + MIN_GROWTH_CHUNKS;
+        let map = track.growing_map(end).expect("a map");
+        assert_eq!((map.len(), map[map.len() - 1]), (end as usize * CHUNK_BYTES, 8));
+        assert!(track.growing_map(end + 1).is_none(), "it isn't durable");
+
+        appender.sync().expect("it syncs");
+        track.seal(end + 1);
+        assert!(track.growing_map(2).is_none(), "the whole is mapped");
+        assert_eq!(track.map().map(|map| map.len()), Some((end as usize + 1) * CHUNK_BYTES));
+    }
+
+    #[test]
+    fn an_active_track_is_not_mapped_unasked() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let track = created(dir.path());
+        let mut appender = Appender::new(track.clone(), 1);
+        append(&mut appender, 2 * MIN_GROWTH_CHUNKS, 6);
+        appender.sync().expect("it syncs");
+        assert!(track.growing_map(2).is_none());
     }
 }

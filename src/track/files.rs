@@ -48,6 +48,9 @@ impl TrackFiles {
     /// Makes a track known that its writer has open.
     pub(crate) fn add_open(&self, track: &Arc<TrackFile>, dir: &Arc<PathBuf>) {
         self.add(track.id, dir);
+        if self.map_tracks {
+            track.map_growing();
+        }
         self.tracks.write().expect("no panic holds it").open.insert(track.id, track.clone());
     }
 
@@ -81,8 +84,10 @@ impl TrackFiles {
             return Err(Error::new(ErrorKind::Corruption, what).with_track(id));
         };
         let track = Arc::new(TrackFile::open(&*self.io, &dir, self.store, id)?);
-        if let (Some(end), true) = (sealed, self.map_tracks) {
-            track.seal(end);
+        match sealed {
+            Some(end) if self.map_tracks => track.seal(end),
+            None if self.map_tracks => track.map_growing(),
+            _ => {}
         }
         let mut tracks = self.tracks.write().expect("no panic holds it");
         tracks.evict();

@@ -35,6 +35,12 @@ struct Piece {
 }
 
 impl ValuePlace {
+    /// The chunk behind those of the value's first `len` bytes.
+    fn end(&self, len: u64) -> u32 {
+        let chunks = chunk::chunks_for(u64::from(self.offset) + len);
+        self.chunk.saturating_add(u32::try_from(chunks).unwrap_or(u32::MAX))
+    }
+
     /// The piece that begins at the value's byte `at`, of at most `most` bytes.
     fn piece(&self, at: u64, most: usize) -> Piece {
         let position = u64::from(self.offset) + at;
@@ -48,8 +54,11 @@ impl TrackFile {
     /// Fills `out` with the bytes of the value at `place` from its byte `skip` on.
     pub(crate) fn read_value(&self, place: &ValuePlace, skip: u64, out: &mut [u8]) -> Result<()> {
         debug_assert!(skip + out.len() as u64 <= place.len);
-        match self.map() {
-            Some(map) => self.copy_mapped(map, place, skip, out),
+        if let Some(map) = self.map() {
+            return self.copy_mapped(map, place, skip, out);
+        }
+        match self.growing_map(place.end(skip + out.len() as u64)) {
+            Some(map) => self.copy_mapped(&map, place, skip, out),
             None => self.read_batches(place, skip, out),
         }
     }

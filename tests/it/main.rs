@@ -13,6 +13,7 @@ mod kill;
 mod machine;
 mod model;
 mod power;
+mod reads;
 mod recovery;
 mod refill;
 mod sample;
