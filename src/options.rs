@@ -431,7 +431,7 @@ impl Options {
     }
 
     /// The unflushed index may take this much: writers wait for a checkpoint at the whole of it,
-    /// and a checkpoint begins at half.
+    /// and a checkpoint begins at three quarters.
     pub(crate) fn memtable_bytes(&self) -> usize {
         self.memory_bytes / 4
     }

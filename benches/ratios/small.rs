@@ -3,7 +3,7 @@
 //! for later.
 //!
 //! RocksDB runs with its defaults, so that it holds 64 MiB of rows before it flushes them. Kogia
-//! holds 8 MiB of its 64, and compacts the index while it is filled; with 256 MiB of memory both
+//! holds 12 MiB of its 64, and compacts the index while it is filled; with 256 MiB of memory both
 //! hold about as much.
 //!
 //! RocksDB sums with CRC-32C in software on x86-64 unless it was built for a processor that has it

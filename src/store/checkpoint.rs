@@ -110,7 +110,7 @@ impl Checkpoints {
 
 impl Shared {
     /// Waits while the unflushed index takes all the memory that it may (invariant I1: it must
-    /// not flush by itself), and asks for a checkpoint when half is taken.
+    /// not flush by itself), and asks for a checkpoint when three quarters are taken.
     pub(crate) fn admit(&self, bytes: usize) -> Result<()> {
         self.compaction.admit(bytes);
         self.admit_rows()
@@ -120,7 +120,7 @@ impl Shared {
     pub(crate) fn admit_rows(&self) -> Result<()> {
         let (checkpoints, limit) = (&self.checkpoints, self.options.memtable_bytes());
         let grown = || checkpoints.memtable_bytes.load(Ordering::Relaxed);
-        if grown() >= limit / 2 || self.due_by_bytes() {
+        if grown() >= limit / 4 * 3 || self.due_by_bytes() {
             checkpoints.request();
         }
         while grown() >= limit {
