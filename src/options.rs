@@ -158,6 +158,9 @@ pub type OnProgress = dyn Fn(&Progress) + Send + Sync;
 /// Gives the shard of an object by its key, length and expiry.
 pub(crate) type Shard = dyn Fn(&[u8], u64, Option<u64>) -> u8 + Send + Sync;
 
+/// Gives the time, in milliseconds since 1970.
+pub(crate) type Clock = dyn Fn() -> u64 + Send + Sync;
+
 /// How a store is opened. Only the disks are remembered: all else is as each opening says.
 ///
 /// ```
@@ -198,6 +201,7 @@ pub struct Options {
     pub(crate) shard: Option<Arc<Shard>>,
     pub(crate) io: Arc<dyn Io>,
     pub(crate) on_progress: Option<Arc<OnProgress>>,
+    pub(crate) clock: Arc<Clock>,
 }
 
 impl Default for Options {
@@ -226,6 +230,7 @@ impl Default for Options {
             shard: None,
             io: Arc::new(RealIo),
             on_progress: None,
+            clock: Arc::new(crate::store::now_ms),
         }
     }
 }
@@ -427,6 +432,30 @@ impl Options {
     #[must_use]
     pub fn on_progress(mut self, on_progress: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
         self.on_progress = Some(Arc::new(on_progress));
+        self
+    }
+
+    /// What tells the time, in milliseconds since 1970; default the machine's clock. Puts get their
+    /// time from it, and by it objects expire: a test that sets it need not wait.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// # let home = dir.path();
+    /// let time = Arc::new(AtomicU64::new(1_000));
+    /// let told = time.clone();
+    /// let store = kogia::Options::new().clock(move || told.load(Ordering::Relaxed)).open(home)?;
+    /// let options = kogia::PutOptions { expires_ms: Some(1_500), ..Default::default() };
+    /// store.put_with("key", "value", &options)?;
+    /// time.store(1_500, Ordering::Relaxed);
+    /// assert!(!store.exists("key")?);
+    /// # Ok::<_, kogia::Error>(())
+    /// ```
+    #[must_use]
+    pub fn clock(mut self, clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        self.clock = Arc::new(clock);
         self
     }
 

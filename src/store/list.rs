@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::ops::{Bound, RangeBounds};
 
-use super::Info;
 use super::paging::{self, ListOptions, Step, Walk};
+use super::{Info, Moment};
 use crate::error::{Error, Result};
 use crate::format::record::Space;
-use crate::index::{Cursor, RowCursor, View, ViewRef};
+use crate::index::{Cursor, View, ViewRef};
 
-/// Entries that an iteration fetches at once: RocksDB's iterators hold memory, so none is kept.
+/// Rows that an iteration goes over at once: RocksDB's iterators hold memory, so none is kept.
 const ITERATION_PAGE: usize = 256;
 
 /// One page of a listing.
@@ -64,29 +64,51 @@ pub enum Item {
     Prefix(Vec<u8>),
 }
 
-impl Walk for Cursor<'_> {
-    type Error = Error;
+/// The objects that are there at a moment.
+struct Present<'v> {
+    cursor: Cursor<'v>,
+    moment: &'v Moment,
+}
 
-    fn seek(&mut self, key: &[u8]) {
-        RowCursor::seek(self, key);
+impl Present<'_> {
+    /// On to one that has not expired. A row that does not decode is left to whoever takes it.
+    fn pass_expired(&mut self) {
+        while self.is_expired() {
+            self.cursor.next();
+        }
     }
 
-    fn next(&mut self) {
-        RowCursor::next(self);
-    }
-
-    fn key(&self) -> Result<Option<&[u8]>> {
-        Cursor::key(self)
+    fn is_expired(&self) -> bool {
+        let found = self.cursor.entry();
+        matches!(found, Ok(Some((key, entry))) if !self.moment.has(key, &entry.meta))
     }
 }
 
-pub(crate) fn list(view: &View<'_>, options: &ListOptions) -> Result<Page> {
-    let mut cursor = view.entries(Space::Object);
-    let take = |cursor: &Cursor<'_>| {
-        let (key, entry) = cursor.entry()?.expect("the walk is at a key");
+impl Walk for Present<'_> {
+    type Error = Error;
+
+    fn seek(&mut self, key: &[u8]) {
+        self.cursor.seek(key);
+        self.pass_expired();
+    }
+
+    fn next(&mut self) {
+        self.cursor.next();
+        self.pass_expired();
+    }
+
+    fn key(&self) -> Result<Option<&[u8]>> {
+        self.cursor.key()
+    }
+}
+
+pub(crate) fn list(view: &View<'_>, moment: &Moment, options: &ListOptions) -> Result<Page> {
+    let mut present = Present { cursor: view.entries(Space::Object), moment };
+    let take = |present: &Present<'_>| {
+        let (key, entry) = present.cursor.entry()?.expect("the walk is at a key");
         Ok((key.to_vec(), Info::of(&entry)))
     };
-    let (steps, next) = paging::page(&mut cursor, options, take)?;
+    let (steps, next) = paging::page(&mut present, options, take)?;
     let items = steps.into_iter().map(|step| match step {
         Step::Key((key, info)) => Item::Object { key, info },
         Step::Prefix(prefix) => Item::Prefix(prefix),
@@ -109,6 +131,7 @@ pub(crate) fn list(view: &View<'_>, options: &ListOptions) -> Result<Page> {
 /// ```
 pub struct Iter<'a> {
     view: ViewRef<'a>,
+    moment: Moment,
     start: Bound<Vec<u8>>,
     end: Bound<Vec<u8>>,
     front: VecDeque<(Vec<u8>, Info)>,
@@ -117,9 +140,10 @@ pub struct Iter<'a> {
 }
 
 impl<'a> Iter<'a> {
-    pub(crate) fn new(view: ViewRef<'a>, range: impl RangeBounds<Vec<u8>>) -> Self {
+    pub(crate) fn new(view: ViewRef<'a>, moment: Moment, range: impl RangeBounds<Vec<u8>>) -> Self {
         Iter {
             view,
+            moment,
             start: range.start_bound().cloned(),
             end: range.end_bound().cloned(),
             front: VecDeque::new(),
@@ -128,8 +152,9 @@ impl<'a> Iter<'a> {
         }
     }
 
-    /// Fetches the next page from the front, and moves the start behind it.
-    fn fetch_front(&mut self) -> Result<()> {
+    /// Fetches the next page from the front, and moves the start behind it. Says whether it came to
+    /// any row.
+    fn fetch_front(&mut self) -> Result<bool> {
         let mut cursor = self.view.entries(Space::Object);
         match &self.start {
             Bound::Unbounded => cursor.seek(&[]),
@@ -141,21 +166,28 @@ impl<'a> Iter<'a> {
                 }
             }
         }
-        while self.front.len() < ITERATION_PAGE
-            && let Some((key, entry)) = cursor.entry()?
-            && below(key, &self.end)
-        {
-            self.front.push_back((key.to_vec(), Info::of(&entry)));
+        let mut last = None;
+        for _ in 0..ITERATION_PAGE {
+            let Some((key, entry)) = cursor.entry()?.filter(|(key, _)| below(key, &self.end))
+            else {
+                break;
+            };
+            if self.moment.has(key, &entry.meta) {
+                self.front.push_back((key.to_vec(), Info::of(&entry)));
+            }
+            keep(&mut last, key);
             cursor.next();
         }
-        if let Some((key, _)) = self.front.back() {
-            self.start = Bound::Excluded(key.clone());
+        let came = last.is_some();
+        if let Some(last) = last {
+            self.start = Bound::Excluded(last);
         }
-        Ok(())
+        Ok(came)
     }
 
-    /// Fetches the next page from the back, and moves the end before it.
-    fn fetch_back(&mut self) -> Result<()> {
+    /// Fetches the next page from the back, and moves the end before it. Says whether it came to any
+    /// row.
+    fn fetch_back(&mut self) -> Result<bool> {
         let mut cursor = self.view.entries(Space::Object);
         match &self.end {
             Bound::Unbounded => cursor.seek_last(),
@@ -167,23 +199,23 @@ impl<'a> Iter<'a> {
                 }
             }
         }
-        while self.back.len() < ITERATION_PAGE
-            && let Some((key, entry)) = cursor.entry()?
-            && above(key, &self.start)
-        {
-            self.back.push_back((key.to_vec(), Info::of(&entry)));
+        let mut last = None;
+        for _ in 0..ITERATION_PAGE {
+            let Some((key, entry)) = cursor.entry()?.filter(|(key, _)| above(key, &self.start))
+            else {
+                break;
+            };
+            if self.moment.has(key, &entry.meta) {
+                self.back.push_back((key.to_vec(), Info::of(&entry)));
+            }
+            keep(&mut last, key);
             cursor.prev();
         }
-        if let Some((key, _)) = self.back.back() {
-            self.end = Bound::Excluded(key.clone());
+        let came = last.is_some();
+        if let Some(last) = last {
+            self.end = Bound::Excluded(last);
         }
-        Ok(())
-    }
-
-    fn fetched(&mut self, outcome: Result<()>) -> Option<Result<(Vec<u8>, Info)>> {
-        let error = outcome.err()?;
-        self.failed = true;
-        Some(Err(error))
+        Ok(came)
     }
 }
 
@@ -194,10 +226,14 @@ impl Iterator for Iter<'_> {
         if self.failed {
             return None;
         }
-        if self.front.is_empty() {
-            let outcome = self.fetch_front();
-            if let Some(error) = self.fetched(outcome) {
-                return Some(error);
+        while self.front.is_empty() {
+            match self.fetch_front() {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    self.failed = true;
+                    return Some(Err(error));
+                }
             }
         }
         // What the back has fetched lies behind all that the front can find.
@@ -210,10 +246,14 @@ impl DoubleEndedIterator for Iter<'_> {
         if self.failed {
             return None;
         }
-        if self.back.is_empty() {
-            let outcome = self.fetch_back();
-            if let Some(error) = self.fetched(outcome) {
-                return Some(error);
+        while self.back.is_empty() {
+            match self.fetch_back() {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    self.failed = true;
+                    return Some(Err(error));
+                }
             }
         }
         self.back.pop_front().or_else(|| self.front.pop_back()).map(Ok)
@@ -227,6 +267,13 @@ impl std::fmt::Debug for Iter<'_> {
             .field("end", &self.end)
             .finish_non_exhaustive()
     }
+}
+
+/// Makes `key` the last one, in the memory of the one before.
+fn keep(last: &mut Option<Vec<u8>>, key: &[u8]) {
+    let last = last.get_or_insert_default();
+    last.clear();
+    last.extend_from_slice(key);
 }
 
 fn below(key: &[u8], end: &Bound<Vec<u8>>) -> bool {

@@ -7,6 +7,7 @@ mod gate;
 mod housekeeper;
 mod ledger;
 mod list;
+mod moment;
 mod object;
 mod paging;
 mod parts;
@@ -27,6 +28,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub(crate) use ledger::{Ledger, META_FILE};
+pub(crate) use moment::Moment;
 pub(crate) use read::Source;
 pub(crate) use reserve::Reserve;
 pub(crate) use shared::{Parts, Shared, now_ms};
@@ -101,7 +103,8 @@ impl Store {
         self.put_with(key, value, &PutOptions::default())
     }
 
-    /// Puts an object with attributes, under a condition, or with a durability of its own.
+    /// Puts an object with attributes, until a time, under a condition, or with a durability of its
+    /// own.
     pub fn put_with(
         &self,
         key: impl AsRef<[u8]>,
@@ -125,7 +128,8 @@ impl Store {
     /// the object.
     pub fn get_into(&self, key: impl AsRef<[u8]>, value: &mut Vec<u8>) -> Result<Option<Info>> {
         let _pin = self.shared.pins.pin();
-        self.shared.get(&self.shared.index.view(), key.as_ref(), None, value)
+        let (view, moment) = (self.shared.index.view(), self.shared.moment());
+        self.shared.get(&view, &moment, key.as_ref(), None, value)
     }
 
     /// The bytes of an object from `range.start` up to `range.end` or its end, whichever comes
@@ -134,13 +138,14 @@ impl Store {
     pub fn get_range(&self, key: impl AsRef<[u8]>, range: Range<u64>) -> Result<Option<Vec<u8>>> {
         let mut value = Vec::new();
         let _pin = self.shared.pins.pin();
-        let view = self.shared.index.view();
-        Ok(self.shared.get(&view, key.as_ref(), Some(range), &mut value)?.map(|_| value))
+        let (view, moment) = (self.shared.index.view(), self.shared.moment());
+        let found = self.shared.get(&view, &moment, key.as_ref(), Some(range), &mut value)?;
+        Ok(found.map(|_| value))
     }
 
     /// What is known of an object. No track is touched.
     pub fn head(&self, key: impl AsRef<[u8]>) -> Result<Option<Info>> {
-        self.shared.head(&self.shared.index.view(), key.as_ref())
+        self.shared.head(&self.shared.index.view(), &self.shared.moment(), key.as_ref())
     }
 
     /// Whether an object is there. No track is touched.
@@ -172,7 +177,7 @@ impl Store {
     pub fn reader(&self, key: impl AsRef<[u8]>) -> Result<Option<Reader<'_>>> {
         let pin = self.shared.pins.pin();
         let view = ViewRef::Own(self.shared.index.snapshot());
-        Reader::open(&self.shared, view, Some(pin), key.as_ref())
+        Reader::open(&self.shared, view, &self.shared.moment(), Some(pin), key.as_ref())
     }
 
     /// A stream that becomes a part when it is finished.
@@ -220,12 +225,12 @@ impl Store {
     /// With a delimiter a page costs a seek for each entry that it returns, however many keys lie
     /// below the common prefixes.
     pub fn list(&self, options: &ListOptions) -> Result<Page> {
-        list::list(&self.shared.index.snapshot(), options)
+        list::list(&self.shared.index.snapshot(), &self.shared.moment(), options)
     }
 
     /// The objects of a range of keys, from either end, as they are now.
     pub fn iter(&self, range: impl RangeBounds<Vec<u8>>) -> Iter<'_> {
-        Iter::new(ViewRef::Own(self.shared.index.snapshot()), range)
+        Iter::new(ViewRef::Own(self.shared.index.snapshot()), self.shared.moment(), range)
     }
 
     /// The store as it is now, and stays in the snapshot.

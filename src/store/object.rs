@@ -1,6 +1,5 @@
 //! What callers say and learn of an object.
 
-use super::now_ms;
 use crate::format::Seq;
 use crate::format::entry::Entry;
 use crate::options::{Condition, Durability};
@@ -27,6 +26,8 @@ pub struct Info {
     pub created_ms: u64,
     /// When its source was last changed, as the put said; else the same.
     pub modified_ms: u64,
+    /// When the object is gone, in milliseconds since 1970, as the put said; `None` never.
+    pub expires_ms: Option<u64>,
     /// The attributes that were given with the put.
     pub attributes: Vec<u8>,
 }
@@ -39,6 +40,7 @@ impl Info {
             crc32c: entry.meta.crc,
             created_ms: entry.meta.created_ms,
             modified_ms: entry.meta.modified_ms,
+            expires_ms: entry.meta.expires_ms,
             attributes: entry.meta.attributes.to_vec(),
         }
     }
@@ -63,6 +65,10 @@ pub struct PutOptions {
     pub attributes: Vec<u8>,
     /// When the source was last changed, in milliseconds since 1970; default now.
     pub modified_ms: Option<u64>,
+    /// When the object is gone, in milliseconds since 1970; default never. From that millisecond
+    /// on no call finds it, and its room follows. A time that has passed makes the put one that
+    /// nobody sees, and that takes the place of what was there all the same.
+    pub expires_ms: Option<u64>,
     /// What must hold for the put to be carried out; default anything.
     pub condition: Condition,
     /// When the put is acknowledged; default as the store's options say.
@@ -77,13 +83,8 @@ pub(crate) struct Times {
 }
 
 impl PutOptions {
-    /// The times of a put that is made now.
-    pub(crate) fn times(&self) -> Times {
-        self.times_at(now_ms())
-    }
-
     /// The times of a put that is made at `created_ms`.
-    pub(super) fn times_at(&self, created_ms: u64) -> Times {
+    pub(crate) fn times(&self, created_ms: u64) -> Times {
         Times { created_ms, modified_ms: self.modified_ms.unwrap_or(created_ms) }
     }
 }

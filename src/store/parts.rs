@@ -49,7 +49,8 @@ impl Shared {
                 list.extend(segments.0);
             }
         }
-        let put = put_record(key, len, crc, options, options.times(), segmented(SegmentList(list)));
+        let times = options.times(self.now_ms());
+        let put = put_record(key, len, crc, options, times, segmented(SegmentList(list)));
         self.append(0, options.durability, false, || {
             // One chain: the object takes the segments over, then the parts go.
             let mut proposal = Proposal::of(&put);

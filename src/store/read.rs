@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Info, Shared};
+use super::{Info, Moment, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::TrackId;
 use crate::format::chain::MAX_CHUNKS;
@@ -61,35 +61,50 @@ impl Source {
 }
 
 impl Shared {
-    /// An object's info and source, as `view` has them.
-    pub(crate) fn find(&self, view: &View<'_>, key: &[u8]) -> Result<Option<(Info, Source)>> {
+    /// An object's info and source, as `view` has them, if it is there at `moment`.
+    pub(crate) fn find(
+        &self,
+        view: &View<'_>,
+        moment: &Moment,
+        key: &[u8],
+    ) -> Result<Option<(Info, Source)>> {
         let Some(row) = view.entry(Space::Object, key)? else { return Ok(None) };
         let entry = row.entry()?;
+        if !moment.has(key, &entry.meta) {
+            return Ok(None);
+        }
         let info = Info::of(&entry);
         Ok(Some((info, Source::of(entry)?)))
     }
 
-    pub(crate) fn head(&self, view: &View<'_>, key: &[u8]) -> Result<Option<Info>> {
+    pub(crate) fn head(
+        &self,
+        view: &View<'_>,
+        moment: &Moment,
+        key: &[u8],
+    ) -> Result<Option<Info>> {
         super::write::check_key(key)?;
-        let row = view.entry(Space::Object, key)?;
-        row.map(|row| row.entry().map(|entry| Info::of(&entry))).transpose()
+        let Some(row) = view.entry(Space::Object, key)? else { return Ok(None) };
+        let entry = row.entry()?;
+        Ok(moment.has(key, &entry.meta).then(|| Info::of(&entry)))
     }
 
     /// Reads a range of an object, or all of it, into `value`. A live view is pinned.
     pub(crate) fn get(
         &self,
         view: &View<'_>,
+        moment: &Moment,
         key: &[u8],
         range: Option<Range<u64>>,
         value: &mut Vec<u8>,
     ) -> Result<Option<Info>> {
         super::write::check_key(key)?;
-        let Some((info, source)) = self.find(view, key)? else { return Ok(None) };
+        let Some((info, source)) = self.find(view, moment, key)? else { return Ok(None) };
         if let Source::Segments(_) = source
             && view.is_live()
         {
             // The rows of the segments have to be of the same moment as the entry.
-            return self.get(&self.index.snapshot(), key, range, value);
+            return self.get(&self.index.snapshot(), moment, key, range, value);
         }
         let range = range.unwrap_or(0..info.len);
         if range.start > info.len || range.start > range.end {

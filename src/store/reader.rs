@@ -4,13 +4,13 @@ use std::io::{self, BufRead, Read, Seek, SeekFrom};
 
 use super::pins::Pin;
 use super::read::Source;
-use super::{Info, Shared};
+use super::{Info, Moment, Shared};
 use crate::error::{Error, Result};
 use crate::index::ViewRef;
 use crate::track::Bytes;
 
 /// Reads an object, in bounded memory, however large it is. It goes on reading the same bytes
-/// when the object is overwritten or deleted.
+/// when the object is overwritten or deleted, or expires.
 ///
 /// ```
 /// # let dir = tempfile::tempdir().unwrap();
@@ -39,16 +39,17 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// A reader of the object that `key` means in `view`. The view's moment is pinned by `pin`, or
+    /// A reader of the object that `key` means in `view`, if it is there at `moment`. The view's moment is pinned by `pin`, or
     /// by whoever made the view.
     pub(crate) fn open(
         shared: &'a Shared,
         view: ViewRef<'a>,
+        moment: &Moment,
         pin: Option<Pin<'a>>,
         key: &[u8],
     ) -> Result<Option<Self>> {
         super::write::check_key(key)?;
-        let Some((info, source)) = shared.find(&view, key)? else { return Ok(None) };
+        let Some((info, source)) = shared.find(&view, moment, key)? else { return Ok(None) };
         Ok(Some(Reader { shared, view, info, source, at: 0, piece: None, _pin: pin }))
     }
 

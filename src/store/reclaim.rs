@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use super::{PartId, Shared, now_ms};
+use super::{PartId, Shared};
+use crate::disk::Owner;
 use crate::error::{Error, Result};
 use crate::format::chunk::CHUNK_BYTES;
 use crate::format::entry::{Extent, FreeRow, TrackRow};
@@ -273,7 +274,8 @@ impl Shared {
         if self.books().state.parts == 0 {
             return Ok(());
         }
-        let oldest = now_ms().saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        let oldest =
+            self.now_ms().saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
         let mut old = Vec::new();
         let view = self.index.snapshot();
         let mut cursor = view.entries(Space::Part);

@@ -156,7 +156,7 @@ impl Shared {
         }
     }
 
-    fn join_chain(&self, join: &mut Join<'_>, chain: &Appended<'_>) -> Result<()> {
+    fn join_chain<'c>(&self, join: &mut Join<'_>, chain: &Appended<'c>) -> Result<()> {
         for sealed in &chain.sealed {
             if let Some(row) = join.track(sealed.track) {
                 row.sealed = Some(sealed.end);
@@ -196,21 +196,112 @@ impl Appended<'_> {
             seq: self.seq,
             synced: self.synced,
         }
-        let facts = ChainFacts {
-            track: chain.track,
-            start: chain.start,
-            chunks: chain.chunks,
-            head_chunks: chain.head_chunks,
-            seq: chain.seq,
-            synced: chain.synced,
-        };
-        let mut records = Vec::with_capacity(chain.records.len());
-        for &(entry, spot) in &chain.records {
-            let (seq, record) = record::decode(entry).map_err(|fault| self.index.fault(fault))?;
-            let room = Room::of(&record);
-            records.push(DirectoryEntry { seq, record, spot, room });
-        }
-        join.look_up(&records)?;
-        records.iter().try_for_each(|record| join.record(&facts, record))?;
-        join.end_chain(&facts, 0);
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("home", &self.home).finish_non_exhaustive()
+    }
+}
+
+impl Owner for Shared {
+    fn take_seqs(&self, count: u64) -> Seq {
+        // Invariant I7: an opening's counter of 40 bits lasts for years at a million a second; a
+        // seq never runs over into the next opening's.
+        let first = self.next_seq.fetch_add(count, Ordering::AcqRel);
+        let opening = Seq(first).opening();
+        assert_eq!(opening, Seq(first + count).opening(), "an opening's seqs are used up");
+        Seq(first)
+    }
+
+    fn take_track(&self) -> (TrackId, Seq) {
+        let id = self.next_track.fetch_add(1, Ordering::AcqRel);
+        // Records get greater seqs than the floor, and are live when they are written.
+        (TrackId(id), self.take_seqs(1))
+    }
+
+    fn track_created(
+        &self,
+        disk: DiskId,
+        track: &Arc<TrackFile>,
+        dir: &Arc<PathBuf>,
+    ) -> Result<()> {
+        self.ledger.update(|meta| {
+            meta.next_track = meta.next_track.max(track.id.0 + 1);
+            if let Some(state) = meta.disks.iter_mut().find(|state| state.id == disk) {
+                state.active = Some((track.id, 1));
+            }
+        })?;
+        self.files.add_open(track, dir);
         Ok(())
+    }
+
+    fn output_created(
+        &self,
+        disk: DiskId,
+        track: &Arc<TrackFile>,
+        header: &TrackHeader,
+        dir: &Arc<PathBuf>,
+    ) -> Result<()> {
+        self.ledger.update(|meta| {
+            meta.next_track = meta.next_track.max(track.id.0 + 1);
+            if let Some(state) = meta.disks.iter_mut().find(|state| state.id == disk) {
+                // Its header vouches for the one before (invariant I10).
+                state.outputs.retain(|output| Some(output.0) != header.predecessor.map(|p| p.0));
+                state.outputs.push((track.id, 1));
+            }
+        })?;
+        self.files.add_open(track, dir);
+        let row = TrackRow::new(disk, header.kind, header.shard, header.created_ms, header.floor);
+        self.change(&mut self.books(), |join| {
+            join.add_track(track.id, row);
+            Ok(())
+        })
+    }
+
+    fn track_cut(&self, track: TrackId, end: u32) -> Result<()> {
+        self.ledger.update(|meta| {
+            meta.cuts.push((track, end));
+            for state in &mut meta.disks {
+                state.active = state.active.filter(|(active, _)| *active != track);
+            }
+        })
+    }
+
+    fn apply(&self, chain: &Appended<'_>) -> Result<()> {
+        {
+            let mut books = self.books();
+            self.change(&mut books, |join| self.join_chain(join, chain))?;
+        }
+        for sealed in &chain.sealed {
+            self.files.seal(sealed.track, sealed.end);
+        }
+        self.checkpoints.wrote(u64::from(chain.chunks), chain.synced < chain.start + chain.chunks);
+        Ok(())
+    }
+
+    fn release_reserve(&self) {
+        self.reserve.release();
+    }
+
+    fn poison(&self, cause: &Error) {
+        let what = "a write that was acknowledged may be lost, and the store takes no more; \
+                    reopen it to recover";
+        let error = Error::new(ErrorKind::Poisoned, what).with_source(cause.clone());
+        if self.poison.set(error).is_ok() {
+            tracing::error!(%cause, "the store takes no more writes");
+        }
+        self.checkpoints.wake();
+    }
+
+    fn now_ms(&self) -> u64 {
+        (self.options.clock)()
+    }
+}
+
+/// The time by the machine's clock, in milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}

@@ -11,8 +11,8 @@ use super::gate::Pass;
 use super::object::Times;
 use super::refill::Taken;
 use super::write::{check_put, put_record, segmented};
-use super::{Info, PutOptions, Shared, now_ms};
-use crate::disk::{Ack, Proposal, Volume, wait};
+use super::{Info, PutOptions, Shared};
+use crate::disk::{Ack, Owner, Proposal, Volume, wait};
 use crate::error::Result;
 use crate::format::Seq;
 use crate::format::chain::Body;
@@ -118,7 +118,7 @@ impl<'a> Writer<'a> {
 
     pub(crate) fn finish(mut self) -> Result<Info> {
         let shared = self.segments.shared;
-        let times = self.options.times();
+        let times = self.options.times(shared.now_ms());
         if self.segments.is_untouched() {
             let body = std::mem::take(&mut self.segments.body);
             let seq = shared.put_at(&self.key, &body.to_value(), &self.options, times)?;
@@ -142,6 +142,7 @@ impl<'a> Writer<'a> {
             crc32c,
             created_ms: times.created_ms,
             modified_ms: times.modified_ms,
+            expires_ms: self.options.expires_ms,
             attributes: self.options.attributes.clone(),
         }
     }
@@ -158,7 +159,7 @@ impl<'a> PartWriter<'a> {
         let shared = self.segments.shared;
         let (len, crc, list) = self.segments.seal()?;
         let id = shared.new_part();
-        let created_ms = now_ms();
+        let created_ms = shared.now_ms();
         let meta = Meta {
             len,
             crc,

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::gate::Pass;
 use super::object::Times;
-use super::shared::now_ms;
+
 use super::{DeleteOptions, PutOptions, Shared};
-use crate::disk::{Proposal, Volume, wait};
+use crate::disk::{Owner, Proposal, Volume, wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Seq;
 use crate::format::chain::Body;
@@ -111,7 +111,7 @@ impl Batch {
 
 impl Shared {
     pub(crate) fn put(&self, key: &[u8], value: &[u8], options: &PutOptions) -> Result<Seq> {
-        self.put_at(key, value, options, options.times())
+        self.put_at(key, value, options, options.times(self.now_ms()))
     }
 
     pub(crate) fn put_at(
@@ -150,7 +150,7 @@ impl Shared {
         // Alone, so that of two deletes of a key only one finds it there.
         let _gate = self.gates.pass([(Space::Object, key, Pass::Alone)]);
         self.check_condition(key, options.condition)?;
-        if self.index.view().entry(Space::Object, key)?.is_none() {
+        if self.found(key)?.is_none() {
             return Ok(false);
         }
         self.append_delete(Space::Object, key, options.durability)?;
@@ -202,7 +202,8 @@ impl Shared {
         for operation in &batch.operations {
             self.check_condition(batch.key(operation), operation.condition)?;
         }
-        let first = self.append(bytes, durability, deletes_only, || propose(batch))?;
+        let now_ms = self.now_ms();
+        let first = self.append(bytes, durability, deletes_only, || propose(batch, now_ms))?;
         Ok((first.0..).take(batch.len()).map(Seq).collect())
     }
 
@@ -211,8 +212,7 @@ impl Shared {
         if condition == Condition::Always {
             return Ok(());
         }
-        let row = self.index.view().entry(Space::Object, key)?;
-        let found = row.map(|row| row.entry().map(|entry| entry.seq)).transpose()?;
+        let found = self.found(key)?;
         let holds = match condition {
             Condition::Always => true,
             Condition::IfAbsent => found.is_none(),
@@ -227,6 +227,13 @@ impl Shared {
             None => format!("{condition} was asked, but the key is absent"),
         };
         Err(Error::new(ErrorKind::Condition, what))
+    }
+
+    /// The seq of the object that is there now.
+    fn found(&self, key: &[u8]) -> Result<Option<Seq>> {
+        let Some(row) = self.index.view().entry(Space::Object, key)? else { return Ok(None) };
+        let entry = row.entry()?;
+        Ok(self.moment().has(key, &entry.meta).then_some(entry.seq))
     }
 
     /// Appends what `frame` proposes to a disk that has room, and waits for it. The caller was
@@ -301,17 +308,16 @@ impl Pass {
     }
 }
 
-fn propose(batch: &Batch) -> Proposal {
+fn propose(batch: &Batch, now_ms: u64) -> Proposal {
     let lens =
         batch.operations.iter().filter_map(|operation| Some(operation.put.as_ref()?.0.len()));
     let packed_bytes = lens.filter(|&len| (len as u64) < OWNED_MIN_BYTES).sum();
     let mut proposal = Proposal::with_capacity(batch.len(), packed_bytes);
-    let now_ms = now_ms();
     for operation in &batch.operations {
         let key = batch.key(operation);
         match &operation.put {
             Some((value, options)) => {
-                let (value, times) = (&batch.bytes[value.clone()], options.times_at(now_ms));
+                let (value, times) = (&batch.bytes[value.clone()], options.times(now_ms));
                 propose_put(&mut proposal, key, value, options, times);
             }
             None => proposal.push(&Record::Delete { space: Space::Object, key }),
@@ -357,7 +363,7 @@ pub(crate) fn put_record<'a>(
         crc,
         created_ms: times.created_ms,
         modified_ms: times.modified_ms,
-        expires_ms: None,
+        expires_ms: options.expires_ms,
         attributes: &options.attributes,
     };
     Record::Put(Put { space: Space::Object, key, meta, value })

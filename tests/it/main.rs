@@ -16,6 +16,7 @@ mod power;
 mod reads;
 mod recovery;
 mod refill;
+mod retention;
 mod sample;
 mod schedules;
 mod strangers;

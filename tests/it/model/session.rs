@@ -180,6 +180,7 @@ impl<'s> Session<'s> {
         PutOptions {
             attributes: how.attributes.bytes(),
             modified_ms: how.modified_ms,
+            expires_ms: None,
             condition: self.now().condition(key, how.when),
             durability: how.durability,
         }
@@ -219,6 +220,7 @@ impl<'s> Session<'s> {
             crc32c: crc32c::crc32c(&value),
             created_ms: info.created_ms,
             modified_ms: options.modified_ms.unwrap_or(info.created_ms),
+            expires_ms: options.expires_ms,
             attributes: options.attributes.clone(),
         };
         assert_eq!(info, expected);

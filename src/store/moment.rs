@@ -1,0 +1,26 @@
+//! Which objects are there at one moment: one that has expired is gone for every reader, before its
+//! record and its bytes are.
+
+use super::Shared;
+use crate::disk::Owner;
+use crate::format::record::Meta;
+
+/// A time, and what has expired by then.
+#[derive(Debug, Clone)]
+pub(crate) struct Moment {
+    now_ms: u64,
+}
+
+impl Moment {
+    /// Whether the object of the entry that `key` has is there.
+    pub(crate) fn has(&self, _key: &[u8], meta: &Meta<'_>) -> bool {
+        meta.expires_ms.is_none_or(|expires_ms| self.now_ms < expires_ms)
+    }
+}
+
+impl Shared {
+    /// Now.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment { now_ms: self.now_ms() }
+    }
+}
