@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::format::Seq;
 use crate::format::chunk::CHUNK_BYTES;
 use crate::io::{Io, RealIo};
+use crate::store::RetentionRule;
 
 /// When a write is acknowledged.
 ///
@@ -99,7 +100,7 @@ pub enum Create {
     Always,
 }
 
-/// What opening or verifying is busy with.
+/// What opening, verifying or expiring is busy with.
 ///
 /// ```
 /// assert_eq!(kogia::Phase::Rebuild.to_string(), "rebuilding the index");
@@ -113,6 +114,8 @@ pub enum Phase {
     Rebuild,
     /// Reading everything.
     Verify,
+    /// Looking for what has expired.
+    Expire,
 }
 
 /// How far a long operation has come.
@@ -138,7 +141,7 @@ pub struct Progress {
     pub done_bytes: u64,
     /// Bytes in all.
     pub total_bytes: u64,
-    /// Records seen so far; when verifying, objects and parts.
+    /// Records seen so far; when verifying, objects and parts; when expiring, objects.
     pub records: u64,
 }
 
@@ -148,6 +151,7 @@ impl fmt::Display for Phase {
             Phase::Replay => "replaying",
             Phase::Rebuild => "rebuilding the index",
             Phase::Verify => "verifying",
+            Phase::Expire => "expiring",
         })
     }
 }
@@ -199,6 +203,7 @@ pub struct Options {
     pub(crate) compaction_hours: Option<Range<u8>>,
     pub(crate) max_space_amplification: f64,
     pub(crate) shard: Option<Arc<Shard>>,
+    pub(crate) retention: Vec<RetentionRule>,
     pub(crate) io: Arc<dyn Io>,
     pub(crate) on_progress: Option<Arc<OnProgress>>,
     pub(crate) clock: Arc<Clock>,
@@ -228,6 +233,7 @@ impl Default for Options {
             compaction_hours: None,
             max_space_amplification: 1.3,
             shard: None,
+            retention: Vec::new(),
             io: Arc::new(RealIo),
             on_progress: None,
             clock: Arc::new(crate::store::now_ms),
@@ -420,6 +426,14 @@ impl Options {
         self
     }
 
+    /// A rule for how long objects are kept; to be called once a rule. Without any, each is kept as
+    /// its put said. Not remembered.
+    #[must_use]
+    pub fn retention(mut self, rule: RetentionRule) -> Self {
+        self.retention.push(rule);
+        self
+    }
+
     /// The file system that tracks and `META` are on; default the operating system's. The index
     /// is always on the operating system's.
     #[must_use]
@@ -514,7 +528,7 @@ impl Options {
                 return Err(Error::invalid("given twice as a disk").with_path(disk));
             }
         }
-        Ok(())
+        self.retention.iter().try_for_each(RetentionRule::validate)
     }
 }
 

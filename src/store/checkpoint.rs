@@ -35,6 +35,7 @@ pub(crate) struct Checkpoints {
 pub(crate) struct Signals {
     pub(crate) stop: bool,
     pub(crate) checkpoint: bool,
+    pub(crate) expiry: bool,
     /// Checkpoints taken or given up so far.
     rounds: u64,
 }
@@ -83,19 +84,26 @@ impl Checkpoints {
         self.wake.notify_all();
     }
 
+    /// Asks the housekeeper to see whether something has to go.
+    pub(crate) fn request_expiry(&self) {
+        self.signals().expiry = true;
+        self.wake.notify_all();
+    }
+
     /// Asks the housekeeper to end.
     pub(crate) fn stop(&self) {
         self.signals().stop = true;
         self.wake.notify_all();
     }
 
-    /// Waits up to `timeout` for a signal; gives it, and takes a request for a checkpoint.
+    /// Waits up to `timeout` for a signal; gives it, and takes what was requested.
     pub(crate) fn sleep(&self, timeout: Duration) -> Signals {
-        let idle = |signals: &mut Signals| !signals.stop && !signals.checkpoint;
+        let idle = |s: &mut Signals| !s.stop && !s.checkpoint && !s.expiry;
         let slept = self.wake.wait_timeout_while(self.signals(), timeout, idle);
         let mut signals = slept.expect("no panic holds it").0;
         let checkpoint = std::mem::take(&mut signals.checkpoint);
-        Signals { stop: signals.stop, checkpoint, rounds: signals.rounds }
+        let expiry = std::mem::take(&mut signals.expiry);
+        Signals { stop: signals.stop, checkpoint, expiry, rounds: signals.rounds }
     }
 
     /// Whether chains wait for a sync; taken.
@@ -148,6 +156,19 @@ impl Shared {
         match self.admit_rows() {
             Err(error) if error.kind() == ErrorKind::Full => Ok(()),
             admitted => admitted,
+        }
+    }
+
+    /// Like [`admit_delete`](Self::admit_delete), for the housekeeper, who would wait for itself:
+    /// takes the checkpoint.
+    pub(crate) fn admit_upkeep(&self) -> Result<()> {
+        let grown = self.checkpoints.memtable_bytes.load(Ordering::Relaxed);
+        if grown < self.options.memtable_bytes() / 2 {
+            return Ok(());
+        }
+        match self.checkpoint() {
+            Err(error) if error.kind() == ErrorKind::Full => Ok(()),
+            taken => taken,
         }
     }
 

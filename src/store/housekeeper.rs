@@ -1,10 +1,12 @@
-//! The store's own thread: interval syncs, checkpoints, and what becomes free after them.
+//! The store's own thread: interval syncs, checkpoints, what becomes free after them, and what has
+//! expired.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::Shared;
+use super::retention::Pass;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The thread that keeps a store tidy.
@@ -31,13 +33,19 @@ impl Housekeeper {
     }
 }
 
+/// A checkpoint is due when passes have deleted this part of a track's bytes: a limit is one of room
+/// on disks, and checkpoints give room back.
+const DELETED_PART: u64 = 4;
+
 fn run(shared: &Shared) {
     let (sync_interval, interval) =
         (shared.options.sync_interval, shared.options.checkpoint_interval);
     let tick = sync_interval.min(interval).max(Duration::from_millis(1));
     let (mut synced, mut checkpointed) = (Instant::now(), Instant::now());
+    let (mut pass, mut deleted_bytes) = (None, 0);
     loop {
-        let signals = shared.checkpoints.sleep(tick);
+        // A pass goes on between all else, a step at a time.
+        let signals = shared.checkpoints.sleep(if pass.is_some() { Duration::ZERO } else { tick });
         if signals.stop {
             return;
         }
@@ -49,7 +57,13 @@ fn run(shared: &Shared) {
             }
             synced = Instant::now();
         }
-        if signals.checkpoint || checkpointed.elapsed() >= interval {
+        pass = pass.or_else(|| Pass::if_due(shared)).and_then(|pass| {
+            let (pass, bytes) = step(pass, shared);
+            deleted_bytes += bytes;
+            pass
+        });
+        let has_deleted = deleted_bytes >= shared.options.track_bytes / DELETED_PART;
+        if signals.checkpoint || has_deleted || checkpointed.elapsed() >= interval {
             match shared.tidy() {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Full => {
@@ -57,7 +71,24 @@ fn run(shared: &Shared) {
                 }
                 Err(error) => tracing::error!(%error, "the checkpoint failed"),
             }
-            checkpointed = Instant::now();
+            (checkpointed, deleted_bytes) = (Instant::now(), 0);
         }
     }
+}
+
+/// A step of a pass; gives the pass if it is to go on, and the bytes that were deleted.
+fn step(mut pass: Pass, shared: &Shared) -> (Option<Pass>, u64) {
+    let before = pass.deleted_bytes();
+    let outcome = pass.step(shared);
+    let bytes = pass.deleted_bytes() - before;
+    let next = match outcome {
+        Ok(true) => Some(pass),
+        // What was put while it came to its end may have made another one due.
+        Ok(false) => Pass::if_due(shared),
+        Err(error) => {
+            tracing::warn!(%error, "what has expired could not be deleted");
+            None
+        }
+    };
+    (next, bytes)
 }

@@ -17,6 +17,7 @@ mod reader;
 mod reclaim;
 mod refill;
 mod reserve;
+mod retention;
 mod shared;
 mod snapshot;
 mod stats;
@@ -37,6 +38,7 @@ pub use list::{Item, Iter, Page};
 pub use object::{DeleteOptions, Info, PutOptions};
 pub use paging::ListOptions;
 pub use reader::Reader;
+pub use retention::{ExpireOptions, ExpireReport, RetentionRule};
 pub use snapshot::Snapshot;
 pub use stats::{DiskStats, SpaceStats, Stats};
 pub use stream::{PartId, PartInfo, PartWriter, Writer};
@@ -247,6 +249,34 @@ impl Store {
     /// and gives back what may be given back.
     pub fn checkpoint(&self) -> Result<()> {
         self.shared.tidy()
+    }
+
+    /// Deletes what has expired, and what is over the limits of the rules, as the housekeeper does by
+    /// and by; the room follows with the next checkpoint.
+    ///
+    /// Readers do not need this: an object that has expired is gone for them at that moment. An
+    /// object that is overwritten meanwhile stays. Costs a walk over the rows of a prefix, and none
+    /// where nothing can have to go; the first after opening goes over all rows.
+    pub fn expire(&self) -> Result<ExpireReport> {
+        self.expire_with(&ExpireOptions::default())
+    }
+
+    /// The same with progress, or as a dry run.
+    pub fn expire_with(&self, options: &ExpireOptions) -> Result<ExpireReport> {
+        self.shared.expire(options)
+    }
+
+    /// The rules in force.
+    #[must_use]
+    pub fn retention(&self) -> Vec<RetentionRule> {
+        self.shared.retention.given()
+    }
+
+    /// Replaces the rules. When this returns, readers go by the new ones, and nothing is deleted by
+    /// those before. A rule without a limit is
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument), and none is replaced.
+    pub fn set_retention(&self, rules: &[RetentionRule]) -> Result<()> {
+        self.shared.set_retention(rules)
     }
 
     /// What the store holds, from counters.

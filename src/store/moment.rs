@@ -1,7 +1,10 @@
 //! Which objects are there at one moment: one that has expired is gone for every reader, before its
 //! record and its bytes are.
 
+use std::sync::Arc;
+
 use super::Shared;
+use super::retention::Rules;
 use crate::disk::Owner;
 use crate::format::record::Meta;
 
@@ -9,18 +12,23 @@ use crate::format::record::Meta;
 #[derive(Debug, Clone)]
 pub(crate) struct Moment {
     now_ms: u64,
+    /// The rules that were in force, where any of them gives objects an age.
+    rules: Option<Arc<Rules>>,
 }
 
 impl Moment {
     /// Whether the object of the entry that `key` has is there.
-    pub(crate) fn has(&self, _key: &[u8], meta: &Meta<'_>) -> bool {
-        meta.expires_ms.is_none_or(|expires_ms| self.now_ms < expires_ms)
+    pub(crate) fn has(&self, key: &[u8], meta: &Meta<'_>) -> bool {
+        match &self.rules {
+            None => meta.expires_ms.is_none_or(|expires_ms| self.now_ms < expires_ms),
+            Some(rules) => !rules.is_over(key, meta, self.now_ms),
+        }
     }
 }
 
 impl Shared {
     /// Now.
     pub(crate) fn moment(&self) -> Moment {
-        Moment { now_ms: self.now_ms() }
+        Moment { now_ms: self.now_ms(), rules: self.retention.aging() }
     }
 }

@@ -13,6 +13,7 @@ use super::ledger::Ledger;
 use super::pins::Pins;
 use super::refill::Refills;
 use super::reserve::Reserve;
+use super::retention::Retention;
 use crate::compaction::Control;
 use crate::disk::{Appended, Owner, Volume};
 use crate::error::{Error, ErrorKind, Result};
@@ -28,6 +29,7 @@ use crate::track::{TrackFile, TrackFiles};
 /// An open store.
 ///
 /// Lock order: a key's gate, the checkpoint lock, the reclaimer's, what is being refilled, the apply lock (`books`),
+/// Lock order: what passes delete (`retention`), a key's gate, the checkpoint lock, what is being refilled, the apply lock (`books`),
 /// a volume's lane, the ledger. Under the pins' and files' locks no other is taken.
 pub(crate) struct Shared {
     pub(crate) options: Options,
@@ -50,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) reclaiming: Mutex<()>,
     pub(crate) refills: Refills,
     pub(crate) compaction: Control,
+    pub(crate) retention: Retention,
     /// The tombstones below this floor were forgotten already.
     pub(crate) grave_floor: AtomicU64,
     pub(crate) recovery: RecoveryReport,
@@ -94,6 +97,7 @@ impl Shared {
             reclaiming: Mutex::default(),
             refills: Refills::default(),
             compaction: Control::new(parts.options.compaction_rate),
+            retention: Retention::new(&parts.options.retention, parts.options.checkpoint_interval),
             grave_floor: AtomicU64::new(0),
             recovery: parts.recovery,
             next_seq: AtomicU64::new(Seq::first_of(meta.openings).0 + 1),
@@ -156,7 +160,12 @@ impl Shared {
         }
     }
 
-    fn join_chain<'c>(&self, join: &mut Join<'_>, chain: &Appended<'c>) -> Result<()> {
+    /// Brings a chain in; gives its records.
+    fn join_chain<'c>(
+        &self,
+        join: &mut Join<'_>,
+        chain: &Appended<'c>,
+    ) -> Result<Vec<DirectoryEntry<'c>>> {
         for sealed in &chain.sealed {
             if let Some(row) = join.track(sealed.track) {
                 row.sealed = Some(sealed.end);
@@ -170,7 +179,7 @@ impl Shared {
         join.look_up(&records)?;
         records.iter().try_for_each(|record| join.record(&facts, record))?;
         join.end_chain(&facts, 0);
-        Ok(())
+        Ok(records)
     }
 
     /// The records of an appended chain.
@@ -270,10 +279,11 @@ impl Owner for Shared {
     }
 
     fn apply(&self, chain: &Appended<'_>) -> Result<()> {
-        {
+        let records = {
             let mut books = self.books();
-            self.change(&mut books, |join| self.join_chain(join, chain))?;
-        }
+            self.change(&mut books, |join| self.join_chain(join, chain))?
+        };
+        self.note_puts(&records);
         for sealed in &chain.sealed {
             self.files.seal(sealed.track, sealed.end);
         }

@@ -23,7 +23,7 @@ use crate::format::entry::TrackRow;
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stats {
-    /// Objects.
+    /// Objects, with those that have expired and are not deleted yet.
     pub objects: u64,
     /// Bytes of their values.
     pub object_bytes: u64,

@@ -1,15 +1,19 @@
 //! Objects that are kept for a time, by a clock that the tests set.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use kogia::io::sim::Keep;
 use kogia::{
-    Batch, Condition, DeleteOptions, ErrorKind, Item, ListOptions, Options, PutOptions, Store,
+    Batch, Condition, DeleteOptions, ErrorKind, ExpireOptions, ExpireReport, Item, ListOptions,
+    Options, PutOptions, RetentionRule, Store,
 };
 
-use crate::machine::{HOME, Machine, assert_sound, assert_value, refused, value};
+use crate::machine::{CHUNK, HOME, Machine, assert_sound, assert_value, refused, value};
 
 /// A clock that stands until it is set.
 #[derive(Clone)]
@@ -36,6 +40,10 @@ impl Clock {
 
 fn until(expires_ms: u64) -> PutOptions {
     PutOptions { expires_ms: Some(expires_ms), ..PutOptions::default() }
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
 }
 
 fn under(condition: Condition) -> PutOptions {
@@ -209,4 +217,383 @@ fn listings_pass_over_what_has_expired_without_an_empty_page_or_prefix() {
         ["0/399", "4/200", "4/001", "2/001", "2/200", "2/399"].map(|key| Some(key.into()));
     assert_eq!(found[..6], expected);
     assert_eq!(found[6..], [None, None]);
+}
+
+fn counts(report: ExpireReport) -> (u64, u64) {
+    (report.objects, report.bytes)
+}
+
+fn dry_run(store: &Store) -> (u64, u64) {
+    let options = ExpireOptions { dry_run: true, ..ExpireOptions::default() };
+    counts(store.expire_with(&options).unwrap())
+}
+
+/// Waits for what the housekeeper is to do by itself.
+#[track_caller]
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let given_up = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < given_up, "{what}: waited a minute");
+        std::thread::sleep(ms(2));
+    }
+}
+
+#[test]
+fn a_rule_gives_the_objects_under_its_prefix_an_age_and_the_first_limit_counts() {
+    let (machine, clock) = (Machine::new(1, 1), Clock::new());
+    let options = clock.options(&machine);
+    let options = options.retention(RetentionRule::new("cam/").max_age(ms(1000)));
+    let options = options.retention(RetentionRule::new("cam/short/").max_age(ms(100)));
+    let store = options.open(HOME).unwrap();
+    store.put_with("cam/own", "", &until(1_000_500)).unwrap();
+    store.put_with("cam/far", "", &until(9_000_000)).unwrap();
+    let old = PutOptions { modified_ms: Some(3), ..PutOptions::default() };
+    store.put_with("cam/short/file", "", &old).unwrap();
+    store.put("camera", "").unwrap();
+    let all = ["cam/far", "cam/own", "cam/short/file", "camera"];
+    for (now_ms, left) in [
+        (1_000_099, &all[..]),
+        (1_000_100, &["cam/far", "cam/own", "camera"]),
+        (1_000_499, &["cam/far", "cam/own", "camera"]),
+        (1_000_500, &["cam/far", "camera"]),
+        (1_000_999, &["cam/far", "camera"]),
+        (1_001_000, &["camera"]),
+    ] {
+        clock.set(now_ms);
+        all.iter().for_each(|key| assert_eq!(is_there(&store, key), left.contains(key), "{key}"));
+    }
+    assert_eq!(counts(store.expire().unwrap()), (3, 0));
+    assert_eq!((keys(&store), store.stats().unwrap().objects), (vec!["camera".into()], 1));
+}
+
+#[test]
+fn rules_that_change_apply_at_once_and_a_snapshot_keeps_those_it_was_taken_under() {
+    let (machine, clock) = (Machine::new(1, 1), Clock::new());
+    let store = clock.open(&machine);
+    let rule = RetentionRule::new("a").max_age(ms(50));
+    store.put("a", "value").unwrap();
+    store.set_retention(std::slice::from_ref(&rule)).unwrap();
+    assert_eq!(store.retention(), [rule]);
+    assert!(is_there(&store, "a"));
+    clock.set(1_000_050);
+    assert!(!is_there(&store, "a"));
+    let under_rules = store.snapshot().unwrap();
+    store.set_retention(&[]).unwrap();
+    assert!(is_there(&store, "a"));
+    assert!(!under_rules.exists("a").unwrap());
+    let before = store.snapshot().unwrap();
+    store.set_retention(&[RetentionRule::new("").max_age(ms(50))]).unwrap();
+    assert!(!is_there(&store, "a") && before.exists("a").unwrap());
+}
+
+#[test]
+fn a_rule_without_a_limit_is_refused_and_named() {
+    let (machine, clock) = (Machine::new(1, 1), Clock::new());
+    let rule = RetentionRule::new;
+    for wrong in [rule("a/"), rule("a/").max_age(ms(0)), rule("a/").max_age(ms(1)).max_bytes(0)] {
+        let opened = clock.options(&machine).retention(wrong.clone()).open(HOME);
+        let error = opened.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert!(error.to_string().contains("`a/`"), "{error}");
+        let store = clock.open(&machine);
+        let good = [rule("b/").max_age(ms(1))];
+        store.set_retention(&good).unwrap();
+        assert_eq!(
+            refused(store.set_retention(&[good[0].clone(), wrong])),
+            ErrorKind::InvalidArgument
+        );
+        assert_eq!(store.retention(), good);
+    }
+}
+
+#[test]
+fn nothing_is_looked_at_where_nothing_can_have_expired() {
+    let (machine, clock) = (Machine::new(1, 1), Clock::new());
+    let options = clock.options(&machine);
+    let rule = RetentionRule::new("b/").max_bytes(1000);
+    let store = options.retention(rule).open(HOME).unwrap();
+    let examined = |expected: u64| assert_eq!(store.expire().unwrap().examined, expected);
+    for at in 0..5 {
+        store.put(format!("a/{at}"), "value").unwrap();
+    }
+    // The first time nothing is known.
+    examined(5);
+    examined(0);
+    store.put("a/5", "value").unwrap();
+    store.put_with("a/6", "value", &until(1_000_070)).unwrap();
+    store.put_with("a/7", "value", &until(1_000_090)).unwrap();
+    clock.set(1_000_069);
+    examined(0);
+    clock.set(1_000_070);
+    examined(8);
+    clock.set(1_000_089);
+    examined(0);
+    clock.set(1_000_090);
+    examined(7);
+    clock.set(u64::MAX - 1);
+    examined(0);
+    for at in 0..10 {
+        store.put(format!("b/{at}"), vec![1; 100]).unwrap();
+        examined(0);
+    }
+    assert_eq!(store.stats().unwrap().objects, 16);
+}
+
+/// Overwrites and deletes among puts, with passes whenever the housekeeper gets to them: what is
+/// left are the newest of what was there, and between 98 % and 100 % of the limit.
+#[test]
+fn the_oldest_go_first_when_a_prefix_has_too_many_bytes_also_across_reopening() {
+    const LIMIT: u64 = 200_000;
+    const LARGEST: u64 = 9000;
+    let (machine, clock) = (Machine::new(1, 2), Clock::new());
+    let options = || {
+        let rule = RetentionRule::new("cam/").max_bytes(LIMIT);
+        clock.options(&machine).retention(rule)
+    };
+    let mut store = options().open(HOME).unwrap();
+    store.put("other", vec![7; LIMIT as usize * 2]).unwrap();
+    // By age: what would be there without the rule.
+    let mut all: BTreeMap<u64, (String, u64)> = BTreeMap::new();
+    let mut random = 1_u64;
+    let mut draw = |below: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (random >> 33) % below
+    };
+    for round in 0..900_u64 {
+        clock.set(1_000_000 + round);
+        let key = format!("cam/{:03}", draw(300));
+        all.retain(|_, (there, _)| *there != key);
+        if draw(5) == 0 {
+            store.delete(&key).unwrap();
+        } else {
+            let len = draw(LARGEST);
+            store.put(&key, value(round, len as usize)).unwrap();
+            all.insert(round, (key, len));
+        }
+        if round % 300 == 299 {
+            store.close().unwrap();
+            store = options().open(HOME).unwrap();
+        }
+        if round % 50 == 49 {
+            store.expire().unwrap();
+            let left = keys(&store);
+            let total: u64 =
+                all.values().filter(|(k, _)| left.contains(k)).map(|(_, len)| len).sum();
+            let newest = all.values().rev().take(left.len() - 1).map(|(key, _)| key);
+            assert!(newest.into_iter().all(|key| left.contains(key)), "{left:?}");
+            let all_bytes: u64 = all.values().map(|(_, len)| len).sum();
+            assert!(total <= LIMIT, "{total}");
+            assert!(total == all_bytes || total + LARGEST > LIMIT / 50 * 49, "{total}");
+        }
+    }
+    assert!(store.exists("other").unwrap());
+    assert_sound(&store);
+}
+
+/// The memory for the oldest of a walk is bounded: long keys fill it.
+#[test]
+fn more_than_fits_in_memory_goes_as_well_and_a_dry_run_counts_it_right() {
+    let (machine, clock) = (Machine::new(1, 1), Clock::new());
+    let store = clock.open(&machine);
+    for at in 0..300_u64 {
+        clock.set(1_000_000 + at);
+        // Of which the oldest have the last keys.
+        let key = format!("{:03}{}", 999 - at, "k".repeat(60_000));
+        store.put(key, value(at, 1000)).unwrap();
+    }
+    store.close().unwrap();
+    let rule = RetentionRule::new("").max_bytes(100_000);
+    let store = clock.options(&machine).retention(rule).open(HOME).unwrap();
+    assert_eq!(dry_run(&store), (202, 202_000));
+    assert_eq!(counts(store.expire().unwrap()), (202, 202_000));
+    let left = keys(&store);
+    assert!(left.len() == 98 && left.last().unwrap().starts_with("797"), "{}", left.len());
+}
+
+#[test]
+fn a_dry_run_says_what_would_go_by_all_rules_and_deletes_nothing() {
+    let (machine, clock) = (Machine::new(1, 1), Clock::new());
+    let store = clock.open(&machine);
+    for at in 0..40_u64 {
+        clock.set(1_000_000 + at);
+        let key = format!("{}/{at:02}", ["a", "b"][at as usize % 2]);
+        let options = if at % 4 == 0 { until(1_000_050) } else { PutOptions::default() };
+        store.put_with(key, vec![1; 100], &options).unwrap();
+    }
+    clock.set(1_000_050);
+    store.close().unwrap();
+    let options = clock.options(&machine).retention(RetentionRule::new("a/").max_bytes(500));
+    let options = options.retention(RetentionRule::new("").max_age(ms(45)));
+    let options = options.retention(RetentionRule::new("").max_bytes(1500));
+    let store = options.open(HOME).unwrap();
+    let counted = dry_run(&store);
+    assert_eq!((keys(&store).len(), store.stats().unwrap().objects), (26, 40));
+    assert_eq!(counted, (26, 2600));
+    assert_eq!(counts(store.expire().unwrap()), counted);
+    let left = keys(&store);
+    assert_eq!(left.len(), 14, "{left:?}");
+    assert_eq!(left.iter().filter(|key| key.starts_with("a/")).count(), 4, "{left:?}");
+}
+
+/// A store of ten objects of 100 bytes, opened again with a limit of 500; a pass over it, with
+/// something done between its look at the rows and its first delete.
+fn expire_around(
+    machine: &Machine,
+    clock: &Clock,
+    between: impl Fn(&Store) + Send + Sync + 'static,
+) -> (Arc<Store>, ExpireReport) {
+    let store = clock.open(machine);
+    for at in 0..10 {
+        clock.set(1_000_000 + at);
+        store.put(format!("{at}"), vec![1; 100]).unwrap();
+    }
+    store.close().unwrap();
+    let rule = RetentionRule::new("").max_bytes(500);
+    let store = Arc::new(clock.options(machine).retention(rule).open(HOME).unwrap());
+    let (same, done) = (Arc::downgrade(&store), AtomicBool::new(false));
+    let on_progress = move |progress: &kogia::Progress| {
+        // All rows were seen for either area, and nothing was deleted yet.
+        if progress.records == 20 && !done.swap(true, Ordering::Relaxed) {
+            let store = same.upgrade().unwrap();
+            assert_eq!(store.stats().unwrap().objects, 10);
+            between(&store);
+        }
+    };
+    let on_progress = Some(Box::new(on_progress) as Box<_>);
+    let report = store.expire_with(&ExpireOptions { on_progress, ..ExpireOptions::default() });
+    (store, report.unwrap())
+}
+
+#[test]
+fn a_key_that_is_written_between_the_look_and_the_delete_is_left_alone() {
+    let (machine, clock) = (Machine::new(1, 1), Clock::new());
+    let (store, report) = expire_around(&machine, &clock, |store| {
+        store.put("2", "new").unwrap();
+        assert!(store.delete("3").unwrap());
+    });
+    // The oldest six were to go; one of them was put again, and one is gone already.
+    assert_eq!(counts(report), (4, 400));
+    assert_eq!(keys(&store), ["2", "6", "7", "8", "9"]);
+    assert_value(&store, "2", b"new");
+}
+
+#[test]
+fn rules_that_change_between_the_look_and_the_delete_spare_what_they_no_longer_want_gone() {
+    let (machine, clock) = (Machine::new(1, 1), Clock::new());
+    let (store, report) = expire_around(&machine, &clock, |store| {
+        store.set_retention(&[RetentionRule::new("").max_bytes(800)]).unwrap();
+    });
+    // The housekeeper may have been before us.
+    assert!(report.objects <= 3, "{report:?}");
+    wait_until("the new limit", || store.stats().unwrap().objects == 7);
+}
+
+#[test]
+fn expiry_survives_kills_power_cuts_and_rebuilds_and_brings_nothing_older_back() {
+    let mut machine = Machine::new(1, 2);
+    let clock = Clock::new();
+    let mut store = clock.open(&machine);
+    for at in 0..40_u64 {
+        store.put(format!("{at:02}"), value(at, 100)).unwrap();
+        store.put_with(format!("{at:02}"), value(at, 20_000), &until(2_000_000 + at)).unwrap();
+    }
+    clock.set(2_000_020);
+    // Not synced by a checkpoint: what the deletes were acknowledged with has to be enough.
+    assert_eq!(counts(store.expire().unwrap()), (21, 21 * 20_000));
+    let left: Vec<_> = (21..40).map(|at| format!("{at:02}")).collect();
+    for step in 0..6 {
+        machine = match step {
+            0 => machine.kill(store),
+            1 => machine.cut(store, Keep::Nothing),
+            2 => machine.cut(store, Keep::Random(7)),
+            _ => {
+                store.close().unwrap();
+                machine
+            }
+        };
+        let options = clock.options(&machine);
+        store = if step == 3 { options.rebuild(HOME) } else { options.open(HOME) }.unwrap();
+        assert_eq!(keys(&store), left, "step {step}");
+        assert_eq!(store.head("30").unwrap().unwrap().expires_ms, Some(2_000_030));
+        // What was deleted is not back even where the clock goes back.
+        clock.set(1_000_000);
+        assert_eq!(keys(&store), left, "step {step}");
+        clock.set(2_000_020);
+        assert_sound(&store);
+        if step == 4 {
+            store.checkpoint().unwrap();
+        }
+    }
+    clock.set(2_000_039);
+    assert_eq!(counts(store.expire().unwrap()), (19, 19 * 20_000));
+    assert_eq!(keys(&store), [""; 0]);
+}
+
+#[test]
+fn a_track_of_which_all_has_expired_is_unlinked_and_nothing_of_it_is_copied() {
+    for len in [20_000, 1000] {
+        let (machine, clock) = (Machine::new(1, 1), Clock::new());
+        let store = clock.open(&machine);
+        let mut at = 0;
+        while machine.tracks().len() < 4 {
+            clock.set(1_000_000 + at);
+            store.put_with(format!("{at:05}"), value(at, len), &until(2_000_000 + at)).unwrap();
+            at += 1;
+        }
+        store.put("kept", "value").unwrap();
+        store.checkpoint().unwrap();
+        let tracks = machine.tracks();
+        clock.set(3_000_000);
+        machine.io.reset_counters();
+        assert_eq!(store.expire().unwrap().objects, at);
+        store.checkpoint().unwrap();
+        assert_eq!(machine.tracks(), tracks[3..], "values of {len} bytes");
+        // Tombstones, and a few states of META: far from a track.
+        let written = machine.io.counters().bytes_written;
+        assert!(written < 64 << 10, "values of {len} bytes: {written} bytes were written");
+        assert_value(&store, "kept", b"value");
+        assert_sound(&store);
+        store.close().unwrap();
+        let store = clock.options(&machine).rebuild(HOME).unwrap();
+        assert_eq!(keys(&store), ["kept"]);
+        assert_sound(&store);
+    }
+}
+
+/// A recorder that writes twenty times what it may keep, on a file system that punches nothing: the
+/// limit, and a track a disk.
+#[test]
+fn a_recorder_takes_no_more_room_than_its_limit_and_a_track_a_disk() {
+    const LIMIT: u64 = 4_000_000;
+    const LEN: u64 = 100_000;
+    // A value has 25 chunks, its record one, its tombstone another.
+    const ROOM: u64 = LIMIT / LEN * 27 * CHUNK as u64 + 2 * (256 << 10);
+    let (machine, clock) = (Machine::new(1, 2), Clock::new());
+    let rule = RetentionRule::new("cam/").max_bytes(LIMIT);
+    let options = clock.options(&machine).retention(rule).punch(false);
+    let store = options.open(HOME).unwrap();
+    for at in 0..20 * LIMIT / LEN {
+        clock.set(1_000_000 + at);
+        store.put(format!("cam/{at:06}"), value(at, LEN as usize)).unwrap();
+        // A recorder gives its housekeeper time.
+        wait_until("the limit", || store.stats().unwrap().object_bytes <= LIMIT);
+        wait_until("the room", || store.stats().unwrap().total().file_bytes <= ROOM);
+    }
+    assert!(store.stats().unwrap().object_bytes >= LIMIT / 50 * 49 - LEN);
+    assert_sound(&store);
+}
+
+#[test]
+fn the_housekeeper_deletes_what_has_expired_without_being_asked() {
+    let (machine, clock) = (Machine::new(1, 1), Clock::new());
+    let options = clock.options(&machine).sync_interval(ms(5)).checkpoint_interval(ms(5));
+    let store = options.open(HOME).unwrap();
+    for at in 0..3000_u64 {
+        store.put_with(format!("{at}"), value(at, 100), &until(2_000_000 + at % 3)).unwrap();
+    }
+    for (now_ms, left) in [(2_000_000, 2000), (2_000_001, 1000), (2_000_002, 0)] {
+        clock.set(now_ms);
+        wait_until("the housekeeper", || store.stats().unwrap().objects == left);
+    }
+    assert_sound(&store);
 }

@@ -45,6 +45,9 @@ pub struct History {
     durable: BTreeMap<Name, usize>,
     /// One disk loses a suffix of the operations; each of several loses one of its own.
     disks: usize,
+    /// Whether objects that have expired may not be deleted yet, or be back from a lost delete.
+    pub has_leftovers: bool,
+    has_expired: bool,
     last_seq: Seq,
 }
 
@@ -67,6 +70,14 @@ impl Contents {
             Condition::IfAbsent => seq.is_none(),
             Condition::IfPresent => seq.is_some(),
             Condition::IfSeq(wanted) => seq == Some(wanted),
+        }
+    }
+
+    /// Puts an object, or removes it.
+    pub fn set(&mut self, key: Key, object: Option<Object>) {
+        match object {
+            Some(object) => drop(self.objects.insert(key, object)),
+            None => drop(self.objects.remove(&key)),
         }
     }
 
@@ -121,6 +132,12 @@ impl Contents {
     }
 }
 
+impl Object {
+    pub fn lives(&self, now_ms: u64) -> bool {
+        self.info.expires_ms.is_none_or(|expires_ms| now_ms < expires_ms)
+    }
+}
+
 impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes, put as {}", self.value.len(), self.info.seq)
@@ -146,6 +163,8 @@ impl History {
             changes: vec![Vec::new()],
             durable: BTreeMap::new(),
             disks,
+            has_leftovers: false,
+            has_expired: false,
             last_seq: Seq(0),
         }
     }
@@ -169,6 +188,21 @@ impl History {
         }
     }
 
+    /// Time has passed: what has expired is gone from every state that a power cut may lead to.
+    pub fn expire(&mut self, now_ms: u64) {
+        for state in &mut self.states {
+            let before = state.objects.len();
+            state.objects.retain(|_, object| object.lives(now_ms));
+            self.has_leftovers |= state.objects.len() < before;
+        }
+    }
+
+    /// Says that what has expired is deleted now; whether there may have been any.
+    pub fn take_leftovers(&mut self) -> bool {
+        self.has_expired |= self.has_leftovers;
+        std::mem::take(&mut self.has_leftovers)
+    }
+
     /// All that was acknowledged is durable now.
     pub fn settle(&mut self) {
         self.begin_with(self.now().clone());
@@ -189,6 +223,8 @@ impl History {
     /// The power was cut, and `objects` and `parts` were found: they have to be what is known to
     /// be durable or something newer, and are all that there is from now on.
     pub fn recovered(&mut self, objects: BTreeMap<Key, Object>, parts: Vec<PartInfo>) {
+        self.has_expired |= self.has_leftovers;
+        self.has_leftovers = self.has_expired;
         let values: BTreeMap<_, _> = self.states.iter().flat_map(|state| &state.parts).collect();
         let part = |info: PartInfo| {
             let known = values.get(&info.id).expect("a part that was never there");

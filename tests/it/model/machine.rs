@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kogia::io::sim::{Keep, SimIo};
@@ -23,6 +24,7 @@ pub struct Machine {
     /// files get to a disk is not what is tested.
     indexes: TempDir,
     disks: usize,
+    clock: Arc<AtomicU64>,
     simulated: Option<SimIo>,
     /// The index is in a directory of its own after every death, as it was flushed last.
     deaths: usize,
@@ -34,6 +36,7 @@ impl Machine {
             dir: tempfile::tempdir().unwrap(),
             indexes: tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap(),
             disks,
+            clock: Arc::new(AtomicU64::new(1_700_000_000_000)),
             simulated: (media == Media::Simulated).then(|| SimIo::new(1)),
             deaths: 0,
         }
@@ -68,7 +71,13 @@ impl Machine {
         *simulated = next;
     }
 
+    /// What the store takes for the time, to be set.
+    pub fn clock(&self) -> Arc<AtomicU64> {
+        self.clock.clone()
+    }
+
     fn options(&self, tuning: Tuning) -> Options {
+        let time = self.clock();
         let never = Duration::from_secs(100_000);
         let mut options = Options::new()
             .index_dir(self.index_dir())
@@ -77,6 +86,7 @@ impl Machine {
             .reserve_bytes(64 << 10)
             .checkpoint_interval(never)
             .sync_interval(never)
+            .clock(move || time.load(Ordering::Relaxed))
             .track_bytes(tuning.track_bytes)
             .compaction(false)
             .durability(tuning.durability)

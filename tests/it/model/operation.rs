@@ -35,73 +35,29 @@ pub struct Tuning {
 
 #[derive(Clone, Debug)]
 pub enum Operation {
-    Put {
-        key: Key,
-        value: Value,
-        how: How,
-    },
-    Delete {
-        key: Key,
-        when: When,
-        durability: Option<Durability>,
-    },
-    Batch {
-        steps: Vec<Step>,
-        durability: Option<Durability>,
-    },
-    OpenStream {
-        key: Key,
-        how: How,
-    },
-    WriteStream {
-        stream: Index,
-        value: Value,
-        pieces: usize,
-    },
-    EndStream {
-        stream: Index,
-        commits: bool,
-    },
-    Part {
-        value: Value,
-        finishes: bool,
-    },
-    Assemble {
-        key: Key,
-        parts: Vec<Index>,
-        how: How,
-    },
-    Discard {
-        part: Index,
-    },
+    Put { key: Key, value: Value, how: How },
+    Delete { key: Key, when: When, durability: Option<Durability> },
+    Batch { steps: Vec<Step>, durability: Option<Durability> },
+    OpenStream { key: Key, how: How },
+    WriteStream { stream: Index, value: Value, pieces: usize },
+    EndStream { stream: Index, commits: bool },
+    Part { value: Value, finishes: bool },
+    Assemble { key: Key, parts: Vec<Index>, how: How },
+    Discard { part: Index },
     Look(Look),
     TakeSnapshot,
-    LookBack {
-        snapshot: Index,
-        look: Look,
-    },
-    DropSnapshot {
-        snapshot: Index,
-    },
-    OpenReader {
-        key: Key,
-    },
-    ReadOn {
-        reader: Index,
-        moves: Vec<Move>,
-    },
-    DropReader {
-        reader: Index,
-    },
+    LookBack { snapshot: Index, look: Look },
+    DropSnapshot { snapshot: Index },
+    OpenReader { key: Key },
+    ReadOn { reader: Index, moves: Vec<Move> },
+    DropReader { reader: Index },
     Sync,
     Checkpoint,
-    /// A compaction of every track with any garbage.
     Compact,
     Verify,
-    Reopen {
-        end: End,
-        tuning: Tuning,
-    },
+    Wait { ms: u64 },
+    Expire,
+    Reopen { end: End, tuning: Tuning },
 }
 
 /// What ends an opening.
@@ -135,6 +91,8 @@ pub struct Value {
 pub struct How {
     pub attributes: Value,
     pub modified_ms: Option<u64>,
+    /// So long from the put's begin, or the stream's, the object expires.
+    pub expires_in_ms: Option<u64>,
     pub when: When,
     pub durability: Option<Durability>,
 }
@@ -217,7 +175,7 @@ fn operation(media: Media) -> BoxedStrategy<Operation> {
         12 => streams_and_parts(),
         12 => looks().prop_map(Operation::Look),
         8 => held_looks(),
-        6 => upkeep(),
+        10 => upkeep(),
         3 => (ends(media), tunings()).prop_map(|(end, tuning)| Operation::Reopen { end, tuning }),
     ]
     .boxed()
@@ -288,6 +246,8 @@ fn upkeep() -> impl Strategy<Value = Operation> {
         3 => Just(Operation::Checkpoint),
         3 => Just(Operation::Compact),
         1 => Just(Operation::Verify),
+        3 => (1..40_u64).prop_map(|ms| Operation::Wait { ms }),
+        2 => Just(Operation::Expire),
     ]
 }
 
@@ -347,10 +307,12 @@ fn lens() -> BoxedStrategy<usize> {
 fn hows() -> impl Strategy<Value = How> {
     let attributes = prop_oneof![6 => Just(0), 3 => 1..100_usize, 1 => 4000..65_537_usize];
     let attributes = (attributes, any::<u64>()).prop_map(|(len, seed)| Value { len, seed });
-    let how = (attributes, option::weighted(0.2, any::<u64>()), whens(), durabilities());
-    how.prop_map(|(attributes, modified_ms, when, durability)| How {
+    let times = (option::weighted(0.2, any::<u64>()), option::weighted(0.2, 0..60_u64));
+    let how = (attributes, times, whens(), durabilities());
+    how.prop_map(|(attributes, (modified_ms, expires_in_ms), when, durability)| How {
         attributes,
         modified_ms,
+        expires_in_ms,
         when,
         durability,
     })
