@@ -172,6 +172,10 @@ impl File for CountedFile {
         self.file.punch(offset, len)
     }
 
+    fn link_count(&self) -> Result<u64> {
+        self.file.link_count()
+    }
+
     fn will_need(&self, offset: u64, len: u64) {
         self.file.will_need(offset, len);
     }

@@ -12,7 +12,8 @@ mod real;
 pub mod sim;
 
 use std::fmt::Debug;
-use std::io::{IoSlice, IoSliceMut, Result};
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Result};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -79,6 +80,29 @@ pub trait Io: Send + Sync + Debug + 'static {
 
     /// Removes a file. Durable only after [`sync_dir`](Self::sync_dir).
     fn remove(&self, path: &Path) -> Result<()>;
+
+    /// Removes a directory that is empty. Durable only after [`sync_dir`](Self::sync_dir) of the
+    /// one above it. An error of kind `Unsupported` where this is not offered.
+    fn remove_dir(&self, path: &Path) -> Result<()> {
+        let _ = path;
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    /// Gives the file `from` the further name `to`, which must not be there yet. Durable only after
+    /// [`sync_dir`](Self::sync_dir). An error of kind `Unsupported` where the file system can't, and
+    /// of kind `CrossesDevices` where the two are on different ones.
+    fn hard_link(&self, from: &Path, to: &Path) -> Result<()> {
+        let _ = (from, to);
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    /// Creates the file `to` with the bytes of `from`, which share their room until either is
+    /// changed. Durable only after [`File::sync_data`] and [`sync_dir`](Self::sync_dir). An error of
+    /// kind `Unsupported`, and no file, where the file system can't.
+    fn reflink(&self, from: &Path, to: &Path) -> Result<()> {
+        let _ = (from, to);
+        Err(ErrorKind::Unsupported.into())
+    }
 
     /// Makes the names in a directory durable.
     fn sync_dir(&self, path: &Path) -> Result<()>;
@@ -147,6 +171,17 @@ pub trait File: Send + Sync + Debug {
     /// Gives the room of a range back; it reads as zeros afterwards. An error of kind
     /// `Unsupported` where the file system can't.
     fn punch(&self, offset: u64, len: u64) -> Result<()>;
+
+    /// The names that the file has: more than one means that what is changed here is changed
+    /// elsewhere, too.
+    fn link_count(&self) -> Result<u64>;
+
+    /// The first range at or behind `offset` that is not known to be a hole; `None` where there is
+    /// none before the end.
+    fn next_data(&self, offset: u64) -> Result<Option<Range<u64>>> {
+        let len = self.len()?;
+        Ok((offset < len).then_some(offset..len))
+    }
 
     /// Says that a range will be read soon; a hint.
     fn will_need(&self, offset: u64, len: u64);

@@ -2,12 +2,14 @@
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Result, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::ops::Range;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fs2::FileExt;
-use rustix::fs::{Advice, FallocateFlags};
+use rustix::fs::{Advice, FallocateFlags, SeekFrom};
+use rustix::io::Errno;
 
 use super::{File, Io, Map, OpenMode};
 
@@ -97,6 +99,33 @@ impl Io for RealIo {
         fs::remove_file(path)
     }
 
+    fn remove_dir(&self, path: &Path) -> Result<()> {
+        fs::remove_dir(path)
+    }
+
+    fn hard_link(&self, from: &Path, to: &Path) -> Result<()> {
+        fs::hard_link(from, to).map_err(|e| match e.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::PERM | Errno::MLINK) => ErrorKind::Unsupported.into(),
+            _ => e,
+        })
+    }
+
+    fn reflink(&self, from: &Path, to: &Path) -> Result<()> {
+        let from = fs::File::open(from)?;
+        let new = OpenOptions::new().write(true).create_new(true).open(to)?;
+        rustix::fs::ioctl_ficlone(&new, &from).map_err(|errno| {
+            // The first error is the one to report.
+            let _ = fs::remove_file(to);
+            match errno {
+                // What the file systems say that can't, or not between these two.
+                Errno::OPNOTSUPP | Errno::NOTTY | Errno::INVAL | Errno::XDEV | Errno::NOSYS => {
+                    ErrorKind::Unsupported.into()
+                }
+                other => other.into(),
+            }
+        })
+    }
+
     fn sync_dir(&self, path: &Path) -> Result<()> {
         fs::File::open(path)?.sync_all()
     }
@@ -159,6 +188,25 @@ impl File for RealFile {
     fn punch(&self, offset: u64, len: u64) -> Result<()> {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         Ok(rustix::fs::fallocate(&self.0, flags, offset, len)?)
+    }
+
+    fn link_count(&self) -> Result<u64> {
+        Ok(self.0.metadata()?.nlink())
+    }
+
+    fn next_data(&self, offset: u64) -> Result<Option<Range<u64>>> {
+        let len = self.len()?;
+        let start = match rustix::fs::seek(&self.0, SeekFrom::Data(offset)) {
+            // Nothing but a hole from here to the end.
+            Err(Errno::NXIO) => return Ok(None),
+            // A file system that does not tell.
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => {
+                return Ok((offset < len).then_some(offset..len));
+            }
+            start => start?,
+        };
+        let end = rustix::fs::seek(&self.0, SeekFrom::Hole(start))?;
+        Ok((start < end).then_some(start..end))
     }
 
     fn will_need(&self, offset: u64, len: u64) {

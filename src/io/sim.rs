@@ -48,6 +48,7 @@ mod tests;
 
 use std::fmt;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Result};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -194,6 +195,11 @@ impl SimIo {
     /// machine's seed. Without this it makes none durable.
     pub fn let_failed_syncs_keep_some(&self) {
         self.machine().failed_syncs_keep_some = true;
+    }
+
+    /// From now on files can be reflinked. Without this they can't, as on ext4.
+    pub fn let_files_be_reflinked(&self) {
+        self.machine().reflinks = true;
     }
 
     /// Makes `dir` and all below it a disk of its own, with room for so many bytes. Blocks of
@@ -348,6 +354,18 @@ impl Io for SimIo {
         self.call(CallKind::Remove, path)?.0.remove(path)
     }
 
+    fn remove_dir(&self, path: &Path) -> Result<()> {
+        self.call(CallKind::RemoveDir, path)?.0.remove_dir(path)
+    }
+
+    fn hard_link(&self, from: &Path, to: &Path) -> Result<()> {
+        self.call(CallKind::HardLink, to)?.0.hard_link(from, to)
+    }
+
+    fn reflink(&self, from: &Path, to: &Path) -> Result<()> {
+        self.call(CallKind::Reflink, to)?.0.reflink(from, to)
+    }
+
     fn sync_dir(&self, path: &Path) -> Result<()> {
         self.call(CallKind::SyncDir, path)?.0.sync_dir(path)
     }
@@ -456,6 +474,16 @@ impl File for SimFile {
 
     fn punch(&self, offset: u64, len: u64) -> Result<()> {
         self.changing_call(CallKind::Punch)?.0.punch(self.node, offset, len)
+    }
+
+    fn link_count(&self) -> Result<u64> {
+        let (machine, _) = self.call(CallKind::LinkCount)?;
+        Ok(machine.link_count(self.node))
+    }
+
+    fn next_data(&self, offset: u64) -> Result<Option<Range<u64>>> {
+        let (machine, _) = self.call(CallKind::NextData)?;
+        Ok(machine.file(self.node).cache.next_data(offset))
     }
 
     fn will_need(&self, _offset: u64, _len: u64) {}

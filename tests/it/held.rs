@@ -2,6 +2,7 @@
 //! the order that a test wants.
 
 use std::io::{IoSlice, IoSliceMut, Result};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -124,6 +125,18 @@ impl Io for HeldIo {
         self.io.remove(path)
     }
 
+    fn remove_dir(&self, path: &Path) -> Result<()> {
+        self.io.remove_dir(path)
+    }
+
+    fn hard_link(&self, from: &Path, to: &Path) -> Result<()> {
+        self.io.hard_link(from, to)
+    }
+
+    fn reflink(&self, from: &Path, to: &Path) -> Result<()> {
+        self.io.reflink(from, to)
+    }
+
     fn sync_dir(&self, path: &Path) -> Result<()> {
         self.io.sync_dir(path)
     }
@@ -178,6 +191,14 @@ impl File for HeldFile {
 
     fn punch(&self, offset: u64, len: u64) -> Result<()> {
         self.file.punch(offset, len)
+    }
+
+    fn link_count(&self) -> Result<u64> {
+        self.file.link_count()
+    }
+
+    fn next_data(&self, offset: u64) -> Result<Option<Range<u64>>> {
+        self.file.next_data(offset)
     }
 
     fn will_need(&self, offset: u64, len: u64) {

@@ -4,6 +4,7 @@
 //! is current, and forking a whole machine, cost little.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Bytes that are allocated together.
@@ -40,6 +41,16 @@ impl Content {
     /// The numbers of the blocks that take room, from block `from` on.
     pub(super) fn blocks_from(&self, from: u64) -> impl Iterator<Item = u64> {
         self.blocks.range(from..).map(|(&number, _)| number)
+    }
+
+    /// The first range at or behind `offset` that takes room and lies before the end.
+    pub(super) fn next_data(&self, offset: u64) -> Option<Range<u64>> {
+        let mut numbers = self.blocks_from(offset / BLOCK_BYTES);
+        let first = numbers.next()?;
+        let last = numbers.zip(first + 1..).take_while(|(number, next)| number == next).last();
+        let end = last.map_or(first, |(number, _)| number) + 1;
+        let range = offset.max(first * BLOCK_BYTES)..self.len.min(end * BLOCK_BYTES);
+        (range.start < range.end).then_some(range)
     }
 
     pub(super) fn has_block(&self, number: u64) -> bool {

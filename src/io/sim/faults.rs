@@ -64,9 +64,19 @@ pub enum CallKind {
     DropCache,
     /// Mapping a file.
     Map,
+    /// Removing an empty directory.
+    RemoveDir,
+    /// Giving a file a further name.
+    HardLink,
+    /// Making a copy that shares its room.
+    Reflink,
+    /// Asking how many names a file has.
+    LinkCount,
+    /// Asking where a file's next bytes are.
+    NextData,
 }
 
-const KINDS: usize = CallKind::Map as usize + 1;
+const KINDS: usize = CallKind::NextData as usize + 1;
 
 /// How a call fails.
 ///

@@ -112,6 +112,8 @@ pub(super) struct Machine {
     pub(super) random: Random,
     /// Whether a failed sync loses only some of the writes, not all.
     pub(super) failed_syncs_keep_some: bool,
+    /// Whether the file system can share room between files.
+    pub(super) reflinks: bool,
     nodes: BTreeMap<NodeId, Node>,
     next_node: u64,
     capacities: BTreeMap<PathBuf, u64>,
@@ -124,6 +126,7 @@ impl Machine {
             gate: Gate::default(),
             random: Random(seed),
             failed_syncs_keep_some: false,
+            reflinks: false,
             nodes: BTreeMap::from([(ROOT, Node::Dir(Dir::default()))]),
             next_node: ROOT.0 + 1,
             capacities: BTreeMap::new(),
@@ -224,6 +227,46 @@ impl Machine {
         let (dir, name) = self.parent(path)?;
         dir.change(NameChange::Unlink(name));
         Ok(())
+    }
+
+    pub(super) fn remove_dir(&mut self, path: &Path) -> Result<()> {
+        if !self.dir(path)?.current.is_empty() {
+            return Err(Errno::NOTEMPTY.into());
+        }
+        let (dir, name) = self.parent(path)?;
+        dir.change(NameChange::Unlink(name));
+        Ok(())
+    }
+
+    pub(super) fn hard_link(&mut self, from: &Path, to: &Path) -> Result<()> {
+        let id = self.find_file(from)?;
+        if self.disk(&self.file(id).path) != self.disk(&absolute(to)) {
+            return Err(Errno::XDEV.into());
+        }
+        let (dir, name) = self.parent(to)?;
+        if dir.current.contains_key(&name) {
+            return Err(Errno::EXIST.into());
+        }
+        dir.change(NameChange::Link(name, id));
+        Ok(())
+    }
+
+    /// A copy, which counts as if it shared nothing.
+    pub(super) fn reflink(&mut self, from: &Path, to: &Path) -> Result<()> {
+        let from = self.find_file(from)?;
+        if !self.reflinks || self.disk(&self.file(from).path) != self.disk(&absolute(to)) {
+            return Err(Errno::OPNOTSUPP.into());
+        }
+        let content = self.file(from).cache.clone();
+        let new = self.create_file(to)?;
+        let mut at = 0;
+        while let Some(range) = content.next_data(at) {
+            let mut bytes = vec![0; (range.end - range.start) as usize];
+            content.read(range.start, &mut bytes);
+            self.file_mut(new).change(Change::Write { offset: range.start, bytes: bytes.into() });
+            at = range.end;
+        }
+        self.set_len(new, content.len())
     }
 
     /// Renames a file in its directory, over another if need be.
@@ -417,6 +460,15 @@ impl Machine {
     /// The innermost directory above `path` that has a capacity of its own.
     fn disk(&self, path: &Path) -> Option<&PathBuf> {
         path.ancestors().find_map(|dir| self.capacities.get_key_value(dir)).map(|(dir, _)| dir)
+    }
+
+    /// The names that lead to a file now.
+    pub(super) fn link_count(&self, id: NodeId) -> u64 {
+        let dirs = self.nodes.values().filter_map(|node| match node {
+            Node::Dir(dir) => Some(dir),
+            Node::File(_) => None,
+        });
+        dirs.flat_map(|dir| dir.current.values()).filter(|&&node| node == id).count() as u64
     }
 
     /// The nodes that have a name now.

@@ -51,6 +51,46 @@ fn conforms(io: &dyn Io, dir: &Path) {
     ranges_conform(io, dir);
     replacing_conforms(io, dir);
     locks_conform(io, dir);
+    links_conform(io, dir);
+}
+
+fn links_conform(io: &dyn Io, dir: &Path) {
+    let (one, other) = (dir.join("links/one"), dir.join("links/other"));
+    io.create_dir_all(&dir.join("links")).unwrap();
+    let file = io.open(&one, OpenMode::CreateNew).unwrap();
+    write(&*file, 0, &[1; 3 * BLOCK]);
+    assert_eq!(file.link_count().unwrap(), 1);
+    io.hard_link(&one, &other).unwrap();
+    assert_eq!(kind(io.hard_link(&one, &other)), ErrorKind::AlreadyExists);
+    assert_eq!(kind(io.hard_link(&dir.join("links/no"), &dir.join("x"))), ErrorKind::NotFound);
+    assert_eq!(file.link_count().unwrap(), 2);
+    file.punch(BLOCK as u64, BLOCK as u64).unwrap();
+    let linked = io.open(&other, OpenMode::Read).unwrap();
+    assert_eq!(read_all(&*linked)[BLOCK..2 * BLOCK], [0; BLOCK]);
+    assert_eq!(linked.next_data(0).unwrap(), Some(0..BLOCK as u64));
+    let rest = 2 * BLOCK as u64..3 * BLOCK as u64;
+    assert_eq!(linked.next_data(BLOCK as u64).unwrap(), Some(rest.clone()));
+    assert_eq!(linked.next_data(rest.start + 7).unwrap(), Some(rest.start + 7..rest.end));
+    assert_eq!(linked.next_data(rest.end).unwrap(), None);
+    file.set_len(rest.end + 5 * BLOCK as u64).unwrap();
+    assert_eq!(linked.next_data(rest.end + 1).unwrap(), None);
+    assert_eq!(kind(io.remove_dir(&dir.join("links"))), ErrorKind::DirectoryNotEmpty);
+    io.remove(&one).unwrap();
+    assert_eq!(linked.link_count().unwrap(), 1);
+    match io.reflink(&other, &one) {
+        Ok(()) => {
+            let copy = io.open(&one, OpenMode::ReadWrite).unwrap();
+            assert!(read_all(&*copy) == read_all(&*linked));
+            write(&*copy, 0, b"changed");
+            assert_eq!(read_all(&*linked)[..7], [1; 7]);
+            io.remove(&one).unwrap();
+        }
+        Err(e) => assert_eq!(e.kind(), ErrorKind::Unsupported),
+    }
+    assert!(!io.exists(&one).unwrap());
+    io.remove(&other).unwrap();
+    io.remove_dir(&dir.join("links")).unwrap();
+    assert_eq!(kind(io.remove_dir(&dir.join("links"))), ErrorKind::NotFound);
 }
 
 fn names_conform(io: &dyn Io, dir: &Path) {
@@ -195,6 +235,8 @@ fn the_simulation_conforms() {
     let io = SimIo::new(1);
     io.create_dir_all(Path::new("/some/dir")).unwrap();
     conforms(&io, Path::new("/some/dir"));
+    io.let_files_be_reflinked();
+    links_conform(&io, Path::new("/some/dir"));
     conforms(&SimIo::new(2), root());
 }
 
