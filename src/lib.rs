@@ -45,9 +45,9 @@ pub use format::{DiskId, Seq, StoreId, TrackId};
 pub use options::{Condition, Create, Durability, OnProgress, Options, Phase, Progress};
 pub use recovery::{Damage, Problem, RecoveryReport, Torn, VerifyOptions, VerifyReport};
 pub use store::{
-    Batch, DeleteOptions, DiskStats, ExpireOptions, ExpireReport, Info, Item, Iter, ListOptions,
-    Page, PartId, PartInfo, PartWriter, PutOptions, Reader, RetentionRule, Snapshot, SpaceStats,
-    Stats, Store, Writer,
+    BackupOptions, BackupReport, Batch, DeleteOptions, DiskStats, ExpireOptions, ExpireReport,
+    Info, Item, Iter, LinkMode, ListOptions, Page, PartId, PartInfo, PartWriter, PutOptions,
+    Reader, RetentionRule, Snapshot, SpaceStats, Stats, Store, Writer,
 };
 
 /// So that the README's example compiles.

@@ -100,7 +100,7 @@ pub enum Create {
     Always,
 }
 
-/// What opening, verifying or expiring is busy with.
+/// What a long operation is busy with.
 ///
 /// ```
 /// assert_eq!(kogia::Phase::Rebuild.to_string(), "rebuilding the index");
@@ -116,6 +116,8 @@ pub enum Phase {
     Verify,
     /// Looking for what has expired.
     Expire,
+    /// Copying the tracks.
+    Backup,
 }
 
 /// How far a long operation has come.
@@ -141,7 +143,8 @@ pub struct Progress {
     pub done_bytes: u64,
     /// Bytes in all.
     pub total_bytes: u64,
-    /// Records seen so far; when verifying, objects and parts; when expiring, objects.
+    /// Records seen so far; when verifying, objects and parts; when expiring, objects; when backing
+    /// up, tracks.
     pub records: u64,
 }
 
@@ -152,6 +155,7 @@ impl fmt::Display for Phase {
             Phase::Rebuild => "rebuilding the index",
             Phase::Verify => "verifying",
             Phase::Expire => "expiring",
+            Phase::Backup => "backing up",
         })
     }
 }

@@ -1,13 +1,13 @@
-//! The small files: a store's `META` and a disk's `DISK`.
+//! The small files: a store's `META`, a disk's `DISK` and a backup's `BACKUP`.
 //!
-//! Both are one envelope around a bincode value:
+//! All are one envelope around a bincode value:
 //!
 //! | offset | size | field | meaning |
 //! | --- | --- | --- | --- |
-//! | 0 | 8 | magic | `KOGIAMET` or `KOGIADSK` |
-//! | 8 | 4 | version | 1 for `DISK`, 2 for `META` |
+//! | 0 | 8 | magic | `KOGIAMET`, `KOGIADSK` or `KOGIABAK` |
+//! | 8 | 4 | version | 2 for `META`, 1 for the others |
 //! | 12 | 4 | length | bytes of the value |
-//! | 16 | length | value | bincode of [`StoreMeta`] or [`DiskMeta`] |
+//! | 16 | length | value | bincode of [`StoreMeta`], [`DiskMeta`] or [`BackupMeta`] |
 //! | 16 + length | 4 | crc | CRC-32C of everything before |
 //!
 //! Example: a `DISK` is 36 bytes, and begins `4b 4f 47 49 41 44 53 4b 01 00 00 00 10 00 00 00`,
@@ -15,12 +15,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DiskId, Fault, StoreId, TrackId, bytes_at, checksum, codec};
+use super::entry::TrackRow;
+use super::{DiskId, Fault, Seq, StoreId, TrackId, bytes_at, checksum, codec};
 
 /// The version of `META`. Version 1 had no `outputs`, `draining` and `trims`; it is still read.
 pub const META_VERSION: u32 = 2;
 /// The version of `DISK`.
 pub const DISK_VERSION: u32 = 1;
+/// The version of `BACKUP`.
+pub const BACKUP_VERSION: u32 = 1;
 /// The largest envelope that is read, in bytes.
 pub const MAX_BYTES: usize = 16 << 20;
 
@@ -154,6 +157,63 @@ pub struct DiskMeta {
     pub id: DiskId,
 }
 
+/// What a backup wrote: lies beside its tracks, so that the next backup into the same directory
+/// knows which of them it may keep, and whether anybody has written to it.
+///
+/// ```
+/// use kogia::format::{Seq, StoreId, meta::BackupMeta};
+///
+/// let (store, refilled_from) = (StoreId([1; 16]), Seq::first_of(3));
+/// let backup = BackupMeta { store, made_ms: 0, next_track: 8, refilled_from, tracks: vec![] };
+/// assert_eq!(BackupMeta::decode(&backup.encode()), Ok(backup));
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BackupMeta {
+    /// The store.
+    pub store: StoreId,
+    /// When it was made, in milliseconds since 1970.
+    pub made_ms: u64,
+    /// [`StoreMeta::next_track`] as it was written: a greater one has been written to.
+    pub next_track: u32,
+    /// Refilled segments that it does not have are of this seq or a greater one.
+    pub refilled_from: Seq,
+    /// The tracks.
+    pub tracks: Vec<BackupTrack>,
+}
+
+/// A track in a backup.
+///
+/// ```
+/// use kogia::format::{TrackId, entry::TrackRow, meta::BackupTrack, track_header::TrackKind};
+/// # use kogia::format::{DiskId, Seq};
+///
+/// # let row = TrackRow::new(DiskId([2; 16]), TrackKind::Append, 0, 0, Seq(4));
+/// let track = BackupTrack::new(TrackId(7), 1, &row);
+/// assert_eq!((track.chunks, track.head_chunks), (1, row.head_chunks));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BackupTrack {
+    /// The track.
+    pub track: TrackId,
+    /// Chunks of its file.
+    pub chunks: u32,
+    /// [`TrackRow::head_chunks`] at the time of the backup.
+    pub head_chunks: u32,
+    /// [`TrackRow::lost_chunks`] at that time.
+    pub lost_chunks: u32,
+    /// [`TrackRow::dead_records`] at that time.
+    pub dead_records: u64,
+}
+
+impl BackupTrack {
+    /// What is to be remembered of a track whose file in the backup has so many chunks.
+    #[must_use]
+    pub fn new(track: TrackId, chunks: u32, row: &TrackRow) -> Self {
+        let TrackRow { head_chunks, lost_chunks, dead_records, .. } = *row;
+        BackupTrack { track, chunks, head_chunks, lost_chunks, dead_records }
+    }
+}
+
 impl StoreMeta {
     /// The file's bytes.
     #[must_use]
@@ -191,6 +251,22 @@ impl DiskMeta {
         match open("DISK", b"KOGIADSK", bytes)? {
             (DISK_VERSION, value) => codec::decode("DISK", value),
             (found, _) => Err(Fault::Version { what: "DISK", found, known: DISK_VERSION }),
+        }
+    }
+}
+
+impl BackupMeta {
+    /// The file's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        seal(b"KOGIABAK", BACKUP_VERSION, self)
+    }
+
+    /// Decodes the file.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+        match open("BACKUP", b"KOGIABAK", bytes)? {
+            (BACKUP_VERSION, value) => codec::decode("BACKUP", value),
+            (found, _) => Err(Fault::Version { what: "BACKUP", found, known: BACKUP_VERSION }),
         }
     }
 }

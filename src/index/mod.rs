@@ -7,6 +7,7 @@
 mod books;
 mod cursor;
 mod error;
+mod files;
 mod free;
 mod graves;
 mod join;

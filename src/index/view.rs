@@ -3,10 +3,10 @@
 use rocksdb::{DBPinnableSlice, ReadOptions, SnapshotWithThreadMode};
 
 use super::{Cursor, Family, Index, RowCursor};
-use crate::error::Result;
-use crate::format::Seq;
+use crate::error::{Error, Result};
 use crate::format::entry::{Entry, SegmentRow};
 use crate::format::record::Space;
+use crate::format::{Fault, Seq};
 
 /// The index as it is, or as it was at one moment.
 pub(crate) struct View<'a> {
@@ -71,6 +71,11 @@ impl<'a> View<'a> {
             SegmentRow::decode(&row).map_err(|fault| self.index.fault(fault))
         };
         row.map(decode).transpose()
+    }
+
+    /// A row that does not decode.
+    pub(crate) fn fault(&self, fault: Fault) -> Error {
+        self.index.fault(fault)
     }
 
     /// A cursor over the entries of a space.

@@ -23,7 +23,7 @@ use crate::format::{DiskId, Seq, StoreId, TrackId, entry};
 use crate::index::{self, Books, Family, Index, Join};
 use crate::io::{Io, OpenMode};
 use crate::options::{Create, Options};
-use crate::store::{Ledger, META_FILE, Parts, Reserve, Shared, Store};
+use crate::store::{Ledger, META_FILE, Parts, Reserve, Shared, Store, UNFINISHED_FILE};
 use crate::track::{Scanner, TrackFiles};
 
 const LOCK_FILE: &str = "LOCK";
@@ -57,6 +57,7 @@ fn open(options: Options, home: &Path, rebuild: bool) -> Result<Store> {
         let what = "there is no store here";
         return Err(Error::new(ErrorKind::NotFound, what).with_path(home));
     }
+    refuse_unfinished_backup(&*io, home)?;
     io.create_dir_all(home).map_err(fail("create the store's home"))?;
     let home = io.canonicalize(home).map_err(fail("resolve the store's home"))?;
     let is_new = !is_store(&*io, &home)? && !leaves_lock(&*io, &home)?;
@@ -77,6 +78,17 @@ fn is_store(io: &dyn Io, home: &Path) -> Result<bool> {
         Ok(meta || there(Path::new(INDEX_DIR).join("CURRENT"))? || there(disks::default_marker())?)
     });
     any.map_err(|e| Error::io("look for a store at", home, e))
+}
+
+/// A first backup that was cut off is no store, and no place for a new one.
+fn refuse_unfinished_backup(io: &dyn Io, home: &Path) -> Result<()> {
+    let there = |name| io.exists(&home.join(name));
+    let unfinished = there(UNFINISHED_FILE).and_then(|marked| Ok(marked && !there(META_FILE)?));
+    if unfinished.map_err(|e| Error::io("look for a store at", home, e))? {
+        let what = "holds a backup that was cut off before it was a store; run the backup again";
+        return Err(Error::new(ErrorKind::NotFound, what).with_path(home));
+    }
+    Ok(())
 }
 
 /// Whether a store was opened at `home` before.
@@ -434,6 +446,9 @@ impl Opening {
 /// Opens the index with its books; an index that is damaged, or is to be thrown away, is empty.
 fn open_index(options: &Options, dir: &Path) -> Result<(Index, Option<Books>)> {
     Index::check_own(dir)?;
+    if let Err(error) = Index::forget_staged(dir) {
+        tracing::warn!(%error, "what a backup has left behind stays there");
+    }
     std::fs::create_dir_all(dir).map_err(|e| Error::io("create", dir, e))?;
     let opened = Index::open(dir, options.memtable_bytes(), options.cache_bytes());
     let loaded = opened.and_then(|index| Books::load(&index).map(|books| (index, books)));

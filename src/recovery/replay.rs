@@ -198,6 +198,12 @@ pub(super) fn cut_off(track: &TrackFile, end: u32, report: &mut RecoveryReport) 
     if there <= len {
         return Ok(());
     }
+    if track.is_linked()? {
+        // Whatever is read as torn here is so in the backup, too, and may not be lost to both.
+        let what = "the end of the track is torn, but its file is also a backup's, which can't be \
+                    cut; put a copy of the file in its place";
+        return Err(Error::new(ErrorKind::Damaged, what).with_path(&track.path));
+    }
     track
         .file
         .set_len(len)

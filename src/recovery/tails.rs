@@ -204,9 +204,10 @@ impl Opening {
         let is_whole = !end.torn && end.lost_chunks == 0 && row.applied <= end.chunk;
         row.applied = row.applied.max(end.chunk);
         row.synced = row.applied;
-        // Behind a cut nothing ever counts, so a track that was cut takes no more.
+        // Behind a cut nothing ever counts, so a track that was cut takes no more; nor does one that
+        // a backup shares.
         let is_cut = self.before.cuts.iter().any(|(cut, _)| *cut == id);
-        let resumes = self.before.clean && active && is_whole && !is_cut;
+        let resumes = self.before.clean && active && is_whole && !is_cut && !track.is_linked()?;
         row.sealed = (!resumes).then_some(end.chunk);
         if resumes {
             let volume = self.volumes.iter().find(|volume| volume.disk.id == header.disk);

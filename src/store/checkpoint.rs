@@ -13,6 +13,7 @@ use crate::disk::{Owner, wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::TrackId;
 use crate::format::chunk::CHUNK_BYTES;
+use crate::index::Books;
 
 /// What has come together since the last checkpoint, and who waits for the next.
 #[derive(Debug)]
@@ -186,16 +187,39 @@ impl Shared {
     /// Makes the index durable. Does nothing where nothing has changed.
     pub(crate) fn checkpoint(&self) -> Result<()> {
         let outcome = self.try_checkpoint();
-        self.checkpoints.signals().rounds += 1;
-        self.checkpoints.done.notify_all();
+        self.end_round();
         outcome
     }
 
+    /// A checkpoint, also where nothing has changed, and a look at it before anything follows: `look`
+    /// runs under the apply lock, and finds the flushed index as the books are.
+    pub(crate) fn checkpoint_and<T>(&self, look: impl FnOnce(&Books) -> Result<T>) -> Result<T> {
+        let outcome = {
+            let serial = self.checkpoints.serial.lock().expect("no panic holds it");
+            self.flush_and(&serial, look)
+        };
+        self.end_round();
+        outcome
+    }
+
+    fn end_round(&self) {
+        self.checkpoints.signals().rounds += 1;
+        self.checkpoints.done.notify_all();
+    }
+
     fn try_checkpoint(&self) -> Result<()> {
-        let _serial = self.checkpoints.serial.lock().expect("no panic holds it");
+        let serial = self.checkpoints.serial.lock().expect("no panic holds it");
         if self.books().state.batch == self.checkpoints.durable_batch() {
             return Ok(());
         }
+        self.flush_and(&serial, |_| Ok(()))
+    }
+
+    fn flush_and<T>(
+        &self,
+        _serial: &MutexGuard<'_, ()>,
+        look: impl FnOnce(&Books) -> Result<T>,
+    ) -> Result<T> {
         let started = Instant::now();
         // Most of what has to be synced is synced here, while writers go on.
         self.sync()?;
@@ -223,6 +247,7 @@ impl Shared {
             self.poison(&error);
             return Err(error);
         }
+        let seen = look(&books);
         let batch = books.state.batch;
         let outputs: BTreeMap<TrackId, u32> = books
             .tracks
@@ -251,7 +276,7 @@ impl Shared {
         })?;
         self.checkpoints.durable_batch.store(batch, Ordering::Release);
         tracing::debug!(batch, took = ?started.elapsed(), "checkpoint");
-        Ok(())
+        seen
     }
 
     /// A flush that runs out of room ends RocksDB, so none is begun without; the reserve is for

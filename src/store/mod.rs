@@ -1,6 +1,7 @@
 //! The store: what callers see. It knows no bytes of any format and names no RocksDB.
 
 mod apply_lock;
+mod backup;
 mod budget;
 mod checkpoint;
 mod gate;
@@ -28,12 +29,14 @@ use std::ops::{Range, RangeBounds};
 use std::path::Path;
 use std::sync::Arc;
 
+pub(crate) use backup::UNFINISHED_FILE;
 pub(crate) use ledger::{Ledger, META_FILE};
 pub(crate) use moment::Moment;
 pub(crate) use read::Source;
 pub(crate) use reserve::Reserve;
 pub(crate) use shared::{Parts, Shared, now_ms};
 
+pub use backup::{BackupOptions, BackupReport, LinkMode};
 pub use list::{Item, Iter, Page};
 pub use object::{DeleteOptions, Info, PutOptions};
 pub use paging::ListOptions;
@@ -277,6 +280,23 @@ impl Store {
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument), and none is replaced.
     pub fn set_retention(&self, rules: &[RetentionRule]) -> Result<()> {
         self.shared.set_retention(rules)
+    }
+
+    /// Copies the store as it is at one moment into `dir`, which is then a store of its own: whatever
+    /// was acknowledged before the call is in it. Writes go on meanwhile.
+    ///
+    /// A `dir` that holds an earlier backup of this store is brought up to date, and only what has
+    /// changed is copied; whenever it is cut off, `dir` opens as the old backup or as the new one,
+    /// and a first backup that was cut off is no store. While it lasts no room is given back.
+    ///
+    /// Costs a checkpoint, and the reading and writing of what can't be shared; see [`LinkMode`].
+    /// Fails with [`ErrorKind::Exists`](crate::ErrorKind::Exists) where `dir` holds anything else, or
+    /// a backup that was written to since, and with
+    /// [`ErrorKind::Locked`](crate::ErrorKind::Locked) where it is open.
+    #[doc(alias = "checkpoint")]
+    #[doc(alias = "snapshot")]
+    pub fn backup(&self, dir: impl AsRef<Path>, options: &BackupOptions) -> Result<BackupReport> {
+        self.shared.backup(dir.as_ref(), options)
     }
 
     /// What the store holds, from counters.

@@ -36,11 +36,21 @@ impl Pins {
 
     /// Holds what is there now.
     pub(crate) fn pin(&self) -> Pin<'_> {
-        let shard = self.next_shard.fetch_add(1, Ordering::Relaxed) % SHARDS;
-        let mut pins = self.shards[shard].lock().expect("no panic holds it");
         // Under the shard's lock: whoever computes the oldest pin sees either this one, or a
         // look-up that has not begun and will find what is there then.
-        let batch = self.visible.load(Ordering::Acquire);
+        self.pin_batch(|| self.visible.load(Ordering::Acquire))
+    }
+
+    /// Holds all that there is, what was freed long ago, too: no freed chunk is reused and no track
+    /// unlinked while this lives, but for what is under way already.
+    pub(crate) fn hold_all(&self) -> Pin<'_> {
+        self.pin_batch(|| 0)
+    }
+
+    fn pin_batch(&self, batch: impl FnOnce() -> u64) -> Pin<'_> {
+        let shard = self.next_shard.fetch_add(1, Ordering::Relaxed) % SHARDS;
+        let mut pins = self.shards[shard].lock().expect("no panic holds it");
+        let batch = batch();
         *pins.entry(batch).or_default() += 1;
         Pin { pins: self, shard, batch }
     }

@@ -90,14 +90,20 @@ impl Shared {
                 let is_free = self.is_free(track, chunk, row)?;
                 if is_free {
                     let file = self.files.get(track)?;
+                    if file.is_linked()? {
+                        return Ok(None);
+                    }
                     let (offset, len) = (offset * CHUNK_BYTES as u64, len * CHUNK_BYTES as u64);
                     let outcome = file.file.punch(offset, len);
                     outcome.map_err(|e| file.io_error("punch freed chunks out of", e))?;
                 }
-                Ok(is_free)
+                Ok(Some(is_free))
             };
-            if self.refills.unless_taken(extent, punch).transpose()? == Some(true) {
-                punched.push((chunk, row));
+            match self.refills.unless_taken(extent, punch).transpose()? {
+                Some(Some(true)) => punched.push((chunk, row)),
+                // A backup shares the track: nothing of it is given back before that is gone.
+                Some(None) => break,
+                Some(Some(false)) | None => {}
             }
         }
         if punched.is_empty() {

@@ -33,9 +33,17 @@ const ROWS_A_SEARCH: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Refills {
     /// Held while an extent is chosen, and while one is punched or a track unlinked.
-    taken: Mutex<BTreeMap<(TrackId, u32), u32>>,
+    taken: Mutex<BTreeMap<(TrackId, u32), Hold>>,
     /// Where the next search begins.
     next: Mutex<(TrackId, u32)>,
+}
+
+/// What is known of an extent that a writer has taken.
+#[derive(Debug, Clone, Copy)]
+struct Hold {
+    chunks: u32,
+    /// The segment that is written there gets this seq or a greater one.
+    since: Seq,
 }
 
 /// An extent that is being refilled; given back when the record that names it is in the index, or
@@ -72,12 +80,21 @@ impl Refills {
         drop(self.taken.lock().expect("no panic holds it"));
     }
 
+    /// Refilled segments that the index does not know yet have the seq that this gives, or a greater
+    /// one.
+    pub(crate) fn unapplied_from(&self, next_seq: impl FnOnce() -> Seq) -> Seq {
+        let taken = self.taken.lock().expect("no panic holds it");
+        // Under the lock: who takes an extent behind this gets a seq behind this, too.
+        let next = next_seq();
+        taken.values().map(|hold| hold.since).fold(next, Seq::min)
+    }
+
     /// Takes the extent, unless it overlaps one that was taken.
-    fn take(&self, extent: Extent) -> bool {
+    fn take(&self, extent: Extent, since: Seq) -> bool {
         let mut taken = self.taken.lock().expect("no panic holds it");
         let free = !overlaps(&taken, extent);
         if free {
-            taken.insert((extent.track, extent.chunk), extent.chunks);
+            taken.insert((extent.track, extent.chunk), Hold { chunks: extent.chunks, since });
         }
         free
     }
@@ -125,7 +142,7 @@ impl Shared {
         };
         let taken = Taken { refills: &self.refills, extent, track };
         let track = &taken.track;
-        if track.refuses_refills() || is_hole && !self.has_room(extent) {
+        if track.refuses_refills() || track.is_linked()? || is_hole && !self.has_room(extent) {
             return Ok(None);
         }
         let seq = self.take_seqs(1);
@@ -158,7 +175,7 @@ impl Shared {
             *self.refills.next.lock().expect("no panic holds it") = (track, chunk + 1);
             let fits =
                 row.chunks >= chunks && row.freed_by <= reusable && self.takes_refills(track);
-            if fits && self.refills.take(extent) {
+            if fits && self.refills.take(extent, self.current_seq()) {
                 // The row may have gone to another writer since it was read, or the track have
                 // died; now nobody else takes it, and the track stays.
                 if self.is_free(track, chunk, row)? && self.takes_refills(track) {
@@ -191,11 +208,11 @@ impl Shared {
     }
 }
 
-fn overlaps(taken: &BTreeMap<(TrackId, u32), u32>, extent: Extent) -> bool {
+fn overlaps(taken: &BTreeMap<(TrackId, u32), Hold>, extent: Extent) -> bool {
     let end = extent.chunk.saturating_add(extent.chunks);
     let before = taken.range(..(extent.track, end)).next_back();
-    before.is_some_and(|(&(track, chunk), &chunks)| {
-        track == extent.track && chunk + chunks > extent.chunk
+    before.is_some_and(|(&(track, chunk), hold)| {
+        track == extent.track && chunk + hold.chunks > extent.chunk
     })
 }
 
@@ -207,14 +224,16 @@ mod tests {
     fn overlapping_extents_are_not_taken_twice_nor_reused() {
         let refills = Refills::default();
         let extent = |chunk, chunks| Extent { track: TrackId(1), chunk, chunks };
-        assert!(refills.take(extent(10, 5)));
+        assert!(refills.take(extent(10, 5), Seq(7)));
         for (chunk, chunks) in [(10, 5), (9, 2), (14, 1), (0, 100), (12, 1)] {
-            assert!(!refills.take(extent(chunk, chunks)));
+            assert!(!refills.take(extent(chunk, chunks), Seq(8)));
             assert_eq!(refills.unless_taken(extent(chunk, chunks), || ()), None);
         }
         assert_eq!(refills.unless_taken(extent(15, 5), || ()), Some(()));
-        assert!(refills.take(extent(5, 5)));
+        assert!(refills.take(extent(5, 5), Seq(9)));
+        assert_eq!(refills.unapplied_from(|| Seq(10)), Seq(7));
         refills.give_back(extent(10, 5));
-        assert!(refills.take(extent(12, 1)));
+        assert!(refills.take(extent(12, 1), Seq(10)));
+        assert_eq!(refills.unapplied_from(|| Seq(11)), Seq(9));
     }
 }

@@ -28,9 +28,9 @@ use crate::track::{TrackFile, TrackFiles};
 
 /// An open store.
 ///
-/// Lock order: a key's gate, the checkpoint lock, the reclaimer's, what is being refilled, the apply lock (`books`),
-/// Lock order: what passes delete (`retention`), a key's gate, the checkpoint lock, what is being refilled, the apply lock (`books`),
-/// a volume's lane, the ledger. Under the pins' and files' locks no other is taken.
+/// Lock order: the backup lock, what passes delete (`retention`), a key's gate, the checkpoint lock,
+/// the reclaimer's, what is being refilled, the apply lock (`books`), a volume's lane, the ledger.
+/// Under the pins', the files' and compaction's locks no other is taken.
 pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) home: PathBuf,
@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) refills: Refills,
     pub(crate) compaction: Control,
     pub(crate) retention: Retention,
+    /// Held by whoever takes a backup; before all other locks.
+    pub(crate) backing_up: Mutex<()>,
     /// The tombstones below this floor were forgotten already.
     pub(crate) grave_floor: AtomicU64,
     pub(crate) recovery: RecoveryReport,
@@ -98,6 +100,7 @@ impl Shared {
             refills: Refills::default(),
             compaction: Control::new(parts.options.compaction_rate),
             retention: Retention::new(&parts.options.retention, parts.options.checkpoint_interval),
+            backing_up: Mutex::default(),
             grave_floor: AtomicU64::new(0),
             recovery: parts.recovery,
             next_seq: AtomicU64::new(Seq::first_of(meta.openings).0 + 1),

@@ -165,6 +165,13 @@ impl TrackFile {
         self.refill_failed.try_lock().is_ok_and(|failed| *failed)
     }
 
+    /// Whether a backup shares the file: then none of it may be changed, since that would change
+    /// the backup.
+    pub(crate) fn is_linked(&self) -> Result<bool> {
+        let links = self.file.link_count();
+        Ok(links.map_err(|e| self.io_error("count the links of the track", e))? > 1)
+    }
+
     /// Reads and decodes chunk 0.
     pub(crate) fn read_header(&self) -> Result<TrackHeader> {
         let mut chunk = vec![0; CHUNK_BYTES];

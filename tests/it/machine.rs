@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use kogia::io::sim::{Keep, SimIo};
 use kogia::{
-    CompactOptions, CompactReport, Durability, ErrorKind, Options, PutOptions, Store, VerifyOptions,
+    CompactOptions, CompactReport, Create, Durability, ErrorKind, Options, PutOptions, Store,
+    VerifyOptions,
 };
 use tempfile::TempDir;
 
@@ -49,6 +50,19 @@ impl Machine {
             .sync_interval(NEVER)
             .checkpoint_interval(NEVER);
         (0..self.disks).fold(options, |options, disk| options.disk(Self::disk(disk)))
+    }
+
+    /// A machine that was forked from one with a store of so many disks; its index is lost.
+    pub fn of(io: SimIo, disks: usize) -> Self {
+        Machine { io, index: tempfile::tempdir().unwrap(), disks }
+    }
+
+    /// The same for a backup, whose index is in a real directory, too.
+    pub fn options_of_backup(&self, index: &Path) -> Options {
+        Machine { io: self.io.clone(), index: tempfile::tempdir().unwrap(), disks: 0 }
+            .options()
+            .index_dir(index)
+            .create(Create::Never)
     }
 
     pub fn open(&self) -> Store {

@@ -1,5 +1,6 @@
 //! The one test binary: linking RocksDB is slow.
 
+mod backup;
 mod chart;
 mod compaction;
 mod concurrency;
