@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    completions::Completions, dump::Dump, export::Export, get::Get, head::Head, import::Import,
-    init, ls::Ls, man::Man, put::Put, rebuild, rm::Rm, shell, stat::Stat, verify::Verify,
+    backup::Backup, completions::Completions, dump::Dump, export::Export, get::Get, head::Head,
+    import::Import, init, ls::Ls, man::Man, put::Put, rebuild, rm::Rm, shell, stat::Stat,
+    verify::Verify,
 };
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
@@ -64,6 +65,8 @@ enum Command {
     Stat(On<Stat>),
     /// Read everything and check every checksum and every cross-reference
     Verify(On<Verify>),
+    /// Copy the store as it is into a directory, which is then a store of its own
+    Backup(On<Backup>),
     /// Throw the index away and make it anew from the tracks
     Rebuild(On<Nothing>),
     /// Print track files chunk by chunk, without opening the store
@@ -103,6 +106,7 @@ impl Command {
             Command::Export(on) => on.open_and(options, console, Export::run),
             Command::Stat(on) => on.open_and(options, console, Stat::run),
             Command::Verify(on) => on.open_and(options, console, Verify::run),
+            Command::Backup(on) => on.open_and(options, console, Backup::run),
             Command::Shell(on) => {
                 on.open_and(options, console, |_, store, console| shell::run(store, console))
             }

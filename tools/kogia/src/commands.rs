@@ -1,5 +1,6 @@
 //! One file a command: its arguments, and what it does with them.
 
+pub mod backup;
 pub mod completions;
 pub mod dump;
 pub mod export;

@@ -1,5 +1,6 @@
 //! The command line from outside: what it prints, what it leaves behind, and its exit codes.
 
+mod backup;
 mod listing;
 mod moving;
 mod objects;
