@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use kogia::io::sim::Keep;
@@ -11,6 +12,7 @@ use kogia::{
 };
 use tempfile::TempDir;
 
+use crate::held::{Call, HeldIo};
 use crate::machine::{HOME, Machine, assert_sound, assert_value};
 use crate::sample::{self, CLOSED, copy_tree, home, keys, options, tracks, value};
 
@@ -155,6 +157,93 @@ fn a_backup_under_writes_is_one_moment() {
         stop.store(true, Ordering::SeqCst);
     });
     assert_sound(&store);
+}
+
+/// A store on a machine whose calls can be held, with values of which two share a track; and how it
+/// is backed up.
+struct Held {
+    machine: Machine,
+    io: HeldIo,
+    store: Store,
+    index: TempDir,
+}
+
+const DIR: &str = "/backups/one";
+
+impl Held {
+    fn new(options: impl FnOnce(Options) -> Options) -> Self {
+        let machine = Machine::new(1, 1);
+        let io = HeldIo::new(&machine.io);
+        let held = machine.options().track_bytes(64 << 10).io(Arc::new(io.clone()));
+        let store = options(held).open(HOME).unwrap();
+        (0..9).for_each(|i| _ = store.put(format!("k{i}"), value(i, 20_000)).unwrap());
+        Held { machine, io, store, index: tempfile::tempdir().unwrap() }
+    }
+
+    fn backup(&self) -> BackupReport {
+        let index_dir = Some(self.index.path().join("index"));
+        let options = BackupOptions { index_dir, ..mode(LinkMode::Copy) };
+        self.store.backup(DIR, &options).unwrap()
+    }
+
+    fn options_of_backup(&self) -> Options {
+        self.machine.options_of_backup(&self.index.path().join("index"))
+    }
+}
+
+/// Enforced in src/store/backup.rs, `copy_to`: `let _hold = self.pins.hold_all();` and `measure`:
+/// `row.sealed.unwrap_or(row.applied).min(there)`.
+///
+/// Values are put, and deleted and given back, between the moment and the copying.
+#[test]
+fn what_comes_after_the_moment_of_a_backup_is_not_in_it() {
+    let held = Held::new(|options| options);
+    let before = contents(&held.store);
+    let read = held.io.hold_next(Call::Read, Machine::disk(0));
+    std::thread::scope(|scope| {
+        let backup = scope.spawn(|| held.backup());
+        read.wait();
+        for i in [0, 1, 2, 4] {
+            assert!(held.store.delete(format!("k{i}")).unwrap());
+        }
+        held.store.put("later", value(9, 20_000)).unwrap();
+        held.store.put("k3", value(10, 100)).unwrap();
+        held.store.checkpoint().unwrap();
+        read.let_go();
+        backup.join().unwrap();
+    });
+    let copy = held.options_of_backup().open(DIR).unwrap();
+    assert!(contents(&copy) == before);
+    assert_sound(&copy);
+    copy.close().unwrap();
+    let copy = held.options_of_backup().rebuild(DIR).unwrap();
+    assert!(contents(&copy) == before);
+    // What was held back meanwhile is given back afterwards.
+    held.store.checkpoint().unwrap();
+    assert_eq!(held.store.stats().unwrap().total().free_bytes, 0);
+}
+
+/// Enforced in src/store/refill.rs, `unapplied_from`: `.map(|hold| hold.since)`.
+///
+/// A value is on its way to freed chunks while a backup copies them, and gets there afterwards.
+#[test]
+fn a_track_that_was_being_refilled_during_a_backup_is_copied_again() {
+    let held = Held::new(|options| options.refill(true).punch(false));
+    held.store.delete("k0").unwrap();
+    held.store.checkpoint().unwrap();
+    let write = held.io.hold_next(Call::Write, Machine::disk(0));
+    std::thread::scope(|scope| {
+        let put = scope.spawn(|| held.store.put("refilled", value(20, 20_000)));
+        write.wait();
+        held.backup();
+        write.let_go();
+        put.join().unwrap().unwrap();
+    });
+    assert_eq!(held.store.stats().unwrap().total().free_bytes, 0, "nothing was refilled");
+    assert!(held.backup().kept_bytes > 0);
+    let copy = held.options_of_backup().open(DIR).unwrap();
+    assert!(contents(&copy) == contents(&held.store));
+    assert_sound(&copy);
 }
 
 /// Writes, overwrites and deletes values of all sizes.

@@ -13,6 +13,7 @@ use kogia::io::{File, Io, Map, OpenMode};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Call {
     Read,
+    Write,
     Sync,
     Replace,
 }
@@ -174,6 +175,7 @@ impl File for HeldFile {
     }
 
     fn write_vectored_at(&self, buffers: &[IoSlice<'_>], offset: u64) -> Result<usize> {
+        self.io.pass(Call::Write, &self.path);
         self.file.write_vectored_at(buffers, offset)
     }
 
