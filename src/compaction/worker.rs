@@ -25,6 +25,13 @@ const SLACK_BYTES: u64 = 64 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Compactors(Vec<JoinHandle<()>>);
 
+/// What weighing has found.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Weight {
+    /// Whether garbage is beyond its bound, and some of it was freed already.
+    waits_for_checkpoint: bool,
+}
+
 /// What to compact, and how.
 ///
 /// ```
@@ -179,7 +186,9 @@ fn run(shared: &Shared, volume: &Arc<Volume>) {
     let control = &shared.compaction;
     let mut outputs = Outputs::default();
     while control.sleep(TICK) {
-        shared.weigh();
+        if shared.weigh().waits_for_checkpoint {
+            shared.checkpoints.request();
+        }
         // A track may be worth a pass again and again, where it can't be finished; not at once.
         while may_run(shared) && step(shared, volume, &mut outputs) == Some(End::Done) {}
     }
@@ -329,23 +338,19 @@ impl Shared {
 
     /// Weighs the garbage against its bound: at the bound writers wait for space to come back,
     /// unless compaction can bring none.
-    pub(crate) fn weigh(&self) {
+    pub(crate) fn weigh(&self) -> Weight {
+        let control = &self.compaction;
+        if !self.options.compaction || control.is_paused() || control.is_stopped() {
+            control.press(false);
+            return Weight::default();
+        }
         let room = self.room(|_| true);
         let over = self.is_over(&room);
-        let may_run = self.options.compaction && !self.compaction.is_paused();
-        let helps = over
-            && (room.pending > 0
-                || self.volumes.iter().any(|volume| {
-                    self.choose(volume, Zeal::Background).is_some()
-                        || self.active_is_worth_it(volume)
-                }));
-        if over && room.pending > 0 {
-            self.checkpoints.request();
-        }
-        self.compaction.press(may_run && helps && !self.compaction.is_stopped());
-        if over {
-            self.compaction.call();
-        }
+        let wanted = |volume: &Arc<Volume>| {
+            self.choose(volume, Zeal::Background).is_some() || self.active_is_worth_it(volume)
+        };
+        control.press(over && (room.pending > 0 || self.volumes.iter().any(wanted)));
+        Weight { waits_for_checkpoint: over && room.pending > 0 }
     }
 
     /// Compacts in the caller's thread, to the end.

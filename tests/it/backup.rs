@@ -439,7 +439,7 @@ fn the_next_backup_copies_what_has_changed_only() {
 #[test]
 fn a_track_that_was_refilled_is_copied_again() {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options::new().refill(true).punch(false).track_bytes(64 << 10);
+    let options = Options::new().compaction(false).refill(true).punch(false).track_bytes(64 << 10);
     let store = options.open(home(dir.path())).unwrap();
     for i in 0..20 {
         store.put(format!("k{i}"), value(i, 20_000)).unwrap();
