@@ -194,14 +194,20 @@ impl Held {
 /// Enforced in src/store/backup.rs, `copy_to`: `let _hold = self.pins.hold_all();` and `measure`:
 /// `row.sealed.unwrap_or(row.applied).min(there)`.
 ///
-/// Values are put, and deleted and given back, between the moment and the copying.
+/// Values are put behind the moment before anything is looked at, and others deleted and given back
+/// before it is copied.
 #[test]
 fn what_comes_after_the_moment_of_a_backup_is_not_in_it() {
     let held = Held::new(|options| options);
+    held.store.checkpoint().unwrap();
     let before = contents(&held.store);
+    let meta = held.io.hold_next(Call::Replace, HOME);
     let read = held.io.hold_next(Call::Read, Machine::disk(0));
     std::thread::scope(|scope| {
         let backup = scope.spawn(|| held.backup());
+        meta.wait();
+        held.store.put("at once", "in the same track").unwrap();
+        meta.let_go();
         read.wait();
         for i in [0, 1, 2, 4] {
             assert!(held.store.delete(format!("k{i}")).unwrap());
