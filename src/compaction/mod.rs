@@ -4,6 +4,7 @@
 //! - `pass`: one track, slice by slice: copy, sync, swap, pass over.
 //! - `outputs`: the tracks that are written.
 //! - `worker`: the disks' threads, and callers.
+//! - `mover`: disks that come and go.
 //! - `control`: pace, pause, stop, progress; how hard writers press.
 //!
 //! A crash at any point loses nothing and needs no undoing: copies are ordinary records with the
@@ -12,6 +13,7 @@
 //! read (invariant I6).
 
 mod control;
+mod mover;
 mod outputs;
 mod pass;
 mod policy;

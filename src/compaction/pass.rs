@@ -388,16 +388,18 @@ impl<'a> Pass<'a> {
     }
 
     fn target(&self) -> Result<Arc<Volume>> {
-        let volumes = self.shared.volumes.iter();
+        let volumes = &self.shared.volumes;
         let found = match self.steering.target {
-            Target::Same => volumes.filter(|volume| volume.disk.id == self.disk).max_by_key(|_| 0),
-            Target::Disk(id) => volumes.filter(|volume| volume.disk.id == id).max_by_key(|_| 0),
-            Target::Others(id) => volumes
-                .filter(|volume| volume.disk.id != id)
-                .max_by_key(|volume| volume.load().available_bytes),
+            Target::Same => volumes.of(self.disk),
+            Target::Disk(id) => volumes.of(id),
+            Target::Others(id) => {
+                let all = volumes.all();
+                let others = all.iter().filter(|v| v.disk.id != id && v.takes_puts());
+                others.max_by_key(|volume| volume.ask_available_bytes()).cloned()
+            }
         };
         let what = "there is no other disk that it could move to";
-        found.cloned().ok_or_else(|| Error::new(ErrorKind::Full, what))
+        found.ok_or_else(|| Error::new(ErrorKind::Full, what))
     }
 
     /// Where the target has hardly room for the slice, what was freed before is given back first.

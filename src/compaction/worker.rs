@@ -1,6 +1,6 @@
 //! Who compacts: a thread for each disk, and callers who want it done now.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ const SLACK_BYTES: u64 = 64 << 20;
 
 /// The threads of a store.
 #[derive(Debug, Default)]
-pub(crate) struct Compactors(Vec<JoinHandle<()>>);
+pub(crate) struct Compactors(Mutex<Vec<JoinHandle<()>>>);
 
 /// What weighing has found.
 #[derive(Debug, Clone, Copy, Default)]
@@ -151,31 +151,33 @@ pub struct TrackStats {
 impl Compactors {
     /// Starts a thread for each disk.
     pub(crate) fn start(shared: &Arc<Shared>) -> Result<Self> {
-        let mut threads = Compactors::default();
-        if !shared.options.compaction {
-            return Ok(threads);
-        }
-        for volume in &shared.volumes {
+        let threads = Compactors::default();
+        for volume in shared.volumes.all().iter() {
             threads.add(shared, volume)?;
         }
         Ok(threads)
     }
 
-    fn add(&mut self, shared: &Arc<Shared>, volume: &Arc<Volume>) -> Result<()> {
+    /// Starts a thread for a disk, unless the store does without.
+    pub(crate) fn add(&self, shared: &Arc<Shared>, volume: &Arc<Volume>) -> Result<()> {
+        if !shared.options.compaction {
+            return Ok(());
+        }
         let (shared, volume_there) = (shared.clone(), volume.clone());
         let name = format!("kogia-pack-{}", &volume.disk.id.to_string()[..4]);
         let thread = std::thread::Builder::new().name(name);
         let thread = thread
             .spawn(move || run(&shared, &volume_there))
             .map_err(|e| Error::io("start a thread for the disk", &volume.disk.path, e))?;
-        self.0.push(thread);
+        self.0.lock().expect("no panic holds it").push(thread);
         Ok(())
     }
 
     /// Ends the threads, each within the slice that it is copying.
-    pub(crate) fn stop(&mut self, shared: &Shared) {
+    pub(crate) fn stop(&self, shared: &Shared) {
         shared.compaction.stop();
-        for thread in self.0.drain(..) {
+        let threads = std::mem::take(&mut *self.0.lock().expect("no panic holds it"));
+        for thread in threads {
             // It does not panic; if it did, the store is closed all the same.
             let _ = thread.join();
         }
@@ -185,7 +187,7 @@ impl Compactors {
 fn run(shared: &Shared, volume: &Arc<Volume>) {
     let control = &shared.compaction;
     let mut outputs = Outputs::default();
-    while control.sleep(TICK) {
+    while control.sleep(TICK) && shared.volumes.of(volume.disk.id).is_some() {
         if shared.weigh().waits_for_checkpoint {
             shared.checkpoints.request();
         }
@@ -213,6 +215,10 @@ fn step(shared: &Shared, volume: &Arc<Volume>, outputs: &mut Outputs) -> Option<
     if shared.check_poison().is_err() {
         return None;
     }
+    if !volume.takes_puts() && shared.volumes.any_takes_puts() {
+        // It fails, or somebody drains it.
+        return None;
+    }
     let track = shared.choose(volume, Zeal::Background).or_else(|| shared.seal_for_room(volume))?;
     let control = &shared.compaction;
     let steering = Steering {
@@ -232,6 +238,7 @@ fn step(shared: &Shared, volume: &Arc<Volume>, outputs: &mut Outputs) -> Option<
         }
         Err(error) => {
             tracing::error!(%error, %track, "compaction failed");
+            volume.fail(error);
             control.block(track);
         }
     }
@@ -295,7 +302,7 @@ impl Shared {
     /// Whether garbage is beyond its bound.
     fn is_over(&self, room: &Room) -> bool {
         let most = room.cost as f64 * self.options.max_space_amplification;
-        let slack = SLACK_BYTES.min(self.options.track_bytes) * self.volumes.len() as u64;
+        let slack = SLACK_BYTES.min(self.options.track_bytes) * self.volumes.all().len() as u64;
         room.used as f64 > most + slack as f64
     }
 
@@ -325,10 +332,10 @@ impl Shared {
         Some(if room.amplification() > near { rate.saturating_mul(2) } else { rate })
     }
 
-    fn room(&self, of: impl Fn(DiskId) -> bool) -> Room {
-        let punches = |disk: DiskId| {
-            self.volumes.iter().any(|volume| volume.disk.id == disk && volume.punches())
-        };
+    pub(super) fn room(&self, of: impl Fn(DiskId) -> bool) -> Room {
+        let volumes = self.volumes.all();
+        let punches =
+            |disk: DiskId| volumes.iter().any(|volume| volume.disk.id == disk && volume.punches());
         let mut all = Room::default();
         for row in self.books().tracks.values().filter(|row| of(row.disk)) {
             all.add(Room::of(row, punches(row.disk)));
@@ -349,7 +356,7 @@ impl Shared {
         let wanted = |volume: &Arc<Volume>| {
             self.choose(volume, Zeal::Background).is_some() || self.active_is_worth_it(volume)
         };
-        control.press(over && (room.pending > 0 || self.volumes.iter().any(wanted)));
+        control.press(over && (room.pending > 0 || self.volumes.all().iter().any(wanted)));
         Weight { waits_for_checkpoint: over && room.pending > 0 }
     }
 
@@ -374,16 +381,29 @@ impl Shared {
     ) -> Result<()> {
         let wanted = |disk: DiskId| options.disks.as_ref().is_none_or(|only| only.contains(&disk));
         let volumes: Vec<_> =
-            self.volumes.iter().filter(|volume| wanted(volume.disk.id)).cloned().collect();
-        for volume in &volumes {
+            self.volumes.all().iter().filter(|v| wanted(v.disk.id)).cloned().collect();
+        for volume in volumes.iter().filter(|volume| !self.volumes.are_without(volume)) {
             self.seal_if_worth_it(volume, options)?;
+            let outcome = self.compact_disk(volume, options, outputs, report);
+            self.isolate(volume, outcome)?;
+            if report.stopped || report.held_back {
+                return Ok(());
+            }
         }
-        for volume in &volumes {
-            for track in self.victims(volume, options) {
-                self.compact_one(track, options, outputs, report)?;
-                if report.stopped || report.held_back {
-                    return Ok(());
-                }
+        Ok(())
+    }
+
+    fn compact_disk(
+        &self,
+        volume: &Volume,
+        options: &CompactOptions,
+        outputs: &mut Outputs,
+        report: &mut CompactReport,
+    ) -> Result<()> {
+        for track in self.victims(volume, options) {
+            self.compact_one(track, Target::Same, options, outputs, report)?;
+            if report.stopped || report.held_back {
+                break;
             }
         }
         Ok(())
@@ -431,9 +451,10 @@ impl Shared {
         }
     }
 
-    fn compact_one(
+    pub(super) fn compact_one(
         &self,
         track: TrackId,
+        target: Target,
         options: &CompactOptions,
         outputs: &mut Outputs,
         report: &mut CompactReport,
@@ -454,7 +475,7 @@ impl Shared {
             control: &control,
             go_on: &go_on,
             rate: &|| options.bytes_per_second,
-            target: Target::Same,
+            target,
         };
         let ended = pass(self, &steering, outputs, track);
         *report = now(report);
@@ -470,9 +491,9 @@ impl Shared {
 
     pub(crate) fn tracks(&self) -> Vec<TrackStats> {
         let bytes = |chunks: u32| u64::from(chunks) * CHUNK_BYTES as u64;
-        let punches = |disk: DiskId| {
-            self.volumes.iter().any(|volume| volume.disk.id == disk && volume.punches())
-        };
+        let volumes = self.volumes.all();
+        let punches =
+            |disk: DiskId| volumes.iter().any(|volume| volume.disk.id == disk && volume.punches());
         let books = self.books();
         let stats = books.tracks.iter().map(|(id, row)| {
             let room = Room::of(row, punches(row.disk));

@@ -94,6 +94,9 @@ pub(crate) struct Volume {
     /// so that of two syncs of a track never one sees a failure and the other does not.
     lane: Mutex<Lane>,
     full: AtomicBool,
+    draining: AtomicBool,
+    /// Why the disk is left out until the store is opened again.
+    failure: OnceLock<Error>,
     queued_bytes: AtomicU64,
     placed_bytes: AtomicU64,
     available_bytes: AtomicU64,
@@ -121,6 +124,8 @@ struct Lane {
     sealed: Vec<Sealed>,
     space: Space,
     head: Vec<u8>,
+    /// Whether the disk has left the store: it takes nothing any more.
+    has_left: bool,
 }
 
 struct Active {
@@ -150,6 +155,8 @@ impl Volume {
             owner: OnceLock::new(),
             lane: Mutex::default(),
             full: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            failure: OnceLock::new(),
             queued_bytes: AtomicU64::new(0),
             placed_bytes: AtomicU64::new(0),
             available_bytes: AtomicU64::new(available),
@@ -214,6 +221,56 @@ impl Volume {
         }
     }
 
+    /// Leaves the disk out if the error is its own; gives whether it is.
+    pub(crate) fn fail(&self, error: &Error) -> bool {
+        let is_its_own = error.kind() == ErrorKind::Io
+            && error.path().is_some_and(|path| path.starts_with(&*self.dir));
+        if is_its_own && self.failure.set(error.clone()).is_ok() {
+            tracing::error!(%error, disk = %self.disk.path.display(), "the disk is left out");
+        }
+        is_its_own
+    }
+
+    /// Why the disk is left out.
+    pub(crate) fn failure(&self) -> Option<&Error> {
+        self.failure.get()
+    }
+
+    /// Whether a write that failed like this may succeed on another disk.
+    pub(crate) fn refuses(&self, error: &Error) -> bool {
+        error.kind() == ErrorKind::Full || self.failure().is_some()
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_draining(&self, draining: bool) {
+        self.draining.store(draining, Ordering::Relaxed);
+    }
+
+    /// Whether the disk is neither drained nor failing.
+    pub(crate) fn takes_puts(&self) -> bool {
+        !self.is_draining() && self.failure().is_none()
+    }
+
+    /// Ends the disk's part in the store, if nothing is being appended to it; whether it did.
+    pub(crate) fn leave(&self) -> bool {
+        let mut lane = self.lock();
+        lane.has_left = lane.active.is_none() && lane.sealed.is_empty();
+        lane.has_left
+    }
+
+    /// Takes it back.
+    pub(crate) fn stay(&self) {
+        self.lock().has_left = false;
+    }
+
+    /// Asks the file system what it has left.
+    pub(crate) fn ask_available_bytes(&self) -> u64 {
+        self.disk.io().available_space(&self.dir).unwrap_or(0)
+    }
+
     /// Whether freed chunks of this disk are given back to the file system.
     pub(crate) fn punches(&self) -> bool {
         self.punches
@@ -257,6 +314,9 @@ impl Volume {
                 owner.release_reserve();
                 self.append_and_apply(&mut group)
             });
+        }
+        if let Err(error) = &outcome {
+            self.fail(error);
         }
         let mut next = outcome;
         for request in group {
@@ -398,6 +458,10 @@ impl Lane {
 
     /// Makes sure that `chunks` more have a track to go to.
     fn roll(&mut self, volume: &Volume, owner: &dyn Owner, chunks: u32) -> Result<()> {
+        if self.has_left {
+            let what = "the disk was drained";
+            return Err(Error::new(ErrorKind::Full, what).with_path(&*volume.dir));
+        }
         if let Some(active) = &self.active {
             if active.appender.failed() {
                 let what = "a sync of the active track has failed";

@@ -154,6 +154,24 @@ fn push(
     Ok(())
 }
 
+/// Makes `dir` a disk of a store that is open; its state, and its absolute path.
+pub(crate) fn adopt(
+    io: &dyn Io,
+    home: &Path,
+    meta: &StoreMeta,
+    dir: &Path,
+) -> Result<(DiskState, PathBuf)> {
+    let refuse = |what: String| Err(Error::new(ErrorKind::Disk, what).with_path(dir));
+    let id = identify(io, meta.store, &meta.disks, None, dir, true)?;
+    if meta.disks.iter().any(|state| state.id == id) {
+        return refuse(format!("disk {id} is one of this store's already"));
+    }
+    let mut found = Vec::new();
+    push(io, home, &mut found, &meta.disks, id, dir)?;
+    let disk: Found = found.pop().expect("it was pushed");
+    Ok((disk.state, disk.path))
+}
+
 fn same_path(io: &dyn Io, known: &Path, given: &Path) -> bool {
     let resolved = |path: &Path| io.canonicalize(path).unwrap_or_else(|_| path.to_owned());
     known == given || resolved(known) == resolved(given)

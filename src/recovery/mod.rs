@@ -13,6 +13,8 @@ mod report;
 mod tails;
 mod verify;
 
+pub(crate) use disks::adopt;
+pub(crate) use open::attach_volume;
 pub(crate) use verify::verify;
 
 pub use report::{Damage, RecoveryReport, Torn};

@@ -215,19 +215,9 @@ impl Opening {
     }
 
     fn attach_volumes(&mut self, found: &[Found], store: StoreId) -> Result<()> {
-        let io = self.options.io.clone();
         for disk in found {
-            let dir = disk.path.join(store.to_string());
-            io.create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
-            let punches = self.options.punch && can_punch(&*io, &dir);
-            let volume = Arc::new(Volume::new(
-                Disk::attach(&io, &disk.path, disk.state.id)?,
-                store,
-                dir,
-                self.options.track_chunks(),
-                self.options.reserve_bytes,
-                punches,
-            ));
+            let volume = attach_volume(&self.options, store, &disk.path, disk.state.id)?;
+            volume.set_draining(disk.state.draining);
             for (id, _) in self.tracks.iter().filter(|(_, on)| **on == disk.state.id) {
                 self.files.add(*id, &volume.dir);
             }
@@ -435,12 +425,28 @@ impl Opening {
             recovery: self.report,
             lock,
         }));
-        for volume in &shared.volumes {
+        for volume in shared.volumes.all().iter() {
             let owner: Arc<dyn Owner> = shared.clone();
             volume.set_owner(Arc::downgrade(&owner));
         }
         Store::start(shared)
     }
+}
+
+/// The store's place on the disk at `path`, and its folder there.
+pub(crate) fn attach_volume(
+    options: &Options,
+    store: StoreId,
+    path: &Path,
+    disk: DiskId,
+) -> Result<Arc<Volume>> {
+    let io = &options.io;
+    let dir = path.join(store.to_string());
+    io.create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
+    let punches = options.punch && can_punch(&**io, &dir);
+    let (track_chunks, reserve_bytes) = (options.track_chunks(), options.reserve_bytes);
+    let disk = Disk::attach(io, path, disk)?;
+    Ok(Arc::new(Volume::new(disk, store, dir, track_chunks, reserve_bytes, punches)))
 }
 
 /// Opens the index with its books; an index that is damaged, or is to be thrown away, is empty.

@@ -229,7 +229,8 @@ impl Shared {
     fn check_apart(&self, dir: &Path, options: &BackupOptions) -> Result<()> {
         let overlap = |one: &Path, other: &Path| one.starts_with(other) || other.starts_with(one);
         let target = resolve(&*self.options.io, dir);
-        let mut own = self.volumes.iter().map(|volume| &volume.disk.path).chain([&self.home]);
+        let volumes = self.volumes.all();
+        let mut own = volumes.iter().map(|volume| &volume.disk.path).chain([&self.home]);
         if let Some(own) = own.find(|own| overlap(own, &target)) {
             let what = format!("lies in the store's own {}, or that in it", own.display());
             return Err(Error::invalid(what).with_path(dir));
@@ -272,7 +273,7 @@ impl Shared {
 
     /// Where a track is, and its chunks at the moment of its row; `None` where it is dead and gone.
     fn measure(&self, id: TrackId, row: &TrackRow) -> Result<Option<(PathBuf, u32)>> {
-        let volume = self.volumes.iter().find(|volume| volume.disk.id == row.disk);
+        let volume = self.volumes.of(row.disk);
         let Some(volume) = volume else {
             let what = format!("disk {} is missing, and track {id} lies on it", row.disk);
             return Err(Error::new(ErrorKind::Disk, what));

@@ -180,7 +180,8 @@ impl Shared {
 
     /// Makes all acknowledged writes durable.
     pub(crate) fn sync(&self) -> Result<()> {
-        let outcomes: Vec<_> = self.volumes.iter().map(|volume| volume.submit_sync()).collect();
+        let outcomes: Vec<_> =
+            self.volumes.all().iter().map(|volume| volume.submit_sync()).collect();
         outcomes.iter().try_for_each(wait)
     }
 
@@ -228,7 +229,7 @@ impl Shared {
         self.check_poison()?;
         // Invariant I1: under the apply lock, after every disk is synced, all families at once.
         let mut ends = Vec::new();
-        for volume in &self.volumes {
+        for volume in self.volumes.all().iter() {
             ends.push((volume.disk.id, volume.sync_applied()?));
         }
         self.change(&mut books, |join| {

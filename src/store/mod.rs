@@ -23,6 +23,7 @@ mod shared;
 mod snapshot;
 mod stats;
 mod stream;
+mod volumes;
 mod write;
 
 use std::ops::{Range, RangeBounds};
@@ -49,7 +50,7 @@ pub use write::Batch;
 
 use crate::compaction::{CompactOptions, CompactReport, CompactionStatus, Compactors, TrackStats};
 use crate::error::Result;
-use crate::format::{Seq, StoreId};
+use crate::format::{DiskId, Seq, StoreId};
 use crate::index::ViewRef;
 use crate::options::{Durability, Options};
 use crate::recovery::{RecoveryReport, VerifyOptions, VerifyReport};
@@ -321,6 +322,36 @@ impl Store {
     /// Compacts as the options say.
     pub fn compact(&self, options: &CompactOptions) -> Result<CompactReport> {
         self.shared.compact(options)
+    }
+
+    /// Makes `dir` a further disk of the store: an empty directory, or a disk that other stores
+    /// use already. New objects go to it at once; [`rebalance`](Self::rebalance) moves old ones.
+    /// Fails with [`ErrorKind::Disk`](crate::ErrorKind::Disk) where `dir` is anything else.
+    pub fn add_disk(&self, dir: impl AsRef<Path>) -> Result<DiskId> {
+        let volume = self.shared.add_disk(dir.as_ref())?;
+        self.compactors.add(&self.shared, &volume)?;
+        Ok(volume.disk.id)
+    }
+
+    /// Moves everything that lives on a disk to the others; when that is done, the disk is the
+    /// store's no more, and can be unplugged. Reads and writes go on, and no new object goes to it,
+    /// also after a crash or where this is stopped: call it again to go on.
+    ///
+    /// Of the options the rate and the progress count. The report's `held_back` says that readers
+    /// or snapshots hold tracks of the disk; its `blocked` that tracks of it can't be read.
+    pub fn drain_disk(&self, disk: DiskId, options: &CompactOptions) -> Result<CompactReport> {
+        self.shared.drain_disk(disk, options)
+    }
+
+    /// Lets new objects go to a disk again whose draining was stopped.
+    pub fn keep_disk(&self, disk: DiskId) -> Result<()> {
+        self.shared.keep_disk(disk)
+    }
+
+    /// Moves tracks from the fullest disks to the emptiest, until their shares in use are within
+    /// five in a hundred. Of the options the rate and the progress count.
+    pub fn rebalance(&self, options: &CompactOptions) -> Result<CompactReport> {
+        self.shared.rebalance(options)
     }
 
     /// What the disks' compaction threads are doing.

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::{PartId, Shared};
 use crate::disk::Owner;
+use crate::disk::Volume;
 use crate::error::{Error, Result};
 use crate::format::chunk::CHUNK_BYTES;
 use crate::format::entry::{Extent, FreeRow, TrackRow};
@@ -53,9 +54,10 @@ impl Shared {
             freed.map(|(id, row)| (*id, row.disk)).collect()
         };
         for (track, disk) in tracks {
-            let volume = self.volumes.iter().find(|volume| volume.disk.id == disk);
-            if volume.is_some_and(|volume| volume.punches()) {
-                self.punch_track(track, reusable)?;
+            let Some(volume) = self.volumes.of(disk) else { continue };
+            if volume.punches() && !self.volumes.are_without(&volume) {
+                let punched = self.punch_track(track, reusable);
+                self.isolate(&volume, punched)?;
             }
         }
         Ok(())
@@ -116,6 +118,15 @@ impl Shared {
         })
     }
 
+    /// Sets a disk apart that fails, where there are others: those go on.
+    pub(crate) fn isolate<T>(&self, volume: &Volume, outcome: Result<T>) -> Result<Option<T>> {
+        match outcome {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if volume.fail(&error) && self.volumes.any_takes_puts() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether a free row is still as it was seen.
     pub(crate) fn is_free(&self, track: TrackId, chunk: u32, seen: FreeRow) -> Result<bool> {
         let row = self.index.get(Family::Free, &entry::free_key(track, chunk))?;
@@ -144,15 +155,17 @@ impl Shared {
                 // What compaction is about to copy must not lose its tombstones' reason (I9).
                 if is_dead && !self.compaction.is_busy(id) { self.unlink(id, &row) } else { Ok(()) }
             };
-            self.refills.unless_taken(whole, unlink).transpose()?;
+            let Some(volume) = self.volumes.of(row.disk) else { continue };
+            if !self.volumes.are_without(&volume) {
+                let unlinked = self.refills.unless_taken(whole, unlink).transpose();
+                self.isolate(&volume, unlinked)?;
+            }
         }
         Ok(())
     }
 
     fn unlink(&self, id: TrackId, row: &TrackRow) -> Result<()> {
-        let Some(volume) = self.volumes.iter().find(|volume| volume.disk.id == row.disk) else {
-            return Ok(());
-        };
+        let Some(volume) = self.volumes.of(row.disk) else { return Ok(()) };
         let path = volume.dir.join(id.file_name());
         let io = &*self.options.io;
         self.vouch_for_predecessor(id, row)?;

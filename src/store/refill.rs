@@ -191,7 +191,7 @@ impl Shared {
     /// Whether a hole may be filled: that takes as much room as appending does.
     fn has_room(&self, hole: Extent) -> bool {
         let disk = self.books().tracks.get(&hole.track).map(|row| row.disk);
-        let volume = self.volumes.iter().find(|volume| Some(volume.disk.id) == disk);
+        let volume = disk.and_then(|disk| self.volumes.of(disk));
         let bytes = u64::from(hole.chunks) * CHUNK_BYTES as u64;
         volume.is_some_and(|volume| volume.check_room(bytes).is_ok())
     }

@@ -14,6 +14,7 @@ use super::pins::Pins;
 use super::refill::Refills;
 use super::reserve::Reserve;
 use super::retention::Retention;
+use super::volumes::Volumes;
 use crate::compaction::Control;
 use crate::disk::{Appended, Owner, Volume};
 use crate::error::{Error, ErrorKind, Result};
@@ -38,7 +39,7 @@ pub(crate) struct Shared {
     pub(crate) index: Index,
     /// The apply lock.
     books: ApplyLock,
-    pub(crate) volumes: Vec<Arc<Volume>>,
+    pub(crate) volumes: Volumes,
     pub(crate) files: TrackFiles,
     pub(crate) ledger: Ledger,
     pub(crate) gates: Gates,
@@ -87,7 +88,7 @@ impl Shared {
         Shared {
             id: meta.store,
             index: parts.index,
-            volumes: parts.volumes,
+            volumes: Volumes::new(parts.volumes),
             files: parts.files,
             ledger: parts.ledger,
             gates: Gates::new(),

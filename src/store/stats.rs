@@ -57,6 +57,10 @@ pub struct DiskStats {
     pub full: bool,
     /// Whether freed chunks are given back to its file system.
     pub punches: bool,
+    /// Whether everything on it is to move to the other disks.
+    pub draining: bool,
+    /// Why it takes no more writes until the store is opened again, if it does not.
+    pub failure: Option<String>,
     /// The store's tracks on it.
     pub space: SpaceStats,
 }
@@ -116,7 +120,8 @@ impl SpaceStats {
 impl Shared {
     pub(crate) fn stats(&self) -> Result<Stats> {
         let books = self.books();
-        let disks = self.volumes.iter().map(|volume| {
+        let volumes = self.volumes.all();
+        let disks = volumes.iter().map(|volume| {
             let mut space = SpaceStats::default();
             let rows = books.tracks.values().filter(|row| row.disk == volume.disk.id);
             rows.for_each(|row| space.add(row));
@@ -126,6 +131,8 @@ impl Shared {
                 available_bytes: self.options.io.available_space(&volume.dir).unwrap_or(0),
                 full: volume.is_full(),
                 punches: volume.punches(),
+                draining: volume.is_draining(),
+                failure: volume.failure().map(|error| error.to_string()),
                 space,
             }
         });

@@ -287,7 +287,7 @@ impl<'a> Segments<'a> {
     fn send(&mut self) -> Result<()> {
         let mut body = std::mem::take(&mut self.body);
         let (len, crc) = (body.len(), body.crc());
-        while self.in_flight.len() >= 2 * self.shared.volumes.len() {
+        while self.in_flight.len() >= 2 * self.shared.volumes.all().len() {
             self.receive()?;
         }
         self.shared.check_poison()?;
@@ -305,7 +305,7 @@ impl<'a> Segments<'a> {
         let mut proposal = Proposal::default();
         proposal.push_owned(&Record::Segment { len, crc }, body);
         let volume = self.shared.place(len, false)?;
-        if !self.used.iter().any(|used| Arc::ptr_eq(used, volume)) {
+        if !self.used.iter().any(|used| Arc::ptr_eq(used, &volume)) {
             self.used.push(volume.clone());
         }
         // Synced all at once, before the record that names them is appended.

@@ -253,10 +253,11 @@ impl Shared {
             let volume = self.place(bytes as u64, uses_reserve)?;
             let share = self.budget.take(bytes);
             match wait(&volume.submit(frame(), durability, uses_reserve, share)) {
-                // The disk has filled up meanwhile: another may have room.
-                Err(full) if full.kind() == ErrorKind::Full && refusals < self.volumes.len() => {
+                // The disk has filled up meanwhile, or fails: another may do. What a failing one
+                // may have of this is overtaken by what the other gets.
+                Err(error) if refusals < self.volumes.all().len() && volume.refuses(&error) => {
                     refusals += 1;
-                    if uses_reserve {
+                    if uses_reserve && error.kind() == ErrorKind::Full {
                         // The reserve is used up: what was deleted before has to make room.
                         self.give_back()?;
                     }
@@ -267,17 +268,20 @@ impl Shared {
     }
 
     /// The disk for `bytes` more: the one with the shortest queue, and among those the one with
-    /// the least written for its room. Full disks are left out.
-    pub(crate) fn place(&self, bytes: u64, uses_reserve: bool) -> Result<&Arc<Volume>> {
+    /// the least written for its room. Full disks are left out, and those that fail or are drained
+    /// while there are others.
+    pub(crate) fn place(&self, bytes: u64, uses_reserve: bool) -> Result<Arc<Volume>> {
         const SAME_QUEUE_BYTES: u64 = 256 << 10;
-        if let [only] = &self.volumes[..]
+        let volumes = self.volumes.all();
+        if let [only] = &volumes[..]
             && (uses_reserve || !only.is_full())
         {
-            return Ok(only);
+            return Ok(only.clone());
         }
-        let usable = self
-            .volumes
+        let any_takes_puts = volumes.iter().any(|volume| volume.takes_puts());
+        let usable = volumes
             .iter()
+            .filter(|volume| !any_takes_puts || volume.takes_puts())
             .filter(|volume| uses_reserve || !volume.is_full() || volume.has_room_again(bytes));
         let best = usable.min_by_key(|volume| {
             let load = volume.load();
@@ -285,9 +289,8 @@ impl Shared {
                 load.placed_bytes.saturating_mul(1 << 20) / (load.available_bytes >> 10).max(1);
             (load.queued_bytes / SAME_QUEUE_BYTES, share)
         });
-        best.ok_or_else(|| {
-            let paths: Vec<_> =
-                self.volumes.iter().map(|v| v.disk.path.display().to_string()).collect();
+        best.cloned().ok_or_else(|| {
+            let paths: Vec<_> = volumes.iter().map(|v| v.disk.path.display().to_string()).collect();
             let what = format!(
                 "no room for a value of {bytes} bytes: {} full; delete objects, free room or add \
                  a disk",

@@ -52,6 +52,13 @@ impl Machine {
         (0..self.disks).fold(options, |options, disk| options.disk(Self::disk(disk)))
     }
 
+    /// The same with these disks only.
+    pub fn options_on(&self, disks: &[usize]) -> Options {
+        let none = Machine { io: self.io.clone(), index: tempfile::tempdir().unwrap(), disks: 0 };
+        let options = none.options().index_dir(self.index.path().join("index"));
+        disks.iter().fold(options, |options, disk| options.disk(Self::disk(*disk)))
+    }
+
     /// A machine that was forked from one with a store of so many disks; its index is lost.
     pub fn of(io: SimIo, disks: usize) -> Self {
         Machine { io, index: tempfile::tempdir().unwrap(), disks }

@@ -13,6 +13,7 @@ mod invariants;
 mod kill;
 mod machine;
 mod model;
+mod moving;
 mod power;
 mod reads;
 mod recovery;

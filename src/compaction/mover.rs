@@ -1,0 +1,208 @@
+//! Disks that come and go: adding one, moving everything off one, evening them out.
+//!
+//! A move is a pass over a track with another disk as its target, so a crash leaves nothing to
+//! undo. `META` remembers that a disk is drained, and forgets the disk when no track is left on it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::outputs::Outputs;
+use super::pass::Target;
+use super::policy::Room;
+use super::{CompactOptions, CompactReport};
+use crate::disk::{Owner, Volume};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{DiskId, TrackId};
+use crate::recovery;
+use crate::store::Shared;
+
+/// Shares of use that are as good as even.
+const EVEN: f64 = 0.05;
+/// How long a drain waits for readers before it says that they hold it back.
+const PATIENCE: Duration = Duration::from_secs(2);
+const LOOK_UP: Duration = Duration::from_millis(50);
+
+impl Shared {
+    pub(crate) fn add_disk(self: &Arc<Self>, dir: &Path) -> Result<Arc<Volume>> {
+        let io = &*self.options.io;
+        io.create_dir_all(dir).map_err(|e| Error::io("create", dir, e))?;
+        let meta = self.ledger.get();
+        let (state, path) = recovery::adopt(io, &self.home, &meta, dir)?;
+        let volume = recovery::attach_volume(&self.options, self.id, &path, state.id)?;
+        let owner: Arc<dyn Owner> = self.clone();
+        volume.set_owner(Arc::downgrade(&owner));
+        // `META` first: a track on a disk that it does not know would be lost at the next open.
+        self.ledger.update(|meta| meta.disks.push(state))?;
+        self.volumes.add(volume.clone());
+        Ok(volume)
+    }
+
+    pub(crate) fn keep_disk(&self, disk: DiskId) -> Result<()> {
+        let volume = self.disk(disk)?;
+        self.set_draining(&volume, false)
+    }
+
+    fn disk(&self, disk: DiskId) -> Result<Arc<Volume>> {
+        let what = || format!("disk {disk} is not one of this store's");
+        self.volumes.of(disk).ok_or_else(|| Error::new(ErrorKind::NotFound, what()))
+    }
+
+    fn set_draining(&self, volume: &Volume, draining: bool) -> Result<()> {
+        volume.set_draining(draining);
+        self.ledger.update(|meta| {
+            let state = meta.disks.iter_mut().find(|state| state.id == volume.disk.id);
+            state.into_iter().for_each(|state| state.draining = draining);
+        })
+    }
+
+    pub(crate) fn drain_disk(
+        &self,
+        disk: DiskId,
+        options: &CompactOptions,
+    ) -> Result<CompactReport> {
+        let volume = self.disk(disk)?;
+        let others = |other: &Arc<Volume>| other.disk.id != disk && other.takes_puts();
+        if !self.volumes.all().iter().any(others) {
+            let what = "there is no other disk that it could be drained to; add one first";
+            return Err(Error::invalid(what).with_path(&volume.disk.path));
+        }
+        self.set_draining(&volume, true)?;
+        let mut report = self.report();
+        let mut outputs = Outputs::default();
+        let outcome = self.move_all(&volume, options, &mut outputs, &mut report);
+        outputs.seal(self)?;
+        outcome?;
+        self.tidy()?;
+        report.after_bytes = self.room(|_| true).used;
+        Ok(report)
+    }
+
+    fn report(&self) -> CompactReport {
+        CompactReport { before_bytes: self.room(|_| true).used, ..CompactReport::default() }
+    }
+
+    fn move_all(
+        &self,
+        volume: &Arc<Volume>,
+        options: &CompactOptions,
+        outputs: &mut Outputs,
+        report: &mut CompactReport,
+    ) -> Result<()> {
+        let disk = volume.disk.id;
+        let (mut waited, mut passed) = (Duration::ZERO, BTreeSet::new());
+        loop {
+            // Behind this, nothing that was placed here before is on its way any more.
+            self.sync()?;
+            self.seal_active(volume)?;
+            let tracks = self.tracks_on(disk);
+            if tracks.is_empty() && self.forget_disk(volume)? {
+                return Ok(());
+            }
+            report.tracks_left = tracks.len() as u64;
+            let todo: Vec<_> = tracks.into_iter().filter(|id| !passed.contains(id)).collect();
+            let waits = todo.is_empty();
+            for track in todo {
+                passed.insert(track);
+                self.compact_one(track, Target::Others(disk), options, outputs, report)?;
+                report.tracks_left = self.tracks_on(disk).len() as u64;
+                if report.stopped || report.held_back {
+                    return Ok(());
+                }
+            }
+            self.tidy()?;
+            let left = self.tracks_on(disk);
+            if !left.is_empty() && left.iter().all(|id| report.blocked.contains(id)) {
+                return Ok(());
+            }
+            // They are passed over, and wait for readers; or a late put went to the disk.
+            if waits && !left.is_empty() {
+                if waited >= PATIENCE {
+                    report.held_back = true;
+                    return Ok(());
+                }
+                std::thread::sleep(LOOK_UP);
+                waited += LOOK_UP;
+            }
+        }
+    }
+
+    fn tracks_on(&self, disk: DiskId) -> Vec<TrackId> {
+        let books = self.books();
+        let on = books.tracks.iter().filter(|(_, row)| row.disk == disk);
+        on.map(|(id, _)| *id).collect()
+    }
+
+    /// Takes a disk on which no track is left out of the store; whether it could.
+    fn forget_disk(&self, volume: &Arc<Volume>) -> Result<bool> {
+        let disk = volume.disk.id;
+        if !volume.leave() {
+            return Ok(false);
+        }
+        // What was appended just before may have been told to the index since.
+        if !self.tracks_on(disk).is_empty() {
+            volume.stay();
+            return Ok(false);
+        }
+        // The index must not know the disk when `META` does not any more.
+        self.checkpoint()?;
+        self.volumes.remove(disk);
+        self.ledger.update(|meta| meta.disks.retain(|state| state.id != disk))?;
+        tracing::info!(%disk, path = %volume.disk.path.display(), "the disk was drained");
+        Ok(true)
+    }
+
+    pub(crate) fn rebalance(&self, options: &CompactOptions) -> Result<CompactReport> {
+        let mut report = self.report();
+        let mut outputs = Outputs::default();
+        let mut outcome = Ok(());
+        while let Some((track, target)) = self.next_move(&report.blocked) {
+            let tracks = report.tracks;
+            let target = Target::Disk(target);
+            outcome = self
+                .compact_one(track, target, options, &mut outputs, &mut report)
+                .and_then(|()| self.give_back());
+            if outcome.is_err() || report.stopped || report.tracks == tracks {
+                break;
+            }
+        }
+        outputs.seal(self)?;
+        outcome?;
+        self.tidy()?;
+        report.after_bytes = self.room(|_| true).used;
+        Ok(report)
+    }
+
+    /// The track to move next, and to where: from the fullest disk to the emptiest, the largest that
+    /// does not make the emptiest the fuller of the two.
+    fn next_move(&self, blocked: &[TrackId]) -> Option<(TrackId, DiskId)> {
+        let volumes = self.volumes.all();
+        let mut disks: Vec<_> = volumes
+            .iter()
+            .filter(|volume| volume.takes_puts())
+            .map(|volume| {
+                let used = self.room(|disk| disk == volume.disk.id).used;
+                let total = used + volume.ask_available_bytes();
+                (used as f64 / total.max(1) as f64, total, volume)
+            })
+            .collect();
+        disks.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let (&(low, low_total, emptiest), &(high, high_total, fullest)) =
+            (disks.first()?, disks.last()?);
+        if high - low <= EVEN {
+            return None;
+        }
+        // What moves raises the one share and lowers the other.
+        let most = (high - low) / (1.0 / low_total as f64 + 1.0 / high_total as f64);
+        let books = self.books();
+        let movable = books.tracks.iter().filter(|(id, row)| {
+            row.disk == fullest.disk.id
+                && row.sealed == Some(row.applied)
+                && !blocked.contains(id)
+                && Room::of(row, fullest.punches()).cost as f64 <= most
+        });
+        let best = movable.max_by_key(|(_, row)| Room::of(row, fullest.punches()).cost)?;
+        (Room::of(best.1, fullest.punches()).cost > 0).then_some((*best.0, emptiest.disk.id))
+    }
+}
