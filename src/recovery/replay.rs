@@ -191,12 +191,12 @@ impl Source {
     }
 }
 
-/// Cuts a torn end off, so that the file is as long as the track for ever after.
-pub(super) fn cut_off(track: &TrackFile, end: u32, report: &mut RecoveryReport) -> Result<()> {
+/// Cuts off what lies behind the end, so that the file is as long as the track for ever after.
+pub(super) fn cut_off(track: &TrackFile, end: u32) -> Result<Option<Torn>> {
     let len = u64::from(end) * CHUNK_BYTES as u64;
     let there = track.file.len().map_err(|e| track.io_error("measure the track", e))?;
     if there <= len {
-        return Ok(());
+        return Ok(None);
     }
     if track.is_linked()? {
         // Whatever is read as torn here is so in the backup, too, and may not be lost to both.
@@ -209,6 +209,5 @@ pub(super) fn cut_off(track: &TrackFile, end: u32, report: &mut RecoveryReport) 
         .set_len(len)
         .and_then(|()| track.file.sync_data())
         .map_err(|e| track.io_error("cut the torn end off", e))?;
-    report.torn.push(Torn { track: track.id, chunk: end, bytes: there - len });
-    Ok(())
+    Ok(Some(Torn { track: track.id, chunk: end, bytes: there - len }))
 }

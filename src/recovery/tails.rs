@@ -214,7 +214,10 @@ impl Opening {
             let volume = volume.expect("the header's disk was checked");
             volume.resume(track, end.chunk, header.floor, header.created_ms);
         } else {
-            cut_off(&track, end.chunk, &mut self.report)?;
+            let torn = cut_off(&track, end.chunk)?;
+            // Behind a cut was given up what a failed sync left; its file may have come to any
+            // length.
+            self.report.torn.extend(torn.filter(|_| !is_cut));
         }
         join.commit()?;
         Ok(())
