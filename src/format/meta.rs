@@ -1,18 +1,20 @@
-//! The small files: a store's `META`, a disk's `DISK` and a backup's `BACKUP`.
+//! The small files: a store's `META`, a disk's `DISK`, a backup's `BACKUP` and its store's
+//! `BACKUPS`.
 //!
 //! All are one envelope around a bincode value:
 //!
 //! | offset | size | field | meaning |
 //! | --- | --- | --- | --- |
-//! | 0 | 8 | magic | `KOGIAMET`, `KOGIADSK` or `KOGIABAK` |
+//! | 0 | 8 | magic | `KOGIAMET`, `KOGIADSK`, `KOGIABAK` or `KOGIABKS` |
 //! | 8 | 4 | version | 2 for `META`, 1 for the others |
 //! | 12 | 4 | length | bytes of the value |
-//! | 16 | length | value | bincode of [`StoreMeta`], [`DiskMeta`] or [`BackupMeta`] |
+//! | 16 | length | value | bincode of [`StoreMeta`], [`DiskMeta`], [`BackupMeta`] or [`BackupMarks`] |
 //! | 16 + length | 4 | crc | CRC-32C of everything before |
 //!
 //! Example: a `DISK` is 36 bytes, and begins `4b 4f 47 49 41 44 53 4b 01 00 00 00 10 00 00 00`,
 //! followed by the 16 bytes of the disk's id.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::entry::TrackRow;
@@ -20,10 +22,8 @@ use super::{DiskId, Fault, Seq, StoreId, TrackId, bytes_at, checksum, codec};
 
 /// The version of `META`. Version 1 had no `outputs`, `draining` and `trims`; it is still read.
 pub const META_VERSION: u32 = 2;
-/// The version of `DISK`.
-pub const DISK_VERSION: u32 = 1;
-/// The version of `BACKUP`.
-pub const BACKUP_VERSION: u32 = 1;
+/// The version of the other files.
+pub const VERSION: u32 = 1;
 /// The largest envelope that is read, in bytes.
 pub const MAX_BYTES: usize = 16 << 20;
 
@@ -164,13 +164,16 @@ pub struct DiskMeta {
 /// use kogia::format::{Seq, StoreId, meta::BackupMeta};
 ///
 /// let (store, refilled_from) = (StoreId([1; 16]), Seq::first_of(3));
-/// let backup = BackupMeta { store, made_ms: 0, next_track: 8, refilled_from, tracks: vec![] };
+/// let (mark, tracks) = ([7; 16], vec![]);
+/// let backup = BackupMeta { store, mark, made_ms: 0, next_track: 8, refilled_from, tracks };
 /// assert_eq!(BackupMeta::decode(&backup.encode()), Ok(backup));
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct BackupMeta {
     /// The store.
     pub store: StoreId,
+    /// 16 random bytes, which the store has in its [`BackupMarks`].
+    pub mark: [u8; 16],
     /// When it was made, in milliseconds since 1970.
     pub made_ms: u64,
     /// [`StoreMeta::next_track`] as it was written: a greater one has been written to.
@@ -179,6 +182,21 @@ pub struct BackupMeta {
     pub refilled_from: Seq,
     /// The tracks.
     pub tracks: Vec<BackupTrack>,
+}
+
+/// The marks of a store's backups, in its home. A store that was itself taken back to an earlier
+/// time does not have those of backups that were made later, and so does not build on them.
+///
+/// ```
+/// use kogia::format::meta::BackupMarks;
+///
+/// let marks = BackupMarks { marks: vec![[7; 16]] };
+/// assert_eq!(BackupMarks::decode(&marks.encode()), Ok(marks));
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct BackupMarks {
+    /// The newest ones, in the order in which they came.
+    pub marks: Vec<[u8; 16]>,
 }
 
 /// A track in a backup.
@@ -243,15 +261,12 @@ impl DiskMeta {
     /// The file's bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        seal(b"KOGIADSK", DISK_VERSION, self)
+        seal(b"KOGIADSK", VERSION, self)
     }
 
     /// Decodes the file.
     pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
-        match open("DISK", b"KOGIADSK", bytes)? {
-            (DISK_VERSION, value) => codec::decode("DISK", value),
-            (found, _) => Err(Fault::Version { what: "DISK", found, known: DISK_VERSION }),
-        }
+        open_first("DISK", b"KOGIADSK", bytes)
     }
 }
 
@@ -259,15 +274,25 @@ impl BackupMeta {
     /// The file's bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        seal(b"KOGIABAK", BACKUP_VERSION, self)
+        seal(b"KOGIABAK", VERSION, self)
     }
 
     /// Decodes the file.
     pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
-        match open("BACKUP", b"KOGIABAK", bytes)? {
-            (BACKUP_VERSION, value) => codec::decode("BACKUP", value),
-            (found, _) => Err(Fault::Version { what: "BACKUP", found, known: BACKUP_VERSION }),
-        }
+        open_first("BACKUP", b"KOGIABAK", bytes)
+    }
+}
+
+impl BackupMarks {
+    /// The file's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        seal(b"KOGIABKS", VERSION, self)
+    }
+
+    /// Decodes the file.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+        open_first("BACKUPS", b"KOGIABKS", bytes)
     }
 }
 
@@ -281,6 +306,18 @@ fn seal<T: Serialize>(magic: &[u8; 8], version: u32, value: &T) -> Vec<u8> {
     let crc = checksum::crc32c(&out);
     out.extend_from_slice(&crc.to_le_bytes());
     out
+}
+
+/// Decodes a file of which there is one version.
+fn open_first<T: DeserializeOwned>(
+    what: &'static str,
+    magic: &[u8; 8],
+    bytes: &[u8],
+) -> Result<T, Fault> {
+    match open(what, magic, bytes)? {
+        (VERSION, value) => codec::decode(what, value),
+        (found, _) => Err(Fault::Version { what, found, known: VERSION }),
+    }
 }
 
 /// Opens an envelope: its version and the value's bytes.

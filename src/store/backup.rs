@@ -10,8 +10,11 @@
 //! What was under way when the backup began changes only chunks that were free at its moment.
 //!
 //! The next backup into the same directory keeps the tracks of which all that the new index names
-//! is there already. See [`target`] for what survives a crash.
+//! is there already, if the earlier one is of this store's own past: a store that was taken back to
+//! an older state has given the same numbers to other tracks. Each backup leaves a random mark with
+//! the store, once the store can't lose the moment of the backup any more. See [`target`] for what survives a crash.
 
+mod marks;
 mod target;
 mod transfer;
 
@@ -181,22 +184,24 @@ impl Shared {
             let moment = Moment { books: books.clone(), meta: self.ledger.get() };
             Ok((self.index.stage()?, self.index.snapshot(), moment))
         })?;
-        let plan = self.plan(&moment, &view, target.earlier.as_ref(), options.mode);
+        let past = self.of_own_past(target.earlier.as_ref());
+        let plan = past.and_then(|past| self.plan(&moment, &view, past, options.mode));
         // It holds rows in the index, and what follows takes long.
         drop(view);
         let filled = plan.and_then(|plan| {
             let (mut report, tracks) = self.fill(&target, &plan, &moment, options)?;
             report.index_bytes = bring_index(&target, &staged, options.mode)?;
-            Ok((report, tracks))
+            Ok((report, tracks, self.leave_mark()?))
         });
         Index::forget_staged(self.index.path())?;
-        let (report, tracks) = filled.inspect_err(|_| {
+        let (report, tracks, mark) = filled.inspect_err(|_| {
             // Best effort: the room is wanted back, and the next backup cleans up, too.
             let _ = target.clean();
         })?;
         let meta = self.meta_of(&target, &moment, &tracks);
         let backup = BackupMeta {
             store: self.id,
+            mark,
             made_ms: now_ms(),
             next_track: meta.next_track,
             refilled_from,
@@ -219,7 +224,8 @@ impl Shared {
             let books = self.books();
             (self.index.snapshot(), Moment { books: books.clone(), meta: self.ledger.get() })
         };
-        let plan = self.plan(&moment, &view, earlier.as_ref(), options.mode)?;
+        let past = self.of_own_past(earlier.as_ref())?;
+        let plan = self.plan(&moment, &view, past, options.mode)?;
         let kept = plan.iter().filter(|planned| planned.kept.is_some());
         let kept_bytes = kept.map(Planned::len).sum();
         Ok(BackupReport { kept_bytes, ..report_of(&plan, earlier.as_ref()) })

@@ -467,6 +467,48 @@ fn a_track_that_was_refilled_is_copied_again() {
     assert!(contents(&copy) == contents(&store));
 }
 
+/// Enforced in src/store/backup/marks.rs, `of_own_past`.
+///
+/// A store is taken back to an older state, and goes on with the same numbers for tracks of the same
+/// lengths and other contents; then it is backed up into a directory that has seen its first future.
+#[test]
+fn a_store_that_was_taken_back_does_not_build_on_backups_of_its_lost_future() {
+    let (dir, store) = place();
+    let fill = |store: &Store, seed: u64| {
+        for i in 0..20 {
+            store.put(format!("k{i}"), value(seed + i, 20_000)).unwrap();
+        }
+    };
+    fill(&store, 0);
+    let first = dir.path().join("first");
+    backup(&store, &first, LinkMode::Copy);
+    store.close().unwrap();
+    for part in ["home", "a", "b"] {
+        copy_tree(&dir.path().join(part), &dir.path().join("older").join(part));
+    }
+    let store = sample::open(dir.path()).unwrap();
+    fill(&store, 100);
+    let second = dir.path().join("second");
+    backup(&store, &second, LinkMode::Copy);
+    store.close().unwrap();
+    for part in ["home", "a", "b"] {
+        fs::remove_dir_all(dir.path().join(part)).unwrap();
+        copy_tree(&dir.path().join("older").join(part), &dir.path().join(part));
+    }
+    let store = sample::open(dir.path()).unwrap();
+    fill(&store, 200);
+    assert_eq!(backup(&store, &second, LinkMode::Copy).kept_bytes, 0);
+    let copy = open_backup(&second);
+    assert!(contents(&copy) == contents(&store));
+    assert_sound(&copy);
+    // The first one is of this past, too.
+    store.put("late", "value").unwrap();
+    drop(copy);
+    assert!(backup(&store, &second, LinkMode::Copy).kept_bytes > 0);
+    backup(&store, &first, LinkMode::Copy);
+    assert!(contents(&open_backup(&first)) == contents(&store));
+}
+
 /// Enforced in src/store/backup.rs, `is_wanted`.
 #[test]
 fn copies_take_the_place_of_links_where_they_are_asked_for() {

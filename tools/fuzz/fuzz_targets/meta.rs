@@ -1,8 +1,8 @@
-//! `META` and `DISK`: what decodes is what was sealed.
+//! `META`, `DISK`, `BACKUP` and `BACKUPS`: what decodes is what was sealed.
 
 #![no_main]
 
-use kogia_fuzz::format::meta::{DiskMeta, DiskState, StoreMeta};
+use kogia_fuzz::format::meta::{BackupMarks, BackupMeta, DiskMeta, DiskState, StoreMeta};
 use kogia_fuzz::format::{DiskId, Fault, StoreId, TrackId};
 use kogia_fuzz::{forge, seeds};
 use libfuzzer_sys::fuzz_target;
@@ -12,6 +12,8 @@ const VALUE_AT: usize = 16;
 fuzz_target!(init: seeds::write_if_asked(samples), |data: &[u8]| {
     let _ = StoreMeta::decode(data);
     let _ = DiskMeta::decode(data);
+    let _ = BackupMeta::decode(data);
+    let _ = BackupMarks::decode(data);
 
     let store = forge::envelope(b"KOGIAMET", data);
     if let Some(meta) = accepted(StoreMeta::decode(&store)) {
@@ -24,6 +26,16 @@ fuzz_target!(init: seeds::write_if_asked(samples), |data: &[u8]| {
     if let Some(meta) = accepted(DiskMeta::decode(&disk)) {
         assert_eq!(DiskMeta::decode(&meta.encode()), Ok(meta));
         assert!(DiskMeta::decode(&flip(&disk)).is_err());
+    }
+    let backup = forge::envelope(b"KOGIABAK", data);
+    if let Some(meta) = accepted(BackupMeta::decode(&backup)) {
+        assert_eq!(BackupMeta::decode(&meta.encode()), Ok(meta));
+        assert!(BackupMeta::decode(&flip(&backup)).is_err());
+    }
+    let marks = forge::envelope(b"KOGIABKS", data);
+    if let Some(meta) = accepted(BackupMarks::decode(&marks)) {
+        assert_eq!(BackupMarks::decode(&meta.encode()), Ok(meta));
+        assert!(BackupMarks::decode(&flip(&marks)).is_err());
     }
 });
 
