@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::commands::{
     backup::Backup, completions::Completions, dump::Dump, export::Export, get::Get, head::Head,
     import::Import, init, ls::Ls, man::Man, put::Put, rebuild, rm::Rm, shell, stat::Stat,
-    verify::Verify,
+    verify::Verify, watch::Watch,
 };
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
@@ -59,6 +59,8 @@ enum Command {
     Ls(On<Ls>),
     /// Store the files of a directory, with their paths as keys
     Import(On<Import>),
+    /// Store the files that are dropped into a directory, as they are closed
+    Watch(On<Watch>),
     /// Write objects into a directory, with their keys as paths
     Export(On<Export>),
     /// Show what the store holds and how its disks are used
@@ -103,6 +105,7 @@ impl Command {
             Command::Rm(on) => on.open_and(options, console, Rm::run),
             Command::Ls(on) => on.open_and(options, console, Ls::run),
             Command::Import(on) => on.open_and(options, console, Import::run),
+            Command::Watch(on) => on.open_and(options, console, Watch::run),
             Command::Export(on) => on.open_and(options, console, Export::run),
             Command::Stat(on) => on.open_and(options, console, Stat::run),
             Command::Verify(on) => on.open_and(options, console, Verify::run),

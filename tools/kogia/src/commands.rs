@@ -16,3 +16,4 @@ pub mod rm;
 pub mod shell;
 pub mod stat;
 pub mod verify;
+pub mod watch;

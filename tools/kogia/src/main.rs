@@ -3,6 +3,8 @@
 //! Knows the store only through the library's public interface; [`cli`] says what can be typed,
 //! each file of [`commands`] does one of these things, [`failure`] says how it may end.
 
+#![deny(unsafe_code)]
+
 mod byte_range;
 mod cli;
 mod commands;
@@ -15,6 +17,7 @@ mod object_view;
 mod quantity;
 mod seq_text;
 mod store_options;
+mod system;
 mod tally;
 mod transfer;
 mod workers;

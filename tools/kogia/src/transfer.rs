@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use indicatif::ProgressBar;
-use kogia::{Info, PutOptions, Reader, Store};
+use kogia::{Info, PutOptions, Reader, Store, Writer};
 
 use crate::failure::Failure;
 
@@ -22,11 +22,22 @@ pub fn store_object(
     bar: &ProgressBar,
 ) -> Result<Info, Failure> {
     let mut writer = store.writer_with(key, options)?;
+    fill(&mut writer, source, name, bar)?;
+    Ok(writer.commit()?)
+}
+
+/// Writes all that `source`, called `name` in errors, has to give; advances `bar` by each read.
+pub fn fill(
+    writer: &mut Writer<'_>,
+    source: &mut dyn Read,
+    name: &Path,
+    bar: &ProgressBar,
+) -> Result<(), Failure> {
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         let count = read_some(source, &mut buffer).map_err(Failure::file(name))?;
         if count == 0 {
-            return Ok(writer.commit()?);
+            return Ok(());
         }
         writer.write_all(&buffer[..count]).map_err(Failure::stream)?;
         bar.inc(count as u64);

@@ -23,6 +23,7 @@ use crate::tally::Tally;
 use crate::{transfer, workers};
 use acks::Acks;
 use source::SourceFile;
+pub use source::refuse_store_inside;
 
 #[derive(Args)]
 pub struct Import {

@@ -6,6 +6,7 @@ mod moving;
 mod objects;
 mod shell;
 mod upkeep;
+mod watch;
 
 use std::ffi::OsStr;
 use std::fs;
