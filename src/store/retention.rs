@@ -16,7 +16,7 @@ mod rule;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use area::{Area, Lifetime};
 pub(crate) use pass::Pass;
@@ -81,7 +81,7 @@ impl Retention {
     /// opening that is over soon walks over nothing.
     pub(crate) fn new(given: &[RetentionRule], rest: Duration) -> Self {
         let rules = Rules::new(given, None);
-        rules.areas.iter().for_each(|area| area.rest_until(Instant::now() + rest));
+        rules.areas.iter().for_each(|area| area.rest(rest));
         Retention {
             has_ages: AtomicBool::new(rules.has_ages()),
             rules: RwLock::new(Arc::new(rules)),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use kogia::io::sim::Keep;
+use kogia::io::sim::{CallKind, Fail, Fault, Keep};
 use kogia::{
     Batch, Condition, DeleteOptions, ErrorKind, ExpireOptions, ExpireReport, Item, ListOptions,
     Options, PutOptions, RetentionRule, Store,
@@ -596,4 +596,100 @@ fn the_housekeeper_deletes_what_has_expired_without_being_asked() {
         wait_until("the housekeeper", || store.stats().unwrap().objects == left);
     }
     assert_sound(&store);
+}
+
+/// What a pass could not delete is gone for readers all the same, and found by the next pass.
+#[test]
+fn a_pass_that_fails_is_made_up_for_by_the_next() {
+    let (machine, clock) = (Machine::new(1, 1), Clock::new());
+    let rule = RetentionRule::new("b").max_bytes(1000);
+    let store = clock.options(&machine).retention(rule).open(HOME).unwrap();
+    for at in 0..600 {
+        store.put_with(format!("a{at:03}"), value(at, 50), &until(2_000_000)).unwrap();
+    }
+    store.put("kept", "").unwrap();
+    store.expire().unwrap();
+    clock.set(2_000_000);
+    let mut left = Vec::new();
+    for nth in 0.. {
+        machine.io.fail(Fault::nth(CallKind::Sync, nth, Fail::Eio));
+        let outcome = store.expire();
+        machine.io.heal();
+        assert_eq!(keys(&store), ["kept"]);
+        left.push(store.stats().unwrap().objects - 1);
+        if outcome.is_ok() {
+            break;
+        }
+        assert_eq!(refused(outcome), ErrorKind::Io);
+    }
+    // Some failed before anything was deleted, and some between.
+    assert!(left[0] == 600 && left.iter().any(|left| (1..600).contains(left)), "{left:?}");
+    assert_eq!(left.last(), Some(&0));
+    assert_eq!(store.expire().unwrap().examined, 0);
+    assert_sound(&store);
+}
+
+/// An interval that never ends is one that people write.
+#[test]
+fn a_store_without_checkpoint_interval_expires_when_it_is_asked() {
+    let (machine, clock) = (Machine::new(1, 1), Clock::new());
+    let options = clock.options(&machine).checkpoint_interval(Duration::MAX);
+    let store = options.open(HOME).unwrap();
+    store.put_with("key", "value", &until(5)).unwrap();
+    assert_eq!(counts(store.expire().unwrap()), (1, 5));
+    store.close().unwrap();
+}
+
+/// Writers that overwrite and delete, readers, passes of the housekeeper and of others, all at once.
+#[test]
+fn writers_and_passes_at_once_leave_a_sound_store_within_its_limits() {
+    const LIMIT: u64 = 300_000;
+    let (machine, clock) = (Machine::new(1, 2), Clock::new());
+    let rules = || {
+        let bytes = RetentionRule::new("w").max_bytes(LIMIT);
+        clock.options(&machine).retention(bytes).sync_interval(ms(1)).checkpoint_interval(ms(5))
+    };
+    let store = rules().retention(RetentionRule::new("aged/").max_age(ms(40))).open(HOME).unwrap();
+    std::thread::scope(|scope| {
+        for writer in 0..4_u64 {
+            let (store, clock) = (&store, &clock);
+            scope.spawn(move || {
+                for round in 0..400_u64 {
+                    let now_ms = 1_000_000 + round;
+                    clock.0.fetch_max(now_ms, Ordering::Relaxed);
+                    let (len, key) = ((round * 37 % 20_000) as usize, round * 7 % 60);
+                    store.put(format!("w{writer}/{key}"), value(round, len)).unwrap();
+                    let options = until(now_ms + round % 20);
+                    store
+                        .put_with(format!("own/{writer}/{key}"), value(round, 50), &options)
+                        .unwrap();
+                    store.put(format!("aged/{writer}/{key}"), value(round, 60)).unwrap();
+                    match round % 40 {
+                        10 => drop(store.delete(format!("w{writer}/{key}")).unwrap()),
+                        20 => drop(store.expire().unwrap()),
+                        30 => store.checkpoint().unwrap(),
+                        _ => {}
+                    }
+                    // Each reads what it has put last, or finds it gone.
+                    let own = store.get(format!("w{writer}/{key}")).unwrap();
+                    assert!(own.is_none_or(|found| found == value(round, len)));
+                }
+            });
+        }
+    });
+    store.expire().unwrap();
+    let total = |store: &Store| -> u64 {
+        store.iter(b"w".to_vec()..).map(|item| item.unwrap().1.len).sum()
+    };
+    assert!((LIMIT / 50 * 49 - 20_000..=LIMIT).contains(&total(&store)), "{}", total(&store));
+    let now_ms = clock.0.load(Ordering::Relaxed);
+    for item in store.iter(..) {
+        let (key, info) = item.unwrap();
+        let is_aged = key.starts_with(b"aged/") && info.created_ms + 40 <= now_ms;
+        assert!(!is_aged && info.expires_ms.is_none_or(|at| at > now_ms), "{info:?}");
+    }
+    assert_sound(&store);
+    let left = keys(&store);
+    store.close().unwrap();
+    assert_eq!(keys(&rules().rebuild(HOME).unwrap()), left);
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::format::record::{Meta, Put};
 
@@ -36,8 +36,8 @@ pub(super) struct Area {
     put_bytes: AtomicU64,
     /// Whether a put has asked for a walk since the last one ended.
     asked: AtomicBool,
-    /// Until then no walk is begun because of the time alone.
-    rests_until: Mutex<Option<Instant>>,
+    /// For so long from then on no walk is begun because of the time alone.
+    rest: Mutex<(Instant, Duration)>,
 }
 
 /// What an area knew when a walk began.
@@ -60,7 +60,7 @@ impl Area {
             full_at: AtomicU64::new(if max_bytes.is_some() { 0 } else { u64::MAX }),
             walks: AtomicUsize::new(0),
             asked: AtomicBool::new(false),
-            rests_until: Mutex::new(None),
+            rest: Mutex::new((Instant::now(), Duration::ZERO)),
         }
     }
 
@@ -111,13 +111,13 @@ impl Area {
 
     /// [`is_due`](Self::is_due) for the housekeeper, which lets time pass between walks.
     pub(super) fn is_due_again(&self, now_ms: u64) -> bool {
-        let rests_until = *self.rests_until.lock().expect("no panic holds it");
-        let has_rested = rests_until.is_none_or(|until| until <= Instant::now());
-        self.may_be_full() || has_rested && self.is_due(now_ms)
+        let (since, rest) = *self.rest.lock().expect("no panic holds it");
+        self.may_be_full() || since.elapsed() >= rest && self.is_due(now_ms)
     }
 
-    pub(super) fn rest_until(&self, until: Instant) {
-        *self.rests_until.lock().expect("no panic holds it") = Some(until);
+    /// Lets it rest, from now on.
+    pub(super) fn rest(&self, rest: Duration) {
+        *self.rest.lock().expect("no panic holds it") = (Instant::now(), rest);
     }
 
     fn may_be_full(&self) -> bool {

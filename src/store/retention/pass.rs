@@ -172,8 +172,8 @@ impl Walk {
     fn end(&mut self, interval: Duration) {
         if let Some(before) = self.before.take() {
             self.area.end(before, self.earliest_ms, self.total_bytes);
-            let rest = interval.max(self.started.elapsed() * REST_FACTOR);
-            self.area.rest_until(Instant::now() + rest);
+            let rest = interval.max(self.started.elapsed().saturating_mul(REST_FACTOR));
+            self.area.rest(rest);
         }
     }
 }
