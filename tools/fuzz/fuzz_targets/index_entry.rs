@@ -87,7 +87,7 @@ fn samples() -> Vec<Vec<u8>> {
         inline.encode(),
         Entry { place: Place::Segments(list), ..inline.clone() }.encode(),
         Entry { place: Place::Empty, meta: seeds::meta(0), ..inline }.encode(),
-        Grave { seq, track: TrackId(300) }.encode(),
+        Grave { seq, track: TrackId(300), chain: seq }.encode(),
         segment.encode(),
         FreeRow { chunks: 300, freed_by: 1 << 40, punched: true }.encode(),
         TrackRow::new(disk, TrackKind::Compacted, 7, 1_700_000_000_000, seq).encode(),

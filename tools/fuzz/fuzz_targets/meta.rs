@@ -2,7 +2,9 @@
 
 #![no_main]
 
-use kogia_fuzz::format::meta::{BackupMarks, BackupMeta, DiskMeta, DiskState, StoreMeta};
+use kogia_fuzz::format::meta::{
+    BackupMarks, BackupMeta, DiskMeta, DiskState, META_VERSION, StoreMeta, VERSION,
+};
 use kogia_fuzz::format::{DiskId, Fault, StoreId, TrackId};
 use kogia_fuzz::{forge, seeds};
 use libfuzzer_sys::fuzz_target;
@@ -15,24 +17,28 @@ fuzz_target!(init: seeds::write_if_asked(samples), |data: &[u8]| {
     let _ = BackupMeta::decode(data);
     let _ = BackupMarks::decode(data);
 
-    let store = forge::envelope(b"KOGIAMET", data);
+    let first = forge::envelope(b"KOGIAMET", 1, data);
+    if let Some(meta) = accepted(StoreMeta::decode(&first)) {
+        assert_eq!(StoreMeta::decode(&meta.encode()), Ok(meta));
+    }
+    let store = forge::envelope(b"KOGIAMET", META_VERSION, data);
     if let Some(meta) = accepted(StoreMeta::decode(&store)) {
         assert_eq!(StoreMeta::decode(&meta.encode()), Ok(meta));
         let bad = flip(&store);
         assert!(StoreMeta::decode(&bad).is_err());
         assert!(DiskMeta::decode(&store).is_err(), "one file is not the other");
     }
-    let disk = forge::envelope(b"KOGIADSK", data);
+    let disk = forge::envelope(b"KOGIADSK", VERSION, data);
     if let Some(meta) = accepted(DiskMeta::decode(&disk)) {
         assert_eq!(DiskMeta::decode(&meta.encode()), Ok(meta));
         assert!(DiskMeta::decode(&flip(&disk)).is_err());
     }
-    let backup = forge::envelope(b"KOGIABAK", data);
+    let backup = forge::envelope(b"KOGIABAK", VERSION, data);
     if let Some(meta) = accepted(BackupMeta::decode(&backup)) {
         assert_eq!(BackupMeta::decode(&meta.encode()), Ok(meta));
         assert!(BackupMeta::decode(&flip(&backup)).is_err());
     }
-    let marks = forge::envelope(b"KOGIABKS", data);
+    let marks = forge::envelope(b"KOGIABKS", VERSION, data);
     if let Some(meta) = accepted(BackupMarks::decode(&marks)) {
         assert_eq!(BackupMarks::decode(&meta.encode()), Ok(meta));
         assert!(BackupMarks::decode(&flip(&marks)).is_err());
@@ -58,9 +64,10 @@ fn flip(file: &[u8]) -> Vec<u8> {
 
 fn samples() -> Vec<Vec<u8>> {
     let disk = |number: u8| DiskState {
-        id: DiskId([number; 16]),
-        path: format!("/mnt/{number}/kogia"),
         active: (number > 1).then_some((TrackId(300), 65_536)),
+        outputs: vec![(TrackId(u32::from(number)), 300); number.into()],
+        draining: number == 2,
+        ..DiskState::new(DiskId([number; 16]), format!("/mnt/{number}/kogia"))
     };
     let small = StoreMeta {
         store: StoreId([9; 16]),
@@ -69,6 +76,7 @@ fn samples() -> Vec<Vec<u8>> {
         next_track: 0,
         disks: Vec::new(),
         cuts: Vec::new(),
+        trims: Vec::new(),
     };
     let large = StoreMeta {
         openings: 70_000,
@@ -76,6 +84,7 @@ fn samples() -> Vec<Vec<u8>> {
         next_track: 301,
         disks: vec![disk(1), disk(2), disk(3)],
         cuts: vec![(TrackId(299), 17), (TrackId(4), 1 << 20)],
+        trims: vec![(TrackId(298), 1 << 18)],
         ..small.clone()
     };
     let files = [small.encode(), large.encode(), DiskMeta { id: DiskId([3; 16]) }.encode()];

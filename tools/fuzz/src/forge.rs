@@ -45,11 +45,11 @@ pub fn elsewhere(place: ChunkPlace, difference: u32) -> Vec<ChunkPlace> {
     places
 }
 
-/// The envelope of `META` and `DISK` around `value`.
+/// The envelope of `META` and its like around `value`.
 #[must_use]
-pub fn envelope(magic: &[u8; 8], value: &[u8]) -> Vec<u8> {
+pub fn envelope(magic: &[u8; 8], version: u32, value: &[u8]) -> Vec<u8> {
     let mut file = magic.to_vec();
-    file.extend_from_slice(&1_u32.to_le_bytes());
+    file.extend_from_slice(&version.to_le_bytes());
     file.extend_from_slice(&(value.len() as u32).to_le_bytes());
     file.extend_from_slice(value);
     file.extend_from_slice(&crc32c::crc32c(&file).to_le_bytes());
