@@ -460,7 +460,7 @@ impl Lane {
     fn roll(&mut self, volume: &Volume, owner: &dyn Owner, chunks: u32) -> Result<()> {
         if self.has_left {
             let what = "the disk was drained";
-            return Err(Error::new(ErrorKind::Full, what).with_path(&*volume.dir));
+            return Err(Error::new(ErrorKind::Full, what).with_path(&volume.dir));
         }
         if let Some(active) = &self.active {
             if active.appender.failed() {

@@ -3,6 +3,7 @@
 mod backup;
 mod chart;
 mod compaction;
+mod compaction_power;
 mod concurrency;
 mod damage;
 mod disks;
