@@ -97,6 +97,8 @@ pub enum Finding {
         place: Option<(u32, u16)>,
         /// Segments that the value is in.
         segments: Option<usize>,
+        /// When the object expires, in milliseconds since 1970.
+        expires_ms: Option<u64>,
     },
     /// Something that is not what it should be.
     Bad {
@@ -264,6 +266,7 @@ fn record(start: u32, entry: &DirectoryEntry<'_>) -> Finding {
                 Value::Segments(list) => Some(list.0.len()),
                 Value::Inline => None,
             },
+            expires_ms: put.meta.expires_ms,
         },
         Record::Delete { space, key } => Finding::Record {
             seq,
@@ -273,6 +276,7 @@ fn record(start: u32, entry: &DirectoryEntry<'_>) -> Finding {
             crc32c: None,
             place: None,
             segments: None,
+            expires_ms: None,
         },
         Record::Segment { len, crc } => Finding::Record {
             seq,
@@ -282,6 +286,7 @@ fn record(start: u32, entry: &DirectoryEntry<'_>) -> Finding {
             crc32c: Some(*crc),
             place: Some(place),
             segments: None,
+            expires_ms: None,
         },
     }
 }
@@ -306,13 +311,14 @@ impl fmt::Display for Finding {
             Finding::Chunks { chunk, chunks, kind, bytes } => {
                 write!(f, "  chunks {chunk}..{}: {kind}, {bytes} bytes", chunk + chunks)
             }
-            Finding::Record { seq, operation, key, len, crc32c, place, segments } => {
+            Finding::Record { seq, operation, key, len, crc32c, place, segments, expires_ms } => {
                 write!(f, "  {operation} {seq}")?;
                 key.iter().try_for_each(|key| write!(f, " \"{key}\""))?;
                 len.iter().try_for_each(|len| write!(f, ", {len} bytes"))?;
                 crc32c.iter().try_for_each(|crc| write!(f, ", crc {crc:08x}"))?;
                 place.iter().try_for_each(|(chunk, at)| write!(f, ", at chunk {chunk}+{at}"))?;
-                segments.iter().try_for_each(|count| write!(f, ", in {count} segments"))
+                segments.iter().try_for_each(|count| write!(f, ", in {count} segments"))?;
+                expires_ms.iter().try_for_each(|ms| write!(f, ", expires {ms} ms after 1970"))
             }
             Finding::Bad { chunk, what } => write!(f, "BAD chunk {chunk}: {what}"),
             Finding::End { chunks, stray_bytes: 0 } => write!(f, "end: {chunks} chunks"),

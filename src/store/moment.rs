@@ -17,6 +17,11 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
+    /// What has expired at `now_ms` under these rules.
+    pub(crate) fn under(rules: Arc<Rules>, now_ms: u64) -> Self {
+        Moment { now_ms, rules: Some(rules) }
+    }
+
     /// Whether the object of the entry that `key` has is there.
     pub(crate) fn has(&self, key: &[u8], meta: &Meta<'_>) -> bool {
         match &self.rules {

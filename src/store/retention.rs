@@ -64,6 +64,14 @@ impl Rules {
         Rules { given: given.to_vec(), areas }
     }
 
+    /// These and some more.
+    fn with(self: &Arc<Self>, more: &[RetentionRule]) -> Arc<Rules> {
+        if more.is_empty() {
+            return self.clone();
+        }
+        Arc::new(Rules::new(&[&self.given, more].concat(), Some(self)))
+    }
+
     /// Whether an object has expired at `now_ms`, by its put's word or by a rule.
     pub(crate) fn is_over(&self, key: &[u8], meta: &Meta<'_>, now_ms: u64) -> bool {
         self.areas.iter().any(|area| {

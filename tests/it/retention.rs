@@ -223,6 +223,30 @@ fn counts(report: ExpireReport) -> (u64, u64) {
     (report.objects, report.bytes)
 }
 
+#[test]
+fn rules_of_one_call_go_beside_those_in_force_and_bind_nobody_else() {
+    let (machine, clock) = (Machine::new(1, 1), Clock::new());
+    let rule = RetentionRule::new("a").max_age(ms(100));
+    let store = clock.options(&machine).retention(rule).open(HOME).unwrap();
+    for key in ["a", "b", "c"] {
+        store.put(key, "value").unwrap();
+    }
+    let expire = |rule: RetentionRule| {
+        let options = ExpireOptions { rules: vec![rule], ..ExpireOptions::default() };
+        store.expire_with(&options)
+    };
+    clock.set(1_000_099);
+    assert!(is_there(&store, "b"));
+    let by_age = RetentionRule::new("b").max_age(ms(50));
+    assert_eq!(counts(expire(by_age).unwrap()), (1, 5));
+    assert_eq!(keys(&store), ["a", "c"]);
+    clock.set(1_000_100);
+    let by_bytes = RetentionRule::new("c").max_bytes(4);
+    assert_eq!(counts(expire(by_bytes).unwrap()), (2, 10));
+    assert_eq!(store.retention().len(), 1);
+    assert_eq!(refused(expire(RetentionRule::new(""))), ErrorKind::InvalidArgument);
+}
+
 fn dry_run(store: &Store) -> (u64, u64) {
     let options = ExpireOptions { dry_run: true, ..ExpireOptions::default() };
     counts(store.expire_with(&options).unwrap())

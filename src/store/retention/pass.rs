@@ -9,9 +9,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Rules;
 use super::area::{Area, Before};
 use super::oldest::{Aged, Oldest};
+use super::{RetentionRule, Rules};
 use crate::disk::{Owner, Proposal};
 use crate::error::Result;
 use crate::format::Seq;
@@ -48,6 +48,8 @@ const REST_FACTOR: u32 = 20;
 pub struct ExpireOptions {
     /// Whether to delete nothing, and only say what would go; default `false`. Looks at everything.
     pub dry_run: bool,
+    /// Rules that apply to this call alone, beside those in force.
+    pub rules: Vec<RetentionRule>,
     /// Called now and then, with the bytes of the objects that were looked at.
     pub on_progress: Option<Box<OnProgress>>,
 }
@@ -55,7 +57,7 @@ pub struct ExpireOptions {
 impl fmt::Debug for ExpireOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let options = &mut f.debug_struct("ExpireOptions");
-        options.field("dry_run", &self.dry_run).finish_non_exhaustive()
+        options.field("dry_run", &self.dry_run).field("rules", &self.rules).finish_non_exhaustive()
     }
 }
 
@@ -85,7 +87,10 @@ pub struct ExpireReport {
 /// What there is to be gone over, and how far that has come.
 #[derive(Debug)]
 pub(crate) struct Pass {
+    /// The rules in force, and with those for this pass alone.
+    in_force: Arc<Rules>,
     rules: Arc<Rules>,
+    only_here: Vec<RetentionRule>,
     /// Numbers of the areas that come after this walk.
     areas: VecDeque<usize>,
     walk: Option<Walk>,
@@ -188,12 +193,20 @@ impl Drop for Walk {
 
 impl Pass {
     /// A pass over the areas of which `is_due` says so; in a dry run nothing is deleted.
-    fn over(shared: &Shared, is_due: impl Fn(&Area) -> bool, dry_run: bool) -> Self {
-        let rules = shared.retention.rules();
+    fn over(
+        shared: &Shared,
+        only_here: &[RetentionRule],
+        is_due: impl Fn(&Area) -> bool,
+        dry_run: bool,
+    ) -> Self {
+        let in_force = shared.retention.rules();
+        let rules = in_force.with(only_here);
         let numbers = 0..rules.areas.len();
         Pass {
             areas: numbers.filter(|number| is_due(&rules.areas[*number])).collect(),
+            in_force,
             rules,
+            only_here: only_here.to_vec(),
             walk: None,
             report: ExpireReport::default(),
             examined_bytes: 0,
@@ -204,7 +217,7 @@ impl Pass {
     /// A pass for the housekeeper, if one is due.
     pub(crate) fn if_due(shared: &Shared) -> Option<Self> {
         let now_ms = shared.now_ms();
-        let pass = Self::over(shared, |area| area.is_due_again(now_ms), false);
+        let pass = Self::over(shared, &[], |area| area.is_due_again(now_ms), false);
         (!pass.areas.is_empty() && shared.check_poison().is_ok()).then_some(pass)
     }
 
@@ -237,7 +250,8 @@ impl Pass {
             Next::Restart => {
                 let now_ms = shared.now_ms();
                 let (report, examined_bytes) = (self.report, self.examined_bytes);
-                let over = Self::over(shared, |area| area.is_due(now_ms), false);
+                let is_due = |area: &Area| area.is_due(now_ms);
+                let over = Self::over(shared, &self.only_here, is_due, false);
                 *self = Pass { report, examined_bytes, ..over };
             }
         }
@@ -252,7 +266,8 @@ impl Pass {
     fn walk_over(&self, shared: &Shared, area: Arc<Area>) -> Walk {
         // The area first: what is put after this is noted for the next walk.
         let before = self.counted.is_none().then(|| area.begin());
-        Walk::new(area, shared.moment(), before)
+        let moment = Moment::under(self.rules.clone(), shared.now_ms());
+        Walk::new(area, moment, before)
     }
 
     /// Looks at the next rows, and deletes those that have expired.
@@ -334,7 +349,7 @@ impl Pass {
         for some in objects.chunks(DELETES_AN_APPEND) {
             let (count, bytes) = if self.counted.is_some() {
                 (some.len() as u64, some.iter().map(|object| object.len).sum())
-            } else if let Some(deleted) = shared.delete_as_seen(&self.rules, some)? {
+            } else if let Some(deleted) = shared.delete_as_seen(&self.in_force, some)? {
                 deleted
             } else {
                 return Ok(false);
@@ -350,10 +365,11 @@ impl Shared {
     /// Deletes what is due.
     pub(crate) fn expire(&self, options: &ExpireOptions) -> Result<ExpireReport> {
         self.check_poison()?;
+        options.rules.iter().try_for_each(RetentionRule::validate)?;
         let now_ms = self.now_ms();
         // What another pass is at has to be done when this returns.
         let is_due = |area: &Area| options.dry_run || area.may_be_behind(now_ms);
-        let mut pass = Pass::over(self, is_due, options.dry_run);
+        let mut pass = Pass::over(self, &options.rules, is_due, options.dry_run);
         let all_bytes = self.stats()?.object_bytes * pass.areas.len() as u64;
         while pass.step(self)? {
             if let Some(on_progress) = &options.on_progress {

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    backup::Backup, completions::Completions, dump::Dump, export::Export, get::Get, head::Head,
-    import::Import, init, ls::Ls, man::Man, put::Put, rebuild, rm::Rm, shell, stat::Stat,
-    verify::Verify, watch::Watch,
+    backup::Backup, completions::Completions, dump::Dump, expire::Expire, export::Export, get::Get,
+    head::Head, import::Import, init, ls::Ls, man::Man, put::Put, rebuild, rm::Rm, shell,
+    stat::Stat, verify::Verify, watch::Watch,
 };
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
@@ -63,6 +63,8 @@ enum Command {
     Watch(On<Watch>),
     /// Write objects into a directory, with their keys as paths
     Export(On<Export>),
+    /// Delete what has expired, and what is over the limits of rules
+    Expire(On<Expire>),
     /// Show what the store holds and how its disks are used
     Stat(On<Stat>),
     /// Read everything and check every checksum and every cross-reference
@@ -107,6 +109,7 @@ impl Command {
             Command::Import(on) => on.open_and(options, console, Import::run),
             Command::Watch(on) => on.open_and(options, console, Watch::run),
             Command::Export(on) => on.open_and(options, console, Export::run),
+            Command::Expire(on) => on.open_and(options, console, Expire::run),
             Command::Stat(on) => on.open_and(options, console, Stat::run),
             Command::Verify(on) => on.open_and(options, console, Verify::run),
             Command::Backup(on) => on.open_and(options, console, Backup::run),

@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod completions;
 pub mod dump;
+pub mod expire;
 pub mod export;
 pub mod get;
 pub mod head;

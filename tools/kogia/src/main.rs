@@ -10,6 +10,7 @@ mod cli;
 mod commands;
 mod console;
 mod escaped;
+mod expiry;
 mod failure;
 mod fresh_file;
 mod listing;

@@ -17,6 +17,7 @@ pub struct ObjectView {
     crc32c: String,
     created_ms: u64,
     modified_ms: u64,
+    expires_ms: Option<u64>,
     attributes: String,
 }
 
@@ -30,6 +31,7 @@ impl ObjectView {
             crc32c: format!("{:08x}", info.crc32c),
             created_ms: info.created_ms,
             modified_ms: info.modified_ms,
+            expires_ms: info.expires_ms,
             attributes: escaped::text(&info.attributes),
         }
     }
@@ -39,10 +41,11 @@ impl ObjectView {
         writeln!(out, "{}", serde_json::to_string(self)?)
     }
 
-    /// Prints one line: length, modification time, checksum, seq, key.
+    /// Prints one line: length, times of modification and expiry, checksum, seq, key.
     pub fn write_line(&self, out: &mut dyn Write) -> io::Result<()> {
         let ObjectView { key, len, seq, crc32c, modified_ms, .. } = self;
-        writeln!(out, "{len:>14}  {}  {crc32c}  {seq:>10}  {key}", utc(*modified_ms))
+        let (modified, expires) = (utc(*modified_ms), self.expires("-"));
+        writeln!(out, "{len:>14}  {modified}  {expires:20}  {crc32c}  {seq:>10}  {key}")
     }
 
     /// Prints one line a field.
@@ -53,6 +56,11 @@ impl ObjectView {
         writeln!(out, "crc32c      {}", self.crc32c)?;
         writeln!(out, "created     {}", utc(self.created_ms))?;
         writeln!(out, "modified    {}", utc(self.modified_ms))?;
+        writeln!(out, "expires     {}", self.expires("never"))?;
         writeln!(out, "attributes  {}", self.attributes)
+    }
+
+    fn expires(&self, never: &str) -> String {
+        self.expires_ms.map_or_else(|| never.into(), utc)
     }
 }

@@ -31,6 +31,22 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "a number of bytes, for example 500000, 64KiB, 20M or 1GiB".into())
 }
 
+/// Reads a length of time: `7d`, `36h`, `90s`, `1h 30m`; at least 1 ms.
+pub fn parse_age(text: &str) -> Result<Duration, String> {
+    let age = humantime::parse_duration(text).ok().filter(|age| age.as_millis() > 0);
+    age.ok_or_else(|| "a length of time, for example 7d, 36h or 90s".into())
+}
+
+/// Reads a moment, in milliseconds since 1970: RFC 3339, of which the time zone may be missing
+/// (then it is UTC), or the bare number.
+pub fn parse_moment(text: &str) -> Result<u64, String> {
+    let moment = || humantime::parse_rfc3339_weak(text).ok()?.duration_since(UNIX_EPOCH).ok();
+    let unix_ms = || u64::try_from(moment()?.as_millis()).ok();
+    text.parse().ok().or_else(unix_ms).ok_or_else(|| {
+        "a moment, for example 2026-12-24T18:00:00Z, or milliseconds since 1970".into()
+    })
+}
+
 /// A moment in UTC, or its bare milliseconds where the year has more than four digits.
 pub fn utc(unix_ms: u64) -> String {
     if unix_ms > LAST_SHOWN_MS {
@@ -62,6 +78,18 @@ mod tests {
         for wrong in ["", "0", "x", "5 M", "-1", "1Q", "99999999999GiB"] {
             assert!(parse_bytes(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn ages_and_moments_are_read_as_people_write_them() {
+        assert_eq!(parse_age("7d"), Ok(Duration::from_secs(604_800)));
+        assert_eq!(parse_age("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert!(["", "0s", "5", "soon", "-1d"].iter().all(|wrong| parse_age(wrong).is_err()));
+        assert_eq!(parse_moment("1970-01-01T00:00:01.5Z"), Ok(1500));
+        assert_eq!(parse_moment("2026-12-24 18:00:00"), Ok(1_798_135_200_000));
+        assert_eq!(parse_moment("1798135200000"), Ok(1_798_135_200_000));
+        let wrong = ["", "x", "2026-13-01", "1969-12-31T23:59:59Z"];
+        assert!(wrong.iter().all(|wrong| parse_moment(wrong).is_err()));
     }
 
     #[test]

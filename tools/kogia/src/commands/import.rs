@@ -18,6 +18,7 @@ use kogia::{PutOptions, Store};
 
 use crate::console::Console;
 use crate::escaped::{self, Escaped};
+use crate::expiry::Expiry;
 use crate::failure::Failure;
 use crate::tally::Tally;
 use crate::{transfer, workers};
@@ -35,6 +36,8 @@ pub struct Import {
     /// Files to work on at the same time
     #[arg(short, long, default_value = "8")]
     jobs: NonZeroUsize,
+    #[command(flatten)]
+    expiry: Expiry,
     /// Print what would be stored, and store nothing
     #[arg(long)]
     dry_run: bool,
@@ -113,7 +116,11 @@ impl<'a> Run<'a> {
 
     fn store_file(&self, file: &SourceFile, key: &[u8]) -> Result<u64, Failure> {
         let mut source = File::open(&file.path).map_err(Failure::file(&file.path))?;
-        let options = PutOptions { modified_ms: file.modified_ms, ..PutOptions::default() };
+        let options = PutOptions {
+            modified_ms: file.modified_ms,
+            expires_ms: self.command.expiry.of_now(),
+            ..PutOptions::default()
+        };
         let info =
             transfer::store_object(self.store, key, &mut source, &file.path, options, &self.bar)?;
         if let Some(acks) = &self.acks {

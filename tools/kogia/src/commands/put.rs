@@ -10,6 +10,7 @@ use kogia::{Condition, PutOptions, Seq, Store};
 
 use crate::console::Console;
 use crate::escaped::Escaped;
+use crate::expiry::Expiry;
 use crate::failure::Failure;
 use crate::object_view::ObjectView;
 use crate::{seq_text, transfer};
@@ -30,6 +31,8 @@ pub struct Put {
     /// Bytes to keep beside the value, shown by 'kogia head'
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     attributes: Escaped,
+    #[command(flatten)]
+    expiry: Expiry,
     /// Print the new object as JSON
     #[arg(long)]
     json: bool,
@@ -55,7 +58,12 @@ impl Put {
             None if self.if_absent => Condition::IfAbsent,
             None => Condition::Always,
         };
-        PutOptions { attributes: self.attributes.0.clone(), condition, ..PutOptions::default() }
+        PutOptions {
+            attributes: self.attributes.0.clone(),
+            expires_ms: self.expiry.of_now(),
+            condition,
+            ..PutOptions::default()
+        }
     }
 }
 

@@ -59,7 +59,7 @@ fn json_and_long_lines_carry_what_head_knows() {
     assert_eq!(lines[1]["prefix"], "f/");
     let long = place.ok(["ls", "s", "--long", "--delimiter", "/"]);
     let columns: Vec<_> = long.lines().map(|line| line.split_whitespace().count()).collect();
-    assert_eq!(columns, [5, 1], "{long}");
+    assert_eq!(columns, [6, 1], "{long}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod backup;
 mod listing;
 mod moving;
 mod objects;
+mod retention;
 mod shell;
 mod upkeep;
 mod watch;
