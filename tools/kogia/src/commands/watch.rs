@@ -40,6 +40,8 @@ const TICK: Duration = Duration::from_millis(200);
 /// Files that are hidden (.name) or unfinished (name.tmp, name.part) are left alone, and so are
 /// folders of such names. Links are not followed.
 ///
+/// An object is durable before its file counts, whatever --durability says.
+///
 /// Without --remove, a file whose object was deleted, or has expired, is stored again when the
 /// command is started again.
 #[derive(Args)]
@@ -227,6 +229,11 @@ impl Run<'_> {
     }
 
     fn finish(self) -> Result<(), Failure> {
+        if !self.command.rule.is_empty() {
+            // What was put last may be too much, and the store closes before it comes to that.
+            self.store.expire()?;
+            self.store.checkpoint()?;
+        }
         if self.command.once && self.unfinished > 0 {
             let files = quantity::count(self.unfinished, "file");
             self.console.note(format_args!("{files} left, to which somebody is writing"));
