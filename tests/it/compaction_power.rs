@@ -80,7 +80,7 @@ impl Round {
     /// A compaction of everything, or a drain of the first disk.
     fn work(&self, store: &Store) {
         // Cut off, it fails; or it had come to its end.
-        if self.number % 2 == 0 {
+        if self.number.is_multiple_of(2) {
             let _ = store.compact(&everything());
         } else {
             let first = store.stats().unwrap().disks[0].id;
