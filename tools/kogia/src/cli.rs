@@ -60,6 +60,14 @@ enum Command {
     /// Store the files of a directory, with their paths as keys
     Import(On<Import>),
     /// Store the files that are dropped into a directory, as they are closed
+    ///
+    /// Files that are hidden (.name) or unfinished (name.tmp, name.part) are left alone, and so are
+    /// folders of such names. Links are not followed.
+    ///
+    /// An object is durable before its file counts, whatever --durability says.
+    ///
+    /// Without --remove, a file whose object was deleted, or has expired, is stored again when the
+    /// command is started again.
     Watch(On<Watch>),
     /// Write objects into a directory, with their keys as paths
     Export(On<Export>),

@@ -37,13 +37,6 @@ const FULL: Duration = Duration::from_secs(5);
 /// The longest wait for news: a signal may come just before it.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Files that are hidden (.name) or unfinished (name.tmp, name.part) are left alone, and so are
-/// folders of such names. Links are not followed.
-///
-/// An object is durable before its file counts, whatever --durability says.
-///
-/// Without --remove, a file whose object was deleted, or has expired, is stored again when the
-/// command is started again.
 #[derive(Args)]
 pub struct Watch {
     /// Directory to watch, with all below it
