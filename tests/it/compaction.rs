@@ -68,6 +68,41 @@ fn what_lives_is_the_same_after_compaction_reopening_and_a_rebuild_and_takes_les
     assert_eq!(live.object_bytes, rebuilt.object_bytes);
 }
 
+/// Everything that the index knows of objects and tracks, as far as a rebuild has to find it.
+fn state(store: &Store) -> (Vec<(Vec<u8>, kogia::Info)>, Vec<(u32, u64, u64, u64, u64)>) {
+    let objects = store.iter(..).map(Result::unwrap).collect();
+    let tracks = store.tracks().unwrap().into_iter().map(|track| {
+        let free = track.free_bytes + track.punched_bytes;
+        (track.track.0, track.file_bytes, track.live_records, free, track.cost_bytes)
+    });
+    (objects, tracks.collect())
+}
+
+#[test]
+fn a_rebuild_after_heavy_churn_gives_exactly_the_state_of_the_live_index() {
+    for seed in 0..4 {
+        let machine = Machine::new(20 + seed, 2);
+        let (store, mut map) = (machine.open(), Map::new());
+        for round in 0..20 {
+            churn(&store, &mut map, seed * 100 + round);
+            if round % 3 == seed % 3 {
+                compact(&store);
+            }
+        }
+        compact(&store);
+        assert!(store.stats().unwrap().tombstones < 30, "{:?}", store.stats());
+        store.close().unwrap();
+        let store = machine.open();
+        let live = state(&store);
+        store.close().unwrap();
+        let store = machine.rebuild();
+        assert_holds(&store, &map);
+        let rebuilt = state(&store);
+        assert_eq!(live.0, rebuilt.0);
+        assert_eq!(live.1, rebuilt.1);
+    }
+}
+
 #[test]
 fn a_store_of_nothing_but_deletes_shrinks_to_nearly_nothing() {
     let machine = Machine::new(2, 1);
