@@ -40,6 +40,8 @@ struct State {
     next: Option<Instant>,
     /// Counts what compactions wait for to change.
     calls: u64,
+    /// The oldest batch that a reader holds, and since when it is that one.
+    oldest: Option<(u64, Instant)>,
 }
 
 /// How far the compaction of a disk has come.
@@ -220,6 +222,17 @@ impl Control {
 
     pub(super) fn progress(&self, disk: DiskId, change: impl FnOnce(&mut DiskProgress)) {
         change(self.state().disks.entry(disk).or_default());
+    }
+
+    /// Says which batch is the oldest that readers hold, and which is durable; gives whether readers
+    /// have held space back for long.
+    pub(super) fn is_held_back(&self, oldest: u64, durable: u64) -> bool {
+        let mut state = self.state();
+        let since = match state.oldest {
+            Some((before, since)) if before == oldest => since,
+            _ => state.oldest.insert((oldest, Instant::now())).1,
+        };
+        oldest < durable && since.elapsed() >= MAX_WAIT
     }
 
     /// Says whether writers have to wait for space to come back.

@@ -15,6 +15,16 @@ pub(super) struct Outputs {
     open: BTreeMap<(DiskId, u8), Output>,
     /// Those that are full; sealed when the index knows all that is in them.
     full: Vec<Output>,
+    /// What was copied since room was last given back.
+    pub(super) debt: Debt,
+}
+
+/// Copies whose originals still take room.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Debt {
+    pub(super) bytes: u64,
+    /// The index batch of the last swap among them.
+    pub(super) batch: u64,
 }
 
 impl Outputs {

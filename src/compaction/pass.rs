@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::control::{Busy, Control};
-use super::outputs::Outputs;
+use super::outputs::{Debt, Outputs};
 use crate::disk::{CopiedChain, Owner, Proposal, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::chain::{Body, DirectoryEntry, Room};
@@ -78,8 +78,6 @@ pub(super) struct Pass<'a> {
     as_of: Seq,
     slice: Slice,
     slice_bytes: usize,
-    /// Bytes that were copied since room was last given back, and the batch of their last swap.
-    debt: (u64, u64),
     is_whole: bool,
 }
 
@@ -121,7 +119,6 @@ impl<'a> Pass<'a> {
             as_of,
             slice: Slice::default(),
             slice_bytes: slice_bytes.max(SLICE_MIN_BYTES),
-            debt: (0, 0),
             is_whole: true,
         })
     }
@@ -130,10 +127,7 @@ impl<'a> Pass<'a> {
     pub(super) fn run(mut self) -> Result<End> {
         let row = row_of(self.shared, self.busy.track)?;
         self.progress(row.start, row.applied);
-        let ended = self.chains(&row).and_then(|end| match end {
-            End::Done => self.refilled(),
-            end => Ok(end),
-        });
+        let ended = self.all(&row);
         if !matches!(ended, Ok(End::Done)) {
             // What was appended and not swapped must not be found later.
             self.outputs.seal(self.shared)?;
@@ -143,6 +137,17 @@ impl<'a> Pass<'a> {
             progress.tracks += u64::from(matches!(ended, Ok(End::Done)));
         });
         ended
+    }
+
+    fn all(&mut self, row: &TrackRow) -> Result<End> {
+        // The passes before may have copied as much as may be there twice.
+        if let Some(end) = self.settle()? {
+            return Ok(end);
+        }
+        match self.chains(row)? {
+            End::Done => self.refilled(),
+            end => Ok(end),
+        }
     }
 
     fn chains(&mut self, row: &TrackRow) -> Result<End> {
@@ -331,8 +336,8 @@ impl<'a> Pass<'a> {
             let mut books = self.shared.books_to_swap();
             self.shared.change(&mut books, |join| join.pass(self.track.id, &slice.passed))?;
         }
-        self.debt.0 += slice.bytes as u64;
-        self.debt.1 = self.shared.books().state.batch;
+        self.outputs.debt.bytes += slice.bytes as u64;
+        self.outputs.debt.batch = self.shared.books().state.batch;
         if !(self.steering.go_on)() {
             return Ok(Some(End::Stopped));
         }
@@ -419,7 +424,7 @@ impl<'a> Pass<'a> {
     /// it.
     fn settle(&mut self) -> Result<Option<End>> {
         const PATIENCE: Duration = Duration::from_millis(50);
-        let (bytes, batch) = self.debt;
+        let Debt { bytes, batch } = self.outputs.debt;
         let available = self.shared.options.io.available_space(&self.target()?.dir).unwrap_or(0);
         let most = (self.shared.options.track_bytes / 4).min(available / 4).max(SLICE_BYTES as u64);
         if bytes < most {
@@ -440,7 +445,7 @@ impl<'a> Pass<'a> {
         if waited > 0 {
             self.shared.give_back()?;
         }
-        self.debt = (0, 0);
+        self.outputs.debt = Debt::default();
         Ok(None)
     }
 

@@ -356,6 +356,9 @@ impl Shared {
         let wanted = |volume: &Arc<Volume>| {
             self.choose(volume, Zeal::Background).is_some() || self.active_is_worth_it(volume)
         };
+        // For readers that hold the space nobody waits.
+        let (oldest, durable) = (self.pins.oldest(), self.checkpoints.durable_batch());
+        let over = over && !control.is_held_back(oldest, durable);
         control.press(over && (room.pending > 0 || self.volumes.all().iter().any(wanted)));
         Weight { waits_for_checkpoint: over && room.pending > 0 }
     }

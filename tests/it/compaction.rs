@@ -5,7 +5,9 @@ use std::io::{Read, Write};
 
 use kogia::{CompactOptions, PutOptions, Store};
 
-use crate::machine::{HOME, Machine, assert_sound, assert_value, compact, everything, value};
+use crate::machine::{
+    HOME, Machine, assert_sound, assert_value, compact, everything, put_os, value,
+};
 
 type Map = BTreeMap<String, Vec<u8>>;
 
@@ -259,5 +261,34 @@ fn copies_are_grouped_by_the_partition_function() {
     let shards: Vec<u8> =
         store.tracks().unwrap().iter().filter(|t| t.compacted).map(|t| t.shard).collect();
     assert_eq!(shards, [0, 1, 2]);
+    assert_sound(&store);
+}
+
+#[test]
+fn a_snapshot_that_is_held_for_long_neither_fills_the_disk_with_copies_nor_stops_writers() {
+    let machine = Machine::new(9, 1);
+    let options = machine.options().track_bytes(1 << 20).max_space_amplification(1.1);
+    let store = options.compaction(true).compaction_rate(None).open(HOME).unwrap();
+    for i in 0..6000 {
+        store.put(format!("k{}", i % 3000), value(i, 3_500)).unwrap();
+    }
+    let snapshot = store.snapshot().unwrap();
+    let started = std::time::Instant::now();
+    for i in 0..12_000 {
+        put_os(&store, &format!("k{}", (i * 7) % 3000), &value(i, 3_500));
+    }
+    store.checkpoint().unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let copied: u64 = store.compaction().disks.values().map(|disk| disk.copied_bytes).sum();
+    // Everything that was written, and what was copied before it was noticed.
+    let used = used(&store);
+    assert!(used < 18_000 * 4_200 + (16 << 20), "{used} bytes used, {copied} copied");
+    assert!(!store.compaction().slows_writers);
+    println!("{:?}, {copied} copied", started.elapsed());
+    drop(snapshot);
+    for _ in 0..2 {
+        compact(&store);
+    }
+    assert!(self::used(&store) < 3000 * 4_200 * 12 / 10 + (1 << 20));
     assert_sound(&store);
 }
