@@ -1,6 +1,7 @@
 //! Compaction: what lives in tracks full of garbage is written anew, and the tracks go.
 //!
 //! - `policy`: which track is next; a pure function.
+//! - `plan`: what would be done, for callers who want to know before.
 //! - `pass`: one track, slice by slice: copy, sync, swap, pass over.
 //! - `outputs`: the tracks that are written.
 //! - `worker`: the disks' threads, and callers.
@@ -16,6 +17,7 @@ mod control;
 mod mover;
 mod outputs;
 mod pass;
+mod plan;
 mod policy;
 mod worker;
 
@@ -23,4 +25,5 @@ pub(crate) use control::Control;
 pub(crate) use worker::Compactors;
 
 pub use control::{CompactionStatus, DiskProgress};
-pub use worker::{CompactOptions, CompactReport, OnCompaction, TrackStats};
+pub use plan::TrackStats;
+pub use worker::{CompactOptions, CompactReport, OnCompaction};

@@ -1,5 +1,6 @@
 //! Who compacts: a thread for each disk, and callers who want it done now.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::pass::{End, Pass, Steering, Target};
 use super::policy::{self, Room, Situation, Zeal};
 use crate::disk::Volume;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::chunk::CHUNK_BYTES;
+use crate::format::entry::TrackRow;
 use crate::format::{DiskId, TrackId};
 use crate::store::{Shared, now_ms};
 
@@ -86,11 +87,13 @@ pub struct CompactReport {
     pub copied_bytes: u64,
     /// Records that were copied.
     pub copied_records: u64,
-    /// Bytes that the tracks took before.
+    /// Bytes that all tracks of the store took before.
     pub before_bytes: u64,
     /// Bytes that they take now.
     pub after_bytes: u64,
-    /// Tracks that still have to be passed over, as far as is known.
+    /// The track that is being passed over.
+    pub track: Option<TrackId>,
+    /// Tracks that still have to be passed over, that one included.
     pub tracks_left: u64,
     /// Whether it was stopped before its end.
     pub stopped: bool,
@@ -98,54 +101,6 @@ pub struct CompactReport {
     pub held_back: bool,
     /// Tracks that can't be read to their end: what lives in them stays.
     pub blocked: Vec<TrackId>,
-}
-
-/// What a track holds, and what compacting it would bring.
-///
-/// ```
-/// # let dir = tempfile::tempdir().unwrap();
-/// # let store = kogia::Store::open(dir.path()).unwrap();
-/// store.put("key", "value")?;
-/// let track: kogia::TrackStats = store.tracks()?.remove(0);
-/// assert!(!track.sealed);
-/// assert_eq!((track.file_bytes, track.gain_bytes), (8192, 4096)); // the header
-/// # Ok::<_, kogia::Error>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct TrackStats {
-    /// The track.
-    pub track: TrackId,
-    /// Its disk.
-    pub disk: DiskId,
-    /// Whether compaction wrote it.
-    pub compacted: bool,
-    /// The partition function's answer for what is in it.
-    pub shard: u8,
-    /// When it was created, in milliseconds since 1970.
-    pub created_ms: u64,
-    /// Whether nothing is appended to it any more.
-    pub sealed: bool,
-    /// Bytes of its file, holes included.
-    pub file_bytes: u64,
-    /// Bytes of chunks that live values own, and of directories and shared chunks the live share.
-    pub live_bytes: u64,
-    /// The dead share of directories and shared chunks: it comes back by compaction.
-    pub dead_bytes: u64,
-    /// Bytes of chunks that nothing refers to, and that were not given back yet.
-    pub free_bytes: u64,
-    /// Bytes that were given back to the file system.
-    pub punched_bytes: u64,
-    /// Live puts and segments.
-    pub live_records: u64,
-    /// Dead puts and segments.
-    pub dead_records: u64,
-    /// Tombstones that are still needed.
-    pub tombstones: u64,
-    /// Bytes that compacting it would copy.
-    pub cost_bytes: u64,
-    /// Bytes that it would bring back.
-    pub gain_bytes: u64,
 }
 
 impl Compactors {
@@ -382,12 +337,19 @@ impl Shared {
         outputs: &mut Outputs,
         report: &mut CompactReport,
     ) -> Result<()> {
-        let wanted = |disk: DiskId| options.disks.as_ref().is_none_or(|only| only.contains(&disk));
         let volumes: Vec<_> =
-            self.volumes.all().iter().filter(|v| wanted(v.disk.id)).cloned().collect();
-        for volume in volumes.iter().filter(|volume| !self.volumes.are_without(volume)) {
+            self.volumes.all().iter().filter(|volume| options.concerns(volume)).cloned().collect();
+        let volumes: Vec<_> =
+            volumes.into_iter().filter(|volume| !self.volumes.are_without(volume)).collect();
+        for volume in &volumes {
             self.seal_if_worth_it(volume, options)?;
-            let outcome = self.compact_disk(volume, options, outputs, report);
+        }
+        let tracks = self.books().tracks.clone();
+        let victims = volumes.iter().map(|volume| self.victims(&tracks, volume, options));
+        let victims: Vec<Vec<TrackId>> = victims.collect();
+        report.tracks_left = victims.iter().map(|victims| victims.len() as u64).sum();
+        for (volume, victims) in volumes.iter().zip(victims) {
+            let outcome = self.compact_disk(victims, options, outputs, report);
             self.isolate(volume, outcome)?;
             if report.stopped || report.held_back {
                 return Ok(());
@@ -398,42 +360,42 @@ impl Shared {
 
     fn compact_disk(
         &self,
-        volume: &Volume,
+        victims: Vec<TrackId>,
         options: &CompactOptions,
         outputs: &mut Outputs,
         report: &mut CompactReport,
     ) -> Result<()> {
-        for track in self.victims(volume, options) {
+        for track in victims {
             self.compact_one(track, Target::Same, options, outputs, report)?;
             if report.stopped || report.held_back {
                 break;
             }
+            report.tracks_left -= 1;
         }
         Ok(())
     }
 
     /// Seals the active track where it would be compacted if it were sealed.
     fn seal_if_worth_it(&self, volume: &Volume, options: &CompactOptions) -> Result<()> {
-        let Some((active, _)) = volume.last_track() else { return Ok(()) };
-        let Some(row) = self.books().tracks.get(&active).copied() else { return Ok(()) };
-        let share = Room::of(&row, volume.punches()).share();
-        let worth_it = match &options.tracks {
-            Some(tracks) => tracks.contains(&active),
-            // The header alone is no garbage to speak of.
-            None => share >= options.share() && row.dead_records + row.graves > 0,
-        };
-        if row.sealed.is_none() && worth_it { self.seal_active(volume) } else { Ok(()) }
+        let tracks = self.books().tracks.clone();
+        match active_worth_it(&tracks, volume, options) {
+            Some(_) => self.seal_active(volume),
+            None => Ok(()),
+        }
     }
 
     /// The tracks to compact, the best first.
-    fn victims(&self, volume: &Volume, options: &CompactOptions) -> Vec<TrackId> {
+    pub(super) fn victims(
+        &self,
+        tracks: &BTreeMap<TrackId, TrackRow>,
+        volume: &Volume,
+        options: &CompactOptions,
+    ) -> Vec<TrackId> {
         let mut excluded = self.compaction.excluded();
-        let books = self.books();
         if let Some(only) = &options.tracks {
-            let there = only
-                .iter()
-                .filter(|id| books.tracks.get(id).is_some_and(|row| row.disk == volume.disk.id));
-            return there.copied().collect();
+            let is_there =
+                |id: &&TrackId| tracks.get(id).is_some_and(|row| row.disk == volume.disk.id);
+            return only.iter().filter(is_there).copied().collect();
         }
         let mut victims = Vec::new();
         loop {
@@ -446,7 +408,7 @@ impl Shared {
                 now_ms: now_ms(),
             };
             let zeal = Zeal::Thorough(options.share());
-            let Some(track) = policy::choose(books.tracks.iter(), &situation, zeal) else {
+            let Some(track) = policy::choose(tracks.iter(), &situation, zeal) else {
                 return victims;
             };
             excluded.insert(track);
@@ -468,6 +430,8 @@ impl Shared {
         let now = |report: &CompactReport| {
             let progress = control.status(0).disks.get(&disk).copied().unwrap_or_default();
             CompactReport {
+                track: progress.track,
+                after_bytes: self.room(|_| true).used,
                 copied_bytes: report.copied_bytes + progress.copied_bytes,
                 copied_records: report.copied_records + progress.copied_records,
                 ..report.clone()
@@ -491,41 +455,31 @@ impl Shared {
         }
         Ok(())
     }
+}
 
-    pub(crate) fn tracks(&self) -> Vec<TrackStats> {
-        let bytes = |chunks: u32| u64::from(chunks) * CHUNK_BYTES as u64;
-        let volumes = self.volumes.all();
-        let punches =
-            |disk: DiskId| volumes.iter().any(|volume| volume.disk.id == disk && volume.punches());
-        let books = self.books();
-        let stats = books.tracks.iter().map(|(id, row)| {
-            let room = Room::of(row, punches(row.disk));
-            let head_and_owned = bytes(row.head_chunks) + bytes(row.owned_chunks);
-            TrackStats {
-                track: *id,
-                disk: row.disk,
-                compacted: row.compacted,
-                shard: row.shard,
-                created_ms: row.created_ms,
-                sealed: row.sealed.is_some(),
-                file_bytes: bytes(row.applied),
-                live_bytes: room.cost,
-                dead_bytes: head_and_owned - room.cost,
-                free_bytes: bytes(row.free_chunks),
-                punched_bytes: bytes(row.punched_chunks),
-                live_records: row.live_records,
-                dead_records: row.dead_records,
-                tombstones: row.graves,
-                cost_bytes: room.cost,
-                gain_bytes: room.gain(),
-            }
-        });
-        stats.collect()
-    }
+/// The disk's active track, where it would be compacted if it were sealed.
+pub(super) fn active_worth_it(
+    tracks: &BTreeMap<TrackId, TrackRow>,
+    volume: &Volume,
+    options: &CompactOptions,
+) -> Option<TrackId> {
+    let (active, _) = volume.last_track()?;
+    let row = tracks.get(&active).filter(|row| row.sealed.is_none())?;
+    let share = Room::of(row, volume.punches()).share();
+    let is_worth_it = match &options.tracks {
+        Some(tracks) => tracks.contains(&active),
+        // The header alone is no garbage to speak of.
+        None => share >= options.share() && row.dead_records + row.graves > 0,
+    };
+    is_worth_it.then_some(active)
 }
 
 impl CompactOptions {
     fn share(&self) -> f64 {
         self.min_garbage.unwrap_or(0.05)
+    }
+
+    pub(super) fn concerns(&self, volume: &Volume) -> bool {
+        self.disks.as_ref().is_none_or(|only| only.contains(&volume.disk.id))
     }
 }

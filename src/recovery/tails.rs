@@ -98,12 +98,17 @@ impl Opening {
         Ok(())
     }
 
-    /// Adds the tracks of which compaction has passed over the front: what lies there was refilled,
-    /// and its records may come up before those of the track itself.
+    /// Adds, for a rebuild, the tracks of which compaction has passed over the front: what lies there
+    /// was refilled, and its records may come up before those of the track itself. An index that is
+    /// only older than the tracks reads them from their beginning: `META` may say more than the last
+    /// checkpoint has, and then nothing was punched yet.
     pub(super) fn add_passed_tracks(
         &mut self,
         headers: &BTreeMap<TrackId, TrackHeader>,
     ) -> Result<()> {
+        if !self.rebuild {
+            return Ok(());
+        }
         let mut join = new_join(self.rebuild, &self.index, &mut self.books);
         for header in headers.values() {
             let trims = &self.before.trims;

@@ -354,6 +354,12 @@ impl Store {
         self.shared.rebalance(options)
     }
 
+    /// The tracks that [`compact`](Self::compact) would pass over with these options, in that order;
+    /// changes nothing. Their [`cost_bytes`](TrackStats::cost_bytes) are about what would be copied.
+    pub fn plan_compaction(&self, options: &CompactOptions) -> Result<Vec<TrackStats>> {
+        Ok(self.shared.plan_compaction(options))
+    }
+
     /// What the disks' compaction threads are doing.
     #[must_use]
     pub fn compaction(&self) -> CompactionStatus {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::sync::{Arc, Mutex};
 
-use kogia::{CompactOptions, PutOptions, Store};
+use kogia::{CompactOptions, CompactReport, PutOptions, Store};
 
 use crate::machine::{
     HOME, Machine, assert_sound, assert_value, compact, everything, put_os, value,
@@ -291,4 +292,35 @@ fn a_snapshot_that_is_held_for_long_neither_fills_the_disk_with_copies_nor_stops
     }
     assert!(self::used(&store) < 3000 * 4_200 * 12 / 10 + (1 << 20));
     assert_sound(&store);
+}
+
+#[test]
+fn a_plan_names_the_tracks_that_are_then_compacted_and_changes_nothing() {
+    let machine = Machine::new(17, 2);
+    let (store, mut map) = (machine.open(), Map::new());
+    (0..6).for_each(|round| churn(&store, &mut map, round));
+    store.checkpoint().unwrap();
+    let before = store.tracks().unwrap();
+    let plan = store.plan_compaction(&everything()).unwrap();
+    assert!(plan.iter().any(|track| before.iter().any(|t| t.track == track.track && !t.sealed)));
+    assert_eq!(store.tracks().unwrap(), before);
+    let disk = store.stats().unwrap().disks[1].id;
+    let one_disk = CompactOptions { disks: Some(vec![disk]), ..everything() };
+    let of_disk = plan.iter().filter(|track| track.disk == disk).cloned().collect::<Vec<_>>();
+    assert_eq!(store.plan_compaction(&one_disk).unwrap(), of_disk);
+
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let told = seen.clone();
+    let on_progress = move |report: &CompactReport| {
+        told.lock().unwrap().push((report.track, report.tracks_left));
+        true
+    };
+    let options = CompactOptions { on_progress: Some(Box::new(on_progress)), ..everything() };
+    let report = store.compact(&options).unwrap();
+    assert_eq!((report.tracks, report.tracks_left), (plan.len() as u64, 0));
+    assert_eq!((report.track, report.after_bytes), (None, used(&store)));
+    let mut seen = std::mem::take(&mut *seen.lock().unwrap());
+    seen.dedup();
+    let planned = plan.iter().zip((1..=plan.len() as u64).rev());
+    assert_eq!(seen, planned.map(|(track, left)| (Some(track.track), left)).collect::<Vec<_>>());
 }
