@@ -326,9 +326,28 @@ impl Shared {
         let outcome = self.compact_all(options, &mut outputs, &mut report);
         outputs.seal(self)?;
         outcome?;
-        self.tidy()?;
+        self.give_back_all(report.stopped)?;
         report.after_bytes = self.room(|_| true).used;
         Ok(report)
+    }
+
+    /// Gives back what there is. Tombstones that are forgotten let tracks go, whose floors held other
+    /// tombstones back: so it is done again while it brings anything.
+    fn give_back_all(&self, once: bool) -> Result<()> {
+        const MOST_ROUNDS: usize = 4;
+        for _ in 0..MOST_ROUNDS {
+            let (graves, used) = (self.graves(), self.room(|_| true).used);
+            self.tidy()?;
+            let (graves_now, used_now) = (self.graves(), self.room(|_| true).used);
+            if once || (graves_now >= graves && used_now >= used) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn graves(&self) -> u64 {
+        self.books().state.graves
     }
 
     fn compact_all(
