@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    backup::Backup, completions::Completions, dump::Dump, expire::Expire, export::Export, get::Get,
-    head::Head, import::Import, init, ls::Ls, man::Man, put::Put, rebuild, rm::Rm, shell,
-    stat::Stat, verify::Verify, watch::Watch,
+    backup::Backup, compact::Compact, completions::Completions, dump::Dump, expire::Expire,
+    export::Export, get::Get, head::Head, import::Import, init, ls::Ls, man::Man, put::Put,
+    rebuild, rm::Rm, shell, stat::Stat, verify::Verify, watch::Watch,
 };
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
@@ -75,6 +75,8 @@ enum Command {
     Expire(On<Expire>),
     /// Show what the store holds and how its disks are used
     Stat(On<Stat>),
+    /// Copy what lives away from the garbage, and give the garbage's room back
+    Compact(On<Compact>),
     /// Read everything and check every checksum and every cross-reference
     Verify(On<Verify>),
     /// Copy the store as it is into a directory, which is then a store of its own
@@ -121,6 +123,12 @@ impl Command {
             Command::Stat(on) => on.open_and(options, console, Stat::run),
             Command::Verify(on) => on.open_and(options, console, Verify::run),
             Command::Backup(on) => on.open_and(options, console, Backup::run),
+            Command::Compact(on) => {
+                let opened = options.without_disks();
+                on.open_and(&opened, console, |compact, store, console| {
+                    compact.run(store, &options.disk, console)
+                })
+            }
             Command::Shell(on) => {
                 on.open_and(options, console, |_, store, console| shell::run(store, console))
             }

@@ -24,6 +24,8 @@ pub enum Failure {
     UnsafeKey(&'static str),
     /// The command went through, and this is what it found wrong.
     Problems(String),
+    /// The command went through but for what is damaged.
+    Damage(String),
     /// The arguments make no sense together.
     Usage(String),
 }
@@ -150,6 +152,7 @@ impl Failure {
                 _ => Exit::Io,
             },
             Failure::NoSuchKey(_) | Failure::UnsafeKey(_) | Failure::Problems(_) => Exit::No,
+            Failure::Damage(_) => Exit::Damage,
             Failure::Usage(_) => Exit::Usage,
         }
     }
@@ -169,7 +172,9 @@ impl fmt::Display for Failure {
             Failure::Output(source) => write!(f, "standard output: {source}"),
             Failure::NoSuchKey(key) => write!(f, "no such key: {}", escaped::text(key)),
             Failure::UnsafeKey(why) => write!(f, "this key cannot become a path: {why}"),
-            Failure::Problems(what) | Failure::Usage(what) => f.write_str(what),
+            Failure::Problems(what) | Failure::Damage(what) | Failure::Usage(what) => {
+                f.write_str(what)
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ mod byte_range;
 mod cli;
 mod commands;
 mod console;
+mod disk_name;
 mod escaped;
 mod expiry;
 mod failure;
@@ -20,6 +21,7 @@ mod seq_text;
 mod store_options;
 mod system;
 mod tally;
+mod track_table;
 mod transfer;
 mod workers;
 

@@ -47,6 +47,18 @@ pub fn parse_moment(text: &str) -> Result<u64, String> {
     })
 }
 
+/// Reads a share of a whole: `5%`, `0.05`; 0 to 1.
+pub fn parse_share(text: &str) -> Result<f64, String> {
+    let share = match text.strip_suffix('%') {
+        Some(percent) => percent.parse::<f64>().map(|percent| percent / 100.0),
+        None => text.parse(),
+    };
+    share
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "a share, for example 5% or 0.05".into())
+}
+
 /// A moment in UTC, or its bare milliseconds where the year has more than four digits.
 pub fn utc(unix_ms: u64) -> String {
     if unix_ms > LAST_SHOWN_MS {
@@ -90,6 +102,14 @@ mod tests {
         assert_eq!(parse_moment("1798135200000"), Ok(1_798_135_200_000));
         let wrong = ["", "x", "2026-13-01", "1969-12-31T23:59:59Z"];
         assert!(wrong.iter().all(|wrong| parse_moment(wrong).is_err()));
+    }
+
+    #[test]
+    fn shares_are_fractions_or_percent() {
+        assert_eq!(["5%", "0.05", "0", "100%"].map(parse_share), [0.05, 0.05, 0.0, 1.0].map(Ok));
+        for wrong in ["", "%", "5", "101%", "-1%", "NaN", "5 %"] {
+            assert!(parse_share(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

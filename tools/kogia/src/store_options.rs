@@ -11,10 +11,11 @@ use crate::failure::Failure;
 use crate::quantity;
 
 /// How a store is opened.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct StoreOptions {
     /// A data directory, usually one a disk; repeat it to name several. With 'init' the disks of
-    /// the new store, later a place that has changed or a disk to add
+    /// the new store, with 'compact' the disks to compact, else a place that has changed or a disk
+    /// to add
     #[arg(long, value_name = "DIR", global = true)]
     pub disk: Vec<PathBuf>,
     /// Open the store even where acknowledged data is damaged, and go on without it
@@ -40,6 +41,11 @@ pub enum Durability {
 }
 
 impl StoreOptions {
+    /// The same where `disk` means disks that the store has, and adds none.
+    pub fn without_disks(&self) -> Self {
+        StoreOptions { disk: Vec::new(), ..self.clone() }
+    }
+
     /// The library's options; `create` says what to do where there is no store.
     pub fn to_options(&self, create: Create, console: &Console) -> Options {
         let durability = match self.durability {
@@ -50,6 +56,8 @@ impl StoreOptions {
             .create(create)
             .durability(durability)
             .accept_loss(self.accept_loss)
+            // A command does what it says and ends: garbage is for 'kogia compact'.
+            .compaction(false)
             .on_progress(console.progress("opening"));
         self.disk.iter().fold(options, |options, dir| options.disk(dir))
     }

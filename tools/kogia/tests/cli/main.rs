@@ -6,6 +6,7 @@ mod moving;
 mod objects;
 mod retention;
 mod shell;
+mod space;
 mod upkeep;
 mod watch;
 

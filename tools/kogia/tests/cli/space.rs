@@ -1,0 +1,243 @@
+//! stat and compact: what takes room, and how it comes back.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use kogia::{Batch, Options};
+use serde_json::Value;
+
+use super::{Workplace, json_lines};
+
+const TRACK_BYTES: u64 = 256 << 10;
+
+/// A store of small tracks on two disks, `a` and `b`, of which half the objects were deleted.
+fn with_garbage() -> Workplace {
+    let place = Workplace::empty();
+    place.ok(["init", "s", "--disk", "a", "--disk", "b"]);
+    fill(&place, 0..400);
+    place
+}
+
+fn key(number: u32) -> String {
+    format!("k{number:04}")
+}
+
+/// Batches of ten objects of 3,000 bytes, of each of which five are then deleted.
+fn fill(place: &Workplace, numbers: Range<u32>) {
+    let options = Options::new().track_bytes(TRACK_BYTES).compaction(false);
+    let store = options.open(place.path("s")).expect("the store opens");
+    for first in numbers.clone().step_by(10) {
+        let mut batch = Batch::new();
+        for number in first..first + 10 {
+            batch.put(key(number), vec![number as u8; 3_000]);
+        }
+        store.write(batch).expect("it is stored");
+    }
+    for number in numbers.step_by(2) {
+        store.delete(key(number)).expect("it is deleted");
+    }
+    store.checkpoint().expect("a checkpoint");
+    store.close().expect("it closes");
+}
+
+fn stat(place: &Workplace) -> Value {
+    json_lines(&place.ok(["stat", "s", "--json"])).remove(0)
+}
+
+fn bytes(value: &Value, name: &str) -> u64 {
+    value[name].as_u64().unwrap_or_else(|| panic!("{name} in {value}"))
+}
+
+/// Name, length and blocks of each track.
+fn track_files(place: &Workplace) -> Vec<(PathBuf, u64, u64)> {
+    let folders = ["a", "b"].into_iter().flat_map(|disk| fs::read_dir(place.path(disk)).unwrap());
+    let folders = folders.flatten().filter(|entry| entry.path().is_dir());
+    let files = folders.flat_map(|folder| fs::read_dir(folder.path()).unwrap().flatten());
+    let mut found: Vec<_> = files
+        .map(|file| (file.path(), file.metadata().expect("a file")))
+        .map(|(path, file)| (path, file.len(), file.blocks()))
+        .collect();
+    found.sort();
+    found
+}
+
+fn assert_whole(place: &Workplace) {
+    assert_eq!(place.ok(["ls", "s"]).lines().count(), 200);
+    assert_eq!(place.get("k0001"), vec![1; 3_000]);
+    place.ok(["verify", "s"]);
+}
+
+#[test]
+fn a_dry_run_tells_what_compaction_then_does_and_leaves_the_tracks_alone() {
+    let place = with_garbage();
+    let files = track_files(&place);
+    let text = place.ok(["compact", "s", "--dry-run"]);
+    assert!(text.contains(" would be compacted: "), "{text}");
+    let plan = json_lines(&place.ok(["compact", "s", "--dry-run", "--json"])).remove(0);
+    assert_eq!(track_files(&place), files);
+    let planned = plan["tracks"].as_array().expect("a list").len() as u64;
+    assert!(planned > 3 && bytes(&plan, "gain_bytes") > 400_000, "{plan}");
+
+    let before = stat(&place);
+    let report = json_lines(&place.ok(["compact", "s", "--json"])).remove(0);
+    assert_eq!((bytes(&report, "tracks"), bytes(&report, "tracks_left")), (planned, 0));
+    let (cost, copied) = (bytes(&plan, "cost_bytes"), bytes(&report, "copied_bytes"));
+    assert!(copied.abs_diff(cost) < cost / 4, "{copied} copied, {cost} planned");
+    let after = stat(&place);
+    assert_eq!(bytes(&report, "before_bytes"), bytes(&before, "used_bytes"));
+    assert_eq!(bytes(&report, "after_bytes"), bytes(&after, "used_bytes"));
+    let back = bytes(&before, "used_bytes") - bytes(&after, "used_bytes");
+    let gain = bytes(&plan, "gain_bytes");
+    assert!(back.abs_diff(gain) < gain / 4, "{back} came back, {gain} planned");
+    assert_whole(&place);
+    place.ok(["rebuild", "s"]);
+    assert_whole(&place);
+    // The header of a track as small as these is a share of its own.
+    let nothing = place.ok(["compact", "s", "--dry-run", "--min-garbage", "10%"]);
+    assert!(nothing.starts_with("0 tracks would be compacted"), "{nothing}");
+}
+
+#[test]
+fn only_the_tracks_and_disks_that_are_named_are_compacted() {
+    let place = with_garbage();
+    let before = stat(&place);
+    let disk_b = before["disks"][1]["id"].as_str().expect("an id").to_string();
+    let of = |stat: &Value, disk: &str| -> Vec<Value> {
+        let tracks = stat["tracks"].as_array().expect("a list").iter();
+        tracks.filter(|track| (track["disk"] == disk_b) == (disk == "b")).cloned().collect()
+    };
+    let number = of(&before, "b")[0]["track"].to_string();
+    let report = json_lines(&place.ok(["compact", "s", "--track", &number, "--json"])).remove(0);
+    assert_eq!(report["tracks"], 1);
+    let gone =
+        |stat: Value| of(&stat, "b").iter().all(|track| track["track"].to_string() != number);
+    assert!(gone(stat(&place)));
+    // Both are garbage to the other half, and only one disk is named: by its place, then by its id.
+    let text = place.ok(["compact", "s", "--disk", "b"]);
+    assert!(text.contains("\ngiven back  "), "{text}");
+    let after = stat(&place);
+    assert_eq!(of(&after, "a"), of(&before, "a"));
+    assert!(of(&after, "b").len() < of(&before, "b").len());
+    let plan = place.ok(["compact", "s", "--dry-run", "--disk", &disk_b[..6]]);
+    assert!(plan.starts_with("0 tracks"), "{plan}");
+    place.ok(["compact", "s", "--disk", &place.path("a").display().to_string()]);
+    assert!(of(&stat(&place), "a").len() < of(&before, "a").len());
+    assert_whole(&place);
+    place.run(["compact", "s", "--track", "4000000000"]).fails(2, "no track 4000000000");
+    place.run(["compact", "s", "--disk", "elsewhere"]).fails(2, "elsewhere names none");
+    assert!(!place.path("elsewhere").exists());
+    assert_eq!(stat(&place)["disks"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn a_share_of_garbage_and_a_rate_can_be_asked_for() {
+    let place = with_garbage();
+    let none = place.ok(["compact", "s", "--min-garbage", "90%", "--dry-run"]);
+    assert!(none.starts_with("0 tracks would be compacted: 0 B copied"), "{none}");
+    let started = Instant::now();
+    let report = place.ok(["compact", "s", "--rate", "500KiB", "--quiet", "--json"]);
+    let report = json_lines(&report).remove(0);
+    let least = bytes(&report, "copied_bytes") as f64 / 512_000.0 * 0.9;
+    assert!(started.elapsed().as_secs_f64() > least, "{report} in {:?}", started.elapsed());
+    for wrong in ["5", "x", "200%"] {
+        place.run(["compact", "s", "--min-garbage", wrong]).fails(2, "for example 5%");
+    }
+}
+
+#[test]
+fn a_track_that_cannot_be_read_is_named_and_the_others_are_compacted() {
+    let place = with_garbage();
+    let hit = track_files(&place).remove(0).0;
+    let mut file = fs::read(&hit).expect("a track");
+    // The first chunk behind the header begins its first chain.
+    file[4096 + 100] ^= 1;
+    fs::write(&hit, file).expect("the track can be written");
+    let name = hit.file_stem().expect("a name").to_string_lossy().into_owned();
+    let number: u32 = name.parse().expect("a number");
+    let run = place.run(["compact", "s", "--json"]);
+    run.fails(3, &format!("can't be read to the end: track {number};"));
+    let report = json_lines(&run.text()).remove(0);
+    assert_eq!(report["blocked"], serde_json::json!([number]));
+    assert!(bytes(&report, "tracks") > 2, "{report}");
+    assert!(hit.exists());
+}
+
+#[test]
+fn a_killed_compaction_loses_nothing_and_can_be_run_again() {
+    let place = with_garbage();
+    for round in 0..6 {
+        let mut compact =
+            place.command(["compact", "s", "--rate", "500KiB"]).spawn().expect("it starts");
+        sleep(Duration::from_millis(50 + 90 * round));
+        let _ = compact.kill();
+        compact.wait().expect("it ends");
+        assert_whole(&place);
+    }
+    place.ok(["compact", "s"]);
+    assert_whole(&place);
+    let text = place.ok(["stat", "s"]);
+    assert!(stat(&place)["amplification"].as_f64() < Some(1.2), "{text}");
+}
+
+#[test]
+fn no_command_compacts_by_itself() {
+    let place = with_garbage();
+    let files = track_files(&place);
+    let shell = place.command(["shell", "s"]).stdin(Stdio::piped()).spawn();
+    let mut shell = shell.expect("a shell");
+    let mut input = shell.stdin.take().expect("a pipe");
+    let mut lines = BufReader::new(shell.stdout.take().expect("a pipe")).lines();
+    for _ in 0..3 {
+        // A thread that compacts would look for work every second.
+        sleep(Duration::from_millis(1_100));
+        writeln!(input, "head k0001").expect("the shell reads");
+        assert!(lines.next().is_some());
+    }
+    drop(input);
+    assert!(shell.wait().expect("the shell ends").success());
+    assert_eq!(track_files(&place), files);
+}
+
+#[test]
+fn stat_shows_a_bar_for_each_track_with_the_most_garbage() {
+    let place = with_garbage();
+    let all = stat(&place);
+    let tracks = all["tracks"].as_array().expect("a list");
+    let text = place.ok(["stat", "s"]);
+    assert!(text.contains("# live  x dead"), "{text}");
+    let rows: Vec<_> = text.lines().filter(|line| line.ends_with(']')).collect();
+    assert_eq!(rows.len(), tracks.len() + 1, "{text}");
+    let (first, row) = (&tracks[0], rows[0]);
+    assert!(row.trim_start().starts_with(&format!("{}  ", first["track"])), "{row}");
+    let id = first["disk"].as_str().expect("an id");
+    assert!(row.contains(&id[..8]) && row.contains("append"), "{row}");
+    let marks = |mark: char| row.chars().filter(|c| *c == mark).count() as u64;
+    assert_eq!(row.split('[').nth(1).map(str::len), Some(25));
+    let known =
+        ["live", "dead", "free", "punched"].map(|part| bytes(first, &format!("{part}_bytes")));
+    let expected = known[0] * 24 / known.iter().sum::<u64>();
+    assert!(marks('#').abs_diff(expected) <= 1 && marks('x') >= 8, "{row}: {known:?}");
+    let (used, needed) = (bytes(&all, "used_bytes"), bytes(&all, "needed_bytes"));
+    let amplification = format!("({:.2})", used as f64 / needed as f64);
+    assert!(text.contains(&amplification), "{amplification} in {text}");
+    assert!(!text.contains('\x1b'), "colour is for terminals");
+}
+
+#[test]
+fn stat_shows_twenty_tracks_unless_all_are_asked_for() {
+    let place = with_garbage();
+    fill(&place, 400..2000);
+    let tracks = stat(&place)["tracks"].as_array().map(Vec::len).expect("a list");
+    assert!(tracks > 21, "{tracks}");
+    let rows = |text: &str| text.lines().filter(|line| line.ends_with(']')).count();
+    let text = place.ok(["stat", "s"]);
+    assert_eq!(rows(&text), 21);
+    assert!(text.contains(&format!("and {} more", tracks - 20)), "{text}");
+    assert_eq!(rows(&place.ok(["stat", "s", "--tracks"])), tracks + 1);
+}
