@@ -201,7 +201,8 @@ impl Control {
 
     /// Takes a track, unless somebody has it.
     pub(super) fn take(&self, track: TrackId) -> Option<Busy<'_>> {
-        self.state().busy.insert(track).then_some(Busy { control: self, track })
+        // Not `then_some`: a `Busy` that is dropped here would wait for the lock that this line holds.
+        self.state().busy.insert(track).then(|| Busy { control: self, track })
     }
 
     /// Whether a compaction passes over the track.

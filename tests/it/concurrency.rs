@@ -4,7 +4,7 @@
 //!
 //! `KOGIA_TEST_ROUNDS` makes each thread do so many times as much.
 
-mod race;
+pub mod race;
 mod value;
 
 use std::io::{Read, Seek, SeekFrom};

@@ -3,10 +3,11 @@
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use kogia::{
-    Batch, Condition, Durability, Info, Item, ListOptions, PartId, PutOptions, Snapshot, Store,
-    VerifyOptions,
+    Batch, CompactOptions, Condition, Durability, Info, Item, ListOptions, PartId, PutOptions,
+    Snapshot, Store, VerifyOptions,
 };
 
 use super::value::value;
@@ -24,6 +25,7 @@ pub struct Race {
     keys: Vec<Versions>,
     steps: u64,
     is_over: AtomicBool,
+    compacts: bool,
 }
 
 /// A key's versions: of each it is fixed what it is, so that readers know what to expect.
@@ -75,7 +77,12 @@ fn version_in(info: &Info) -> u64 {
 impl Race {
     pub fn new(steps: u64) -> Self {
         let keys = std::iter::repeat_with(Versions::default).take(KEYS as usize).collect();
-        Race { keys, steps, is_over: AtomicBool::new(false) }
+        Race { keys, steps, is_over: AtomicBool::new(false), compacts: false }
+    }
+
+    /// The same, with callers who compact all that they find, and who keep the disks' own threads awake.
+    pub fn compacting(steps: u64) -> Self {
+        Race { compacts: true, ..Race::new(steps) }
     }
 
     /// Lets all threads loose, until the writers have done their steps.
@@ -96,7 +103,9 @@ impl Race {
                 Self::checkpoint,
                 Self::verify,
             ];
-            for read in readers {
+            let compactors: &[fn(&Self, &Store, u64)] =
+                if self.compacts { &[Self::compact, Self::wake_compaction] } else { &[] };
+            for &read in readers.iter().chain(compactors) {
                 scope.spawn(move || {
                     for step in 0.. {
                         if self.is_over.load(Ordering::SeqCst) {
@@ -286,6 +295,23 @@ impl Race {
             store.sync().unwrap();
         }
         store.checkpoint().unwrap();
+    }
+
+    fn compact(&self, store: &Store, step: u64) {
+        let min_garbage = Some(if step.is_multiple_of(3) { 0.0 } else { 0.3 });
+        let options = CompactOptions { min_garbage, ..CompactOptions::default() };
+        let report = store.compact(&options).unwrap();
+        assert!(report.blocked.is_empty(), "{report:?}");
+    }
+
+    /// Changing the rate makes the disks' threads look for work.
+    fn wake_compaction(&self, store: &Store, step: u64) {
+        if step.is_multiple_of(20) {
+            store.pause_compaction();
+            store.resume_compaction();
+        }
+        store.set_compaction_rate(None);
+        thread::sleep(Duration::from_millis(5));
     }
 
     fn verify(&self, store: &Store, _step: u64) {
