@@ -51,14 +51,31 @@ impl Join<'_> {
         self.free.insert((track, chunk), Some(row));
     }
 
-    /// Takes an extent out of the free list; whether it was all there.
+    /// Takes an extent out of the free list; whether it was all there. It may lie in several rows:
+    /// those that are one now were not when the last checkpoint was taken.
     pub(crate) fn claim(&mut self, extent: Extent) -> Result<bool> {
         let Extent { track, chunk, chunks } = extent;
-        let Some((start, row)) = self.free_at_or_before(track, chunk)? else { return Ok(false) };
-        let (end, row_end) = (chunk + chunks, start + row.chunks);
-        if end > row_end {
-            return Ok(false);
+        let end = chunk + chunks;
+        let (mut rows, mut at) = (Vec::new(), chunk);
+        while at < end {
+            match self.free_at_or_before(track, at)? {
+                Some((start, row)) if start + row.chunks > at => {
+                    rows.push((start, row));
+                    at = start + row.chunks;
+                }
+                _ => return Ok(false),
+            }
         }
+        for (start, row) in rows {
+            self.claim_part(track, (start, row), (chunk.max(start), end.min(start + row.chunks)));
+        }
+        Ok(true)
+    }
+
+    /// Takes the chunks from `part.0` to `part.1` out of a row.
+    fn claim_part(&mut self, track: TrackId, (start, row): (u32, FreeRow), part: (u32, u32)) {
+        let (chunk, end) = part;
+        let row_end = start + row.chunks;
         self.free.insert((track, start), None);
         if start < chunk {
             self.free.insert((track, start), Some(FreeRow { chunks: chunk - start, ..row }));
@@ -68,12 +85,11 @@ impl Join<'_> {
         }
         if let Some(counts) = self.track(track) {
             if row.punched {
-                counts.punched_chunks -= chunks;
+                counts.punched_chunks -= end - chunk;
             } else {
-                counts.free_chunks -= chunks;
+                counts.free_chunks -= end - chunk;
             }
         }
-        Ok(true)
     }
 
     /// Says that a row's chunks were punched out, if the row is still the same, and merges it

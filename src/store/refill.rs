@@ -196,15 +196,14 @@ impl Shared {
         volume.is_some_and(|volume| volume.check_room(bytes).is_ok())
     }
 
-    /// Whether a track is sealed and holds something live, and is to keep it. One that holds nothing
-    /// may be unlinked already, where the unlinking came to no end.
+    /// Whether a track is sealed and holds something live, and is to keep it: neither it nor its disk
+    /// is being emptied. One that holds nothing may be unlinked already, where the unlinking came to
+    /// no end.
     fn takes_refills(&self, track: TrackId) -> bool {
-        !self.compaction.is_busy(track)
-            && self
-                .books()
-                .tracks
-                .get(&track)
-                .is_some_and(|row| row.sealed.is_some() && !row.is_dead())
+        let row = self.books().tracks.get(&track).copied();
+        let stays = row.filter(|row| row.sealed.is_some() && !row.is_dead());
+        let volume = stays.and_then(|row| self.volumes.of(row.disk));
+        volume.is_some_and(|volume| volume.takes_puts()) && !self.compaction.is_busy(track)
     }
 }
 
