@@ -403,9 +403,15 @@ impl Opening {
         let last: HashMap<_, _> =
             self.volumes.iter().map(|volume| (volume.disk.id, volume.last_track())).collect();
         let rows = &self.books.tracks;
+        let has_lost_meta = self.before.disks.is_empty();
         self.ledger.update(|meta| {
             for state in &mut meta.disks {
                 state.active = last.get(&state.id).copied().flatten();
+                if has_lost_meta {
+                    // Which of them no header vouches for went with it.
+                    let on = rows.iter().filter(|(_, row)| row.disk == state.id && row.compacted);
+                    state.outputs = on.map(|(id, row)| (*id, row.synced)).collect();
+                }
                 state.outputs.retain(|(id, _)| rows.contains_key(id));
                 state.outputs.iter_mut().for_each(|(id, end)| *end = rows[id].synced);
             }

@@ -79,15 +79,16 @@ impl Opening {
     }
 
     fn remove_track(&mut self, track: &TrackFile) -> Result<()> {
-        if let Ok(TrackHeader {
-            disk, predecessor: Some(orphan), kind: TrackKind::Compacted, ..
-        }) = track.read_header()
-            && self.tracks.contains_key(&orphan.0)
+        // Invariant I10: `META` has to say what the header said.
+        let header = track.read_header().ok();
+        let orphan = header.as_ref().and_then(|header| header.predecessor);
+        let orphan = orphan.filter(|(orphan, _)| self.tracks.contains_key(orphan));
+        if let (Some(TrackHeader { disk, kind: TrackKind::Compacted, .. }), Some(orphan)) =
+            (&header, orphan)
         {
-            // Invariant I10: `META` has to say what the header said.
-            self.ledger.update(|meta| meta.vouch_for(disk, orphan))?;
+            self.ledger.update(|meta| meta.vouch_for(*disk, orphan))?;
         }
-        self.ledger.forget_track(track.id)?;
+        self.ledger.forget_track(track.id, orphan)?;
         let io = &*self.options.io;
         let dir = track.path.parent().unwrap_or(&self.home);
         io.remove(&track.path)

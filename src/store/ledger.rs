@@ -58,8 +58,9 @@ impl Ledger {
     }
 
     /// Makes sure that `META` does not name the track; before its file goes, since a track that it
-    /// names and that is not there is damage.
-    pub(crate) fn forget_track(&self, id: TrackId) -> Result<()> {
+    /// names and that is not there is damage. Where it was its disk's last one, `before` takes its
+    /// place: the track's header was the only one to say how far that was synced (invariant I10).
+    pub(crate) fn forget_track(&self, id: TrackId, before: Option<(TrackId, u32)>) -> Result<()> {
         let names_it = |state: &DiskState| state.tracks().any(|(named, _)| named == id);
         {
             let contents = self.contents.lock().expect("no panic holds it");
@@ -69,7 +70,9 @@ impl Ledger {
         }
         self.update(|meta| {
             for state in &mut meta.disks {
-                state.active = state.active.filter(|(named, _)| *named != id);
+                if state.active.is_some_and(|(named, _)| named == id) {
+                    state.active = before;
+                }
                 state.outputs.retain(|(named, _)| *named != id);
             }
         })

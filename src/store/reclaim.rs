@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::format::chunk::CHUNK_BYTES;
 use crate::format::entry::{Extent, FreeRow, TrackRow};
 use crate::format::record::Space;
-use crate::format::{Seq, TrackId, entry};
+use crate::format::{DiskId, Seq, TrackId, entry};
 use crate::index::{self, Family, free_rows};
 
 /// Tombstones that are forgotten in one batch.
@@ -169,7 +169,7 @@ impl Shared {
         let path = volume.dir.join(id.file_name());
         let io = &*self.options.io;
         self.vouch_for_predecessor(id, row)?;
-        self.ledger.forget_track(id)?;
+        self.ledger.forget_track(id, self.last_beside(id, row.disk))?;
         // Unlink, then sync the directory, then forget the tombstones: in any other order a power
         // cut brings the track back without the tombstones that hide its records (I9).
         match io.remove(&path) {
@@ -197,6 +197,14 @@ impl Shared {
         self.compaction.came_back(u64::from(row.applied - row.punched_chunks) * CHUNK_BYTES as u64);
         tracing::info!(track = %id, "unlinked a dead track");
         Ok(())
+    }
+
+    /// The last of the disk's other tracks that writers append to, and how far it is durable.
+    fn last_beside(&self, id: TrackId, disk: DiskId) -> Option<(TrackId, u32)> {
+        let books = self.books();
+        let mut others = books.tracks.iter().rev();
+        let last = others.find(|(other, row)| **other != id && row.disk == disk && !row.compacted);
+        last.map(|(other, row)| (*other, row.synced))
     }
 
     /// Invariant I10: the header of a compacted track says how far the one before it was synced.

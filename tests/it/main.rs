@@ -14,6 +14,7 @@ mod held;
 mod invariants;
 mod kill;
 mod machine;
+mod marks;
 mod model;
 mod moving;
 mod power;
