@@ -69,6 +69,8 @@ impl Shared {
             return Err(Error::invalid(what).with_path(&volume.disk.path));
         }
         self.set_draining(&volume, true)?;
+        // The disk's own compaction ends, and seals what it writes there.
+        self.compaction.call();
         let mut report = self.report();
         let mut outputs = Outputs::default();
         let outcome = self.move_all(&volume, options, &mut outputs, &mut report);
@@ -101,10 +103,11 @@ impl Shared {
                 return Ok(());
             }
             report.tracks_left = tracks.len() as u64;
-            let todo: Vec<_> = tracks.into_iter().filter(|id| !passed.contains(id)).collect();
+            // Who is still writing one may add to it behind this.
+            let todo: Vec<_> = tracks.into_iter().filter(|seen| !passed.contains(seen)).collect();
             let waits = todo.is_empty();
-            for track in todo {
-                passed.insert(track);
+            for (track, end) in todo {
+                passed.insert((track, end));
                 self.compact_one(track, Target::Others(disk), options, outputs, report)?;
                 report.tracks_left = self.tracks_on(disk).len() as u64;
                 if report.stopped || report.held_back {
@@ -113,7 +116,7 @@ impl Shared {
             }
             self.tidy()?;
             let left = self.tracks_on(disk);
-            if !left.is_empty() && left.iter().all(|id| report.blocked.contains(id)) {
+            if !left.is_empty() && left.iter().all(|(id, _)| report.blocked.contains(id)) {
                 return Ok(());
             }
             // They are passed over, and wait for readers; or a late put went to the disk.
@@ -128,10 +131,11 @@ impl Shared {
         }
     }
 
-    fn tracks_on(&self, disk: DiskId) -> Vec<TrackId> {
+    /// The disk's tracks, each with its end as the index knows it.
+    fn tracks_on(&self, disk: DiskId) -> Vec<(TrackId, u32)> {
         let books = self.books();
         let on = books.tracks.iter().filter(|(_, row)| row.disk == disk);
-        on.map(|(id, _)| *id).collect()
+        on.map(|(id, row)| (*id, row.applied)).collect()
     }
 
     /// Takes a disk on which no track is left out of the store; whether it could.

@@ -148,6 +148,12 @@ fn run(shared: &Shared, volume: &Arc<Volume>) {
         }
         // A track may be worth a pass again and again, where it can't be finished; not at once.
         while may_run(shared) && step(shared, volume, &mut outputs) == Some(End::Done) {}
+        if is_given_up(shared, volume)
+            && let Err(error) = outputs.seal(shared)
+        {
+            // Where it is drained, the drain waits for them.
+            tracing::warn!(%error, "compaction's last tracks stay open");
+        }
     }
     if let Err(error) = outputs.seal(shared) {
         tracing::warn!(%error, "compaction's last tracks stay open until the next open");
@@ -165,20 +171,21 @@ fn may_run(shared: &Shared) -> bool {
     !control.is_stopped() && !control.is_paused() && (in_hours || control.is_pressed())
 }
 
+/// Whether the disk fails or is drained, and there are others.
+fn is_given_up(shared: &Shared, volume: &Volume) -> bool {
+    !volume.takes_puts() && shared.volumes.any_takes_puts()
+}
+
 /// Compacts the disk's best track, if any is worth it.
 fn step(shared: &Shared, volume: &Arc<Volume>, outputs: &mut Outputs) -> Option<End> {
-    if shared.check_poison().is_err() {
-        return None;
-    }
-    if !volume.takes_puts() && shared.volumes.any_takes_puts() {
-        // It fails, or somebody drains it.
+    if shared.check_poison().is_err() || is_given_up(shared, volume) {
         return None;
     }
     let track = shared.choose(volume, Zeal::Background).or_else(|| shared.seal_for_room(volume))?;
     let control = &shared.compaction;
     let steering = Steering {
         control,
-        go_on: &|| may_run(shared),
+        go_on: &|| may_run(shared) && !is_given_up(shared, volume),
         // Half way from where it begins to the bound, the limit doubles; at the bound there is none.
         rate: &|| if control.is_pressed() { None } else { shared.eager_rate(volume) },
         target: Target::Same,

@@ -1,6 +1,7 @@
 //! Disks that come, go, fill up unevenly and fail while the store is open.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use kogia::io::sim::{CallKind, Fail, Fault};
 use kogia::{CompactOptions, ErrorKind, Store};
@@ -179,4 +180,33 @@ fn a_disk_that_fails_is_left_out_and_named_and_is_whole_again_at_the_next_open()
     let store = machine.open();
     assert!(store.stats().unwrap().disks[0].failure.is_none());
     assert_filled(&store, 0..120);
+}
+
+#[test]
+fn a_disk_whose_own_compaction_has_a_track_open_is_drained_all_the_same() {
+    let machine = Machine::new(31, 2);
+    let store = machine.options().compaction(true).open(HOME).unwrap();
+    fill(&store, 0..90);
+    for i in (0..90).filter(|i| i % 10 != 0) {
+        store.delete(format!("k{i}")).unwrap();
+    }
+    let has_compacted = |store: &Store| {
+        let disks = store.compaction().disks;
+        disks.iter().find(|(_, disk)| disk.copied_records > 0).map(|(id, _)| *id)
+    };
+    let started = Instant::now();
+    let disk = loop {
+        if let Some(disk) = has_compacted(&store) {
+            break disk;
+        }
+        assert!(started.elapsed() < Duration::from_secs(30), "{:?}", store.tracks());
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let report = store.drain_disk(disk, &CompactOptions::default()).unwrap();
+    assert!(!report.held_back, "{report:?}");
+    assert_eq!(store.stats().unwrap().disks.len(), 1);
+    for i in (0..90).step_by(10) {
+        assert_value(&store, &format!("k{i}"), &value(i, [300, 9_000, 40_000][i as usize % 3]));
+    }
+    assert_sound(&store);
 }
