@@ -23,6 +23,8 @@ pub(crate) struct Control {
     pressed: AtomicBool,
     /// Bytes that came back since and no writer has used up yet.
     credit: AtomicI64,
+    /// Freed bytes that readers or backups hold: nothing that compaction does brings them back.
+    held: AtomicU64,
     /// Lock: taken alone.
     state: Mutex<State>,
     wake: Condvar,
@@ -118,6 +120,7 @@ impl Control {
             stopped: AtomicBool::new(false),
             pressed: AtomicBool::new(false),
             credit: AtomicI64::new(0),
+            held: AtomicU64::new(0),
             state: Mutex::default(),
             wake: Condvar::new(),
             room: Condvar::new(),
@@ -247,6 +250,15 @@ impl Control {
 
     pub(crate) fn is_pressed(&self) -> bool {
         self.pressed.load(Ordering::Relaxed)
+    }
+
+    /// Says that so many freed bytes could not be given back.
+    pub(crate) fn set_held(&self, bytes: u64) {
+        self.held.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
     }
 
     /// Says that so much came back.

@@ -313,7 +313,11 @@ impl Shared {
             control.press(false);
             return Weight::default();
         }
-        let room = self.room(|_| true);
+        let mut volumes = self.volumes.all().to_vec();
+        volumes.retain(|volume| !is_given_up(self, volume));
+        let mut room = self.room(|disk| volumes.iter().any(|volume| volume.disk.id == disk));
+        room.used = room.used.saturating_sub(control.held());
+        room.pending = room.pending.saturating_sub(control.held());
         let over = self.is_over(&room);
         let wanted = |volume: &Arc<Volume>| {
             self.choose(volume, Zeal::Background).is_some() || self.active_is_worth_it(volume)
@@ -321,7 +325,7 @@ impl Shared {
         // For readers that hold the space nobody waits.
         let (oldest, durable) = (self.pins.oldest(), self.checkpoints.durable_batch());
         let over = over && !control.is_held_back(oldest, durable);
-        control.press(over && (room.pending > 0 || self.volumes.all().iter().any(wanted)));
+        control.press(over && (room.pending > 0 || volumes.iter().any(wanted)));
         Weight { waits_for_checkpoint: over && room.pending > 0 }
     }
 

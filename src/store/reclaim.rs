@@ -53,13 +53,15 @@ impl Shared {
             let freed = books.tracks.iter().filter(|(_, row)| row.free_chunks > 0);
             freed.map(|(id, row)| (*id, row.disk)).collect()
         };
+        let mut held_chunks = 0;
         for (track, disk) in tracks {
             let Some(volume) = self.volumes.of(disk) else { continue };
             if volume.punches() && !self.volumes.are_without(&volume) {
                 let punched = self.punch_track(track, reusable);
-                self.isolate(&volume, punched)?;
+                held_chunks += self.isolate(&volume, punched)?.unwrap_or_default();
             }
         }
+        self.compaction.set_held(held_chunks * CHUNK_BYTES as u64);
         Ok(())
     }
 
@@ -78,10 +80,14 @@ impl Shared {
         self.ledger.update(|meta| meta.trims = starts.into_iter().collect())
     }
 
-    fn punch_track(&self, track: TrackId, reusable: u64) -> Result<()> {
-        let mut punched = Vec::new();
+    /// Punches what may be punched out of a track; gives the chunks that readers or a backup hold.
+    fn punch_track(&self, track: TrackId, reusable: u64) -> Result<u64> {
+        let (mut punched, mut held_chunks) = (Vec::new(), 0);
+        let readers_hold = reusable < self.checkpoints.durable_batch();
         for (chunk, row) in free_rows(&self.index, track)? {
             if row.punched || row.freed_by > reusable {
+                let is_held = !row.punched && readers_hold;
+                held_chunks += if is_held { u64::from(row.chunks) } else { 0 };
                 continue;
             }
             let extent = Extent { track, chunk, chunks: row.chunks };
@@ -104,18 +110,19 @@ impl Shared {
             match self.refills.unless_taken(extent, punch).transpose()? {
                 Some(Some(true)) => punched.push((chunk, row)),
                 // A backup shares the track: nothing of it is given back before that is gone.
-                Some(None) => break,
+                Some(None) => held_chunks += u64::from(row.chunks),
                 Some(Some(false)) | None => {}
             }
         }
         if punched.is_empty() {
-            return Ok(());
+            return Ok(held_chunks);
         }
         let chunks: u64 = punched.iter().map(|(_, row)| u64::from(row.chunks)).sum();
         self.compaction.came_back(chunks * CHUNK_BYTES as u64);
         self.change(&mut self.books(), |join| {
             punched.iter().try_for_each(|&(chunk, row)| join.set_punched(track, chunk, row))
-        })
+        })?;
+        Ok(held_chunks)
     }
 
     /// Sets a disk apart that fails, where there are others: those go on.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use kogia::{CompactOptions, CompactReport, PutOptions, Store};
 
@@ -321,4 +322,24 @@ fn a_plan_names_the_tracks_that_are_then_compacted_and_changes_nothing() {
     seen.dedup();
     let planned = plan.iter().zip((1..=plan.len() as u64).rev());
     assert_eq!(seen, planned.map(|(track, left)| (Some(track.track), left)).collect::<Vec<_>>());
+}
+
+#[test]
+fn writers_do_not_wait_for_room_that_a_snapshot_holds() {
+    let machine = Machine::new(32, 1);
+    let store = machine.options().compaction(true).open(HOME).unwrap();
+    for i in 0..60 {
+        store.put(format!("k{i}"), value(i, 40_000)).unwrap();
+    }
+    let snapshot = store.snapshot().unwrap();
+    for i in 0..60 {
+        store.delete(format!("k{i}")).unwrap();
+    }
+    store.checkpoint().unwrap();
+    let started = Instant::now();
+    for i in 0..5 {
+        store.put(format!("new{i}"), value(i, 40_000)).unwrap();
+    }
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(snapshot.get("k1").unwrap().is_some());
 }
