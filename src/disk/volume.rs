@@ -236,11 +236,6 @@ impl Volume {
         self.failure.get()
     }
 
-    /// Whether a write that failed like this may succeed on another disk.
-    pub(crate) fn refuses(&self, error: &Error) -> bool {
-        error.kind() == ErrorKind::Full || self.failure().is_some()
-    }
-
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }

@@ -255,7 +255,9 @@ impl Shared {
             match wait(&volume.submit(frame(), durability, uses_reserve, share)) {
                 // The disk has filled up meanwhile, or fails: another may do. What a failing one
                 // may have of this is overtaken by what the other gets.
-                Err(error) if refusals < self.volumes.all().len() && volume.refuses(&error) => {
+                Err(error)
+                    if refusals < self.volumes.all().len() && self.is_refusal(&volume, &error) =>
+                {
                     refusals += 1;
                     if uses_reserve && error.kind() == ErrorKind::Full {
                         // The reserve is used up: what was deleted before has to make room.
@@ -265,6 +267,11 @@ impl Shared {
                 outcome => return outcome.map(|ack| ack.first),
             }
         }
+    }
+
+    /// Whether a write that failed like this may succeed on another disk.
+    fn is_refusal(&self, volume: &Volume, error: &Error) -> bool {
+        error.kind() == ErrorKind::Full || self.volumes.are_without(volume)
     }
 
     /// The disk for `bytes` more: the one with the shortest queue, and among those the one with
