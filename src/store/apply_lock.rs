@@ -81,9 +81,11 @@ impl ApplyLock {
     }
 
     fn guard<'a>(&'a self, swap: Option<MutexGuard<'a, ()>>) -> ApplyGuard<'a> {
+        let mut guard = ApplyGuard { lock: self, books: None, _swap: swap };
         // A panic under the lock may have left the books half changed: everyone after panics, too.
-        let books = Some(self.books.lock().expect("no panic holds it"));
-        ApplyGuard { lock: self, books, _swap: swap }
+        // The guard is there already, so that each passes the turn on.
+        guard.books = Some(self.books.lock().expect("no panic holds it"));
+        guard
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -124,6 +126,22 @@ mod tests {
     use crate::format::StoreId;
 
     #[test]
+    fn after_a_panic_under_the_lock_everyone_panics_and_nobody_waits_for_ever() {
+        let lock = ApplyLock::new(Books::new(StoreId([1; 16])));
+        let panics =
+            || std::thread::scope(|scope| scope.spawn(|| drop(lock.lock())).join().is_err());
+        let first = std::thread::scope(|scope| {
+            let first = scope.spawn(|| {
+                let _guard = lock.lock();
+                panic!("under the lock");
+            });
+            first.join()
+        });
+        assert!(first.is_err());
+        assert!(panics() && panics());
+    }
+
+    #[test]
     fn nobody_waits_for_more_than_one_swap_however_many_compactions_there_are() {
         let lock = ApplyLock::new(Books::new(StoreId([1; 16])));
         let stop = AtomicBool::new(false);
@@ -135,8 +153,11 @@ mod tests {
                     }
                 });
             }
-            for _ in 0..2000 {
+            // On a busy machine the others may come late.
+            let mut rounds = 0;
+            while rounds < 2000 || lock.most_swaps_waited_for() == 0 {
                 lock.lock().state.objects += 1;
+                rounds += 1;
             }
             stop.store(true, Ordering::Relaxed);
         });
