@@ -32,6 +32,12 @@ impl Books {
         Books { state, tracks: BTreeMap::new() }
     }
 
+    /// The tracks of which compaction has passed over the front, and where they begin now.
+    pub(crate) fn trims(&self) -> impl Iterator<Item = (TrackId, u32)> {
+        let passed = self.tracks.iter().filter(|(_, row)| row.start > 1);
+        passed.map(|(id, row)| (*id, row.start))
+    }
+
     /// Reads the books of an index; `None` where it has none, because it was never flushed or
     /// its rebuild was cut short.
     pub(crate) fn load(index: &Index) -> Result<Option<Self>> {

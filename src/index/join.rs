@@ -387,10 +387,13 @@ impl<'a> Join<'a> {
         if self.rebuild { Ok(()) } else { self.release_merging(extent) }
     }
 
-    /// Forgets a tombstone.
+    /// Forgets a tombstone. What has taken its place may not be durable yet: the track stays until
+    /// it is.
     pub(crate) fn drop_grave(&mut self, row_key: &[u8], grave: Grave) {
+        let number = self.number;
         if let Some(row) = self.track(grave.track) {
             row.graves = row.graves.saturating_sub(1);
+            row.last_kill = number;
         }
         self.books.state.graves -= 1;
         self.graves.insert(row_key.to_vec(), None);

@@ -97,11 +97,7 @@ impl Join<'_> {
         if self.grave(space, key)? != Some(old) {
             return Ok(false);
         }
-        let number = self.number;
         self.drop_grave(row_key, old);
-        if let Some(row) = self.track(original.track) {
-            row.last_kill = number;
-        }
         self.set_grave(row_key, Grave { seq, track: chain.track, chain: chain.seq });
         Ok(true)
     }

@@ -402,7 +402,7 @@ impl Opening {
         self.index.flush()?;
         let last: HashMap<_, _> =
             self.volumes.iter().map(|volume| (volume.disk.id, volume.last_track())).collect();
-        let rows = &self.books.tracks;
+        let (rows, trims) = (&self.books.tracks, self.books.trims().collect());
         let has_lost_meta = self.before.disks.is_empty();
         self.ledger.update(|meta| {
             for state in &mut meta.disks {
@@ -415,6 +415,7 @@ impl Opening {
                 state.outputs.retain(|(id, _)| rows.contains_key(id));
                 state.outputs.iter_mut().for_each(|(id, end)| *end = rows[id].synced);
             }
+            meta.trims = trims;
         })?;
         let io = self.options.io.clone();
         let reserve = Reserve::new(io, &self.home, self.options.reserve_bytes);
@@ -536,8 +537,6 @@ fn invent_meta(
     let skip = if lost { LOST_META_SKIP } else { 0 };
     let highest = tracks.keys().next_back().map_or(0, |id| id.0);
     let (opening, next_track) = books.map_or((0, 1), |b| (b.state.opening, b.state.next_track));
-    let rows = books.into_iter().flat_map(|books| &books.tracks);
-    let trims = rows.filter(|(_, row)| row.start > 1).map(|(id, row)| (*id, row.start));
     StoreMeta {
         store,
         openings: opening + skip,
@@ -545,7 +544,7 @@ fn invent_meta(
         next_track: next_track.max(highest + 1) + skip,
         disks: Vec::new(),
         cuts: Vec::new(),
-        trims: trims.collect(),
+        trims: books.into_iter().flat_map(Books::trims).collect(),
     }
 }
 

@@ -256,6 +256,7 @@ impl Shared {
             .filter(|(_, row)| row.compacted)
             .map(|(id, row)| (*id, row.synced))
             .collect();
+        let trims: Vec<_> = books.trims().collect();
         self.checkpoints.memtable_bytes.store(0, Ordering::Relaxed);
         self.checkpoints.track_bytes.store(0, Ordering::Relaxed);
         drop(books);
@@ -274,6 +275,9 @@ impl Shared {
             for (track, end) in meta.disks.iter_mut().flat_map(|state| &mut state.outputs) {
                 *end = outputs.get(track).copied().unwrap_or(*end);
             }
+            // Of what compaction has passed over since, nothing is punched yet; and what killed the
+            // records there may not be durable, so that a rebuild has to find them.
+            meta.trims = trims;
         })?;
         self.checkpoints.durable_batch.store(batch, Ordering::Release);
         tracing::debug!(batch, took = ?started.elapsed(), "checkpoint");

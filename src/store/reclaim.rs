@@ -44,10 +44,9 @@ impl Shared {
     }
 
     fn punch_freed(&self) -> Result<()> {
-        // Before the tracks are trimmed: of what another compaction passes over meanwhile, `META`
-        // does not know yet.
+        // What it passed over by then, `META` knows to be trimmed: a scan that begins before would
+        // take the hole for damage.
         let reusable = self.reusable_batch();
-        self.trim()?;
         let tracks: Vec<_> = {
             let books = self.books();
             let freed = books.tracks.iter().filter(|(_, row)| row.free_chunks > 0);
@@ -63,21 +62,6 @@ impl Shared {
         }
         self.compaction.set_held(held_chunks * CHUNK_BYTES as u64);
         Ok(())
-    }
-
-    /// Makes it durable up to where compaction has passed over the tracks, before any of it is
-    /// punched: a scan that begins before would take the hole for damage. What lived there was
-    /// copied, and synced, before the books said so.
-    fn trim(&self) -> Result<()> {
-        let starts: BTreeMap<TrackId, u32> = {
-            let books = self.books();
-            let passed = books.tracks.iter().filter(|(_, row)| row.start > 1);
-            passed.map(|(id, row)| (*id, row.start)).collect()
-        };
-        if self.ledger.get().trims.iter().copied().eq(starts.clone()) {
-            return Ok(());
-        }
-        self.ledger.update(|meta| meta.trims = starts.into_iter().collect())
     }
 
     /// Punches what may be punched out of a track; gives the chunks that readers or a backup hold.
@@ -193,7 +177,10 @@ impl Shared {
         };
         self.change(&mut self.books(), |join| {
             for (key, grave) in &graves {
-                join.drop_grave(key, *grave);
+                // A newer tombstone may have taken its place.
+                if index::grave(&self.index, key)? == Some(*grave) {
+                    join.drop_grave(key, *grave);
+                }
             }
             join.drop_track(id)
         })?;
@@ -252,6 +239,8 @@ impl Shared {
             row.floor <= newest
                 && row.sealed == Some(row.applied)
                 && row.dead_records == 0
+                // What compaction has passed over is there still, dead and not counted.
+                && row.start == 1
                 && row.lost_chunks == 0
         };
         // Most often there is nothing to raise: no batch then, or an idle store would write for ever.
