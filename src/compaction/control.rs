@@ -141,6 +141,8 @@ impl Control {
 
     pub(crate) fn set_rate(&self, rate: Option<u64>) {
         self.rate.store(rate.unwrap_or(0), Ordering::Relaxed);
+        // What waits by the former pace waits no more.
+        self.state().next = None;
         self.call();
     }
 
@@ -193,7 +195,8 @@ impl Control {
             let until = state.next.map_or(now, |next| next.max(now)) + share;
             *state.next.insert(until)
         };
-        while go_on() && !self.pressed.load(Ordering::Relaxed) {
+        let holds = || self.state().next.is_some_and(|next| next >= until);
+        while go_on() && !self.pressed.load(Ordering::Relaxed) && holds() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
