@@ -72,8 +72,10 @@ impl Outputs {
 
     /// Seals the full outputs: the index knows all that is in them.
     pub(super) fn seal_full(&mut self, shared: &Shared) -> Result<()> {
-        let full = std::mem::take(&mut self.full);
-        full.iter().try_for_each(|output| seal(shared, output))
+        // Each of them, whatever becomes of the others; the first error counts.
+        let outcomes =
+            std::mem::take(&mut self.full).into_iter().map(|output| seal(shared, &output));
+        outcomes.fold(Ok(()), Result::and)
     }
 
     /// Seals all outputs where the index knows them to end: what lies behind was not swapped.
