@@ -26,6 +26,7 @@ const LOOK_UP: Duration = Duration::from_millis(50);
 
 impl Shared {
     pub(crate) fn add_disk(self: &Arc<Self>, dir: &Path) -> Result<Arc<Volume>> {
+        let _alone = self.adding_disk.lock().expect("no panic holds it");
         let io = &*self.options.io;
         io.create_dir_all(dir).map_err(|e| Error::io("create", dir, e))?;
         let meta = self.ledger.get();
@@ -150,7 +151,7 @@ impl Shared {
             return Ok(false);
         }
         // The index must not know the disk when `META` does not any more.
-        self.checkpoint()?;
+        self.checkpoint().inspect_err(|_| volume.stay())?;
         self.volumes.remove(disk);
         self.ledger.update(|meta| meta.disks.retain(|state| state.id != disk))?;
         tracing::info!(%disk, path = %volume.disk.path.display(), "the disk was drained");

@@ -276,8 +276,11 @@ impl Shared {
         }
         self.change(&mut self.books(), |join| {
             for sealed in &sealed {
-                if let Some(row) = join.track(sealed.track) {
-                    row.sealed = Some(sealed.end);
+                match join.track(sealed.track) {
+                    Some(row) => row.sealed = Some(sealed.end),
+                    // Its first chain is on its way to the index.
+                    None if sealed.end > 1 => volume.tell_later(*sealed),
+                    None => {}
                 }
             }
             Ok(())

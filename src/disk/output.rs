@@ -55,9 +55,12 @@ impl Output {
             predecessor,
             created_ms: owner.now_ms(),
         };
-        let file = Arc::new(TrackFile::create(volume.disk.io(), &volume.dir, &header)?);
-        let dir: &Arc<PathBuf> = &volume.dir;
-        owner.output_created(volume.disk.id, &file, &header, dir)?;
+        let file = volume.begin_output(|| {
+            let file = Arc::new(TrackFile::create(volume.disk.io(), &volume.dir, &header)?);
+            let dir: &Arc<PathBuf> = &volume.dir;
+            owner.output_created(volume.disk.id, &file, &header, dir)?;
+            Ok(file)
+        })?;
         let appender = Appender::new(file, 1);
         Ok(Output { volume: volume.clone(), header, appender, applied: 1, head: Vec::new() })
     }

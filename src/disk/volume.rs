@@ -124,6 +124,8 @@ struct Lane {
     sealed: Vec<Sealed>,
     space: Space,
     head: Vec<u8>,
+    /// Tracks of compaction that are being created here, and are not in the index yet.
+    beginning: usize,
     /// Whether the disk has left the store: it takes nothing any more.
     has_left: bool,
 }
@@ -198,6 +200,11 @@ impl Volume {
         Ok(std::mem::take(&mut lane.sealed))
     }
 
+    /// Has a track that was sealed told to the index later: it does not know the track yet.
+    pub(crate) fn tell_later(&self, sealed: Sealed) {
+        self.lock().sealed.push(sealed);
+    }
+
     /// Whether the last write was refused for want of room.
     pub(crate) fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
@@ -252,8 +259,21 @@ impl Volume {
     /// Ends the disk's part in the store, if nothing is being appended to it; whether it did.
     pub(crate) fn leave(&self) -> bool {
         let mut lane = self.lock();
-        lane.has_left = lane.active.is_none() && lane.sealed.is_empty();
+        lane.has_left = lane.active.is_none() && lane.sealed.is_empty() && lane.beginning == 0;
         lane.has_left
+    }
+
+    /// Runs `create`, which brings a track of compaction into the index; the disk does not leave the
+    /// store meanwhile, and if it has, nothing is created.
+    pub(super) fn begin_output<T>(&self, create: impl FnOnce() -> Result<T>) -> Result<T> {
+        {
+            let mut lane = self.lock();
+            lane.check_stays(self)?;
+            lane.beginning += 1;
+        }
+        let created = create();
+        self.lock().beginning -= 1;
+        created
     }
 
     /// Takes it back.
@@ -297,6 +317,8 @@ impl Volume {
     pub(super) fn commit(&self, mut group: Vec<Request>) {
         let bytes: usize = group.iter().map(|request| request.proposal.bytes()).sum();
         if let Err(full) = self.check_room(most_bytes(bytes)) {
+            // Where it can't even be asked.
+            self.fail(&full);
             group = self.refuse_puts(group, &full);
         }
         let mut outcome = self.append_and_apply(&mut group);
@@ -451,12 +473,17 @@ impl Lane {
         }
     }
 
+    /// Fails where the disk has left the store.
+    fn check_stays(&self, volume: &Volume) -> Result<()> {
+        if !self.has_left {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Full, "the disk was drained").with_path(&volume.dir))
+    }
+
     /// Makes sure that `chunks` more have a track to go to.
     fn roll(&mut self, volume: &Volume, owner: &dyn Owner, chunks: u32) -> Result<()> {
-        if self.has_left {
-            let what = "the disk was drained";
-            return Err(Error::new(ErrorKind::Full, what).with_path(&volume.dir));
-        }
+        self.check_stays(volume)?;
         if let Some(active) = &self.active {
             if active.appender.failed() {
                 let what = "a sync of the active track has failed";

@@ -56,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) retention: Retention,
     /// Held by whoever takes a backup; before all other locks.
     pub(crate) backing_up: Mutex<()>,
+    /// Held by whoever adds a disk; after the backup lock.
+    pub(crate) adding_disk: Mutex<()>,
     /// The tombstones below this floor were forgotten already.
     pub(crate) grave_floor: AtomicU64,
     pub(crate) recovery: RecoveryReport,
@@ -102,6 +104,7 @@ impl Shared {
             compaction: Control::new(parts.options.compaction_rate),
             retention: Retention::new(&parts.options.retention, parts.options.checkpoint_interval),
             backing_up: Mutex::default(),
+            adding_disk: Mutex::default(),
             grave_floor: AtomicU64::new(0),
             recovery: parts.recovery,
             next_seq: AtomicU64::new(Seq::first_of(meta.openings).0 + 1),
