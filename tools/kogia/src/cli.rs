@@ -117,7 +117,7 @@ impl Command {
             Command::Rm(on) => on.open_and(options, console, Rm::run),
             Command::Ls(on) => on.open_and(options, console, Ls::run),
             Command::Import(on) => on.open_and(options, console, Import::run),
-            Command::Watch(on) => on.open_and(options, console, Watch::run),
+            Command::Watch(on) => on.open_and(&options.with_compaction(), console, Watch::run),
             Command::Export(on) => on.open_and(options, console, Export::run),
             Command::Expire(on) => on.open_and(options, console, Expire::run),
             Command::Stat(on) => on.open_and(options, console, Stat::run),

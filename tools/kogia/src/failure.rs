@@ -26,6 +26,8 @@ pub enum Failure {
     Problems(String),
     /// The command went through but for what is damaged.
     Damage(String),
+    /// Ctrl-C or SIGTERM ended the command, and this is what is left to do.
+    Interrupted(String),
     /// The arguments make no sense together.
     Usage(String),
 }
@@ -41,10 +43,12 @@ pub enum Exit {
     Condition = 6,
     NotThisStore = 7,
     Io = 8,
+    /// As a shell has it for a command that Ctrl-C ended.
+    Interrupted = 130,
 }
 
 impl Exit {
-    const ALL: [Exit; 8] = [
+    const ALL: [Exit; 9] = [
         Exit::No,
         Exit::Usage,
         Exit::Damage,
@@ -53,13 +57,14 @@ impl Exit {
         Exit::Condition,
         Exit::NotThisStore,
         Exit::Io,
+        Exit::Interrupted,
     ];
 
     /// The table of all codes, as `--help` and the man page show it.
     pub fn table() -> String {
-        let mut table = "Exit codes:\n  0  done".to_string();
+        let mut table = "Exit codes:\n    0  done".to_string();
         for exit in Self::ALL {
-            let _ = write!(table, "\n  {}  {}", exit as u8, exit.meaning());
+            let _ = write!(table, "\n  {:>3}  {}", exit as u8, exit.meaning());
         }
         table
     }
@@ -76,6 +81,7 @@ impl Exit {
                 "no store there, or one already, or a disk or format that is not its own"
             }
             Exit::Io => "reading or writing failed",
+            Exit::Interrupted => "interrupted; what was done stays done",
         }
     }
 
@@ -153,6 +159,7 @@ impl Failure {
             },
             Failure::NoSuchKey(_) | Failure::UnsafeKey(_) | Failure::Problems(_) => Exit::No,
             Failure::Damage(_) => Exit::Damage,
+            Failure::Interrupted(_) => Exit::Interrupted,
             Failure::Usage(_) => Exit::Usage,
         }
     }
@@ -172,9 +179,10 @@ impl fmt::Display for Failure {
             Failure::Output(source) => write!(f, "standard output: {source}"),
             Failure::NoSuchKey(key) => write!(f, "no such key: {}", escaped::text(key)),
             Failure::UnsafeKey(why) => write!(f, "this key cannot become a path: {why}"),
-            Failure::Problems(what) | Failure::Damage(what) | Failure::Usage(what) => {
-                f.write_str(what)
-            }
+            Failure::Problems(what)
+            | Failure::Damage(what)
+            | Failure::Interrupted(what)
+            | Failure::Usage(what) => f.write_str(what),
         }
     }
 }

@@ -31,6 +31,18 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "a number of bytes, for example 500000, 64KiB, 20M or 1GiB".into())
 }
 
+/// Reads a share of a whole: `5%`, `0.05`; 0 to 1.
+pub fn parse_share(text: &str) -> Result<f64, String> {
+    let share = match text.strip_suffix('%') {
+        Some(percent) => percent.parse::<f64>().map(|percent| percent / 100.0),
+        None => text.parse(),
+    };
+    share
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "a share, for example 5% or 0.05".into())
+}
+
 /// Reads a length of time: `7d`, `36h`, `90s`, `1h 30m`; at least 1 ms.
 pub fn parse_age(text: &str) -> Result<Duration, String> {
     let age = humantime::parse_duration(text).ok().filter(|age| age.as_millis() > 0);
@@ -45,18 +57,6 @@ pub fn parse_moment(text: &str) -> Result<u64, String> {
     text.parse().ok().or_else(unix_ms).ok_or_else(|| {
         "a moment, for example 2026-12-24T18:00:00Z, or milliseconds since 1970".into()
     })
-}
-
-/// Reads a share of a whole: `5%`, `0.05`; 0 to 1.
-pub fn parse_share(text: &str) -> Result<f64, String> {
-    let share = match text.strip_suffix('%') {
-        Some(percent) => percent.parse::<f64>().map(|percent| percent / 100.0),
-        None => text.parse(),
-    };
-    share
-        .ok()
-        .filter(|share| (0.0..=1.0).contains(share))
-        .ok_or_else(|| "a share, for example 5% or 0.05".into())
 }
 
 /// A moment in UTC, or its bare milliseconds where the year has more than four digits.
@@ -93,6 +93,14 @@ mod tests {
     }
 
     #[test]
+    fn shares_are_fractions_or_percent() {
+        assert_eq!(["5%", "0.05", "0", "100%"].map(parse_share), [0.05, 0.05, 0.0, 1.0].map(Ok));
+        for wrong in ["", "%", "5", "101%", "-1%", "NaN", "5 %"] {
+            assert!(parse_share(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn ages_and_moments_are_read_as_people_write_them() {
         assert_eq!(parse_age("7d"), Ok(Duration::from_secs(604_800)));
         assert_eq!(parse_age("1h 30m"), Ok(Duration::from_secs(5400)));
@@ -102,14 +110,6 @@ mod tests {
         assert_eq!(parse_moment("1798135200000"), Ok(1_798_135_200_000));
         let wrong = ["", "x", "2026-13-01", "1969-12-31T23:59:59Z"];
         assert!(wrong.iter().all(|wrong| parse_moment(wrong).is_err()));
-    }
-
-    #[test]
-    fn shares_are_fractions_or_percent() {
-        assert_eq!(["5%", "0.05", "0", "100%"].map(parse_share), [0.05, 0.05, 0.0, 1.0].map(Ok));
-        for wrong in ["", "%", "5", "101%", "-1%", "NaN", "5 %"] {
-            assert!(parse_share(wrong).is_err(), "{wrong}");
-        }
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub struct StoreOptions {
     /// Print no notes and no progress
     #[arg(short, long, global = true)]
     pub quiet: bool,
+    /// Whether the disks are compacted in the background, while the command runs.
+    #[arg(skip)]
+    compaction: bool,
 }
 
 /// The command line's names for [`kogia::Durability`].
@@ -46,6 +49,12 @@ impl StoreOptions {
         StoreOptions { disk: Vec::new(), ..self.clone() }
     }
 
+    /// The same for a command that stays, and has to keep garbage within its bound. The others do
+    /// what they say and end.
+    pub fn with_compaction(&self) -> Self {
+        StoreOptions { compaction: true, ..self.clone() }
+    }
+
     /// The library's options; `create` says what to do where there is no store.
     pub fn to_options(&self, create: Create, console: &Console) -> Options {
         let durability = match self.durability {
@@ -56,8 +65,7 @@ impl StoreOptions {
             .create(create)
             .durability(durability)
             .accept_loss(self.accept_loss)
-            // A command does what it says and ends: garbage is for 'kogia compact'.
-            .compaction(false)
+            .compaction(self.compaction)
             .on_progress(console.progress("opening"));
         self.disk.iter().fold(options, |options, dir| options.disk(dir))
     }

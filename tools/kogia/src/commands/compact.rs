@@ -10,10 +10,10 @@ use kogia::{CompactOptions, CompactReport, OnCompaction, Store, TrackId, TrackSt
 use serde_json::{Value, json};
 
 use crate::console::Console;
-use crate::disk_name;
 use crate::failure::Failure;
 use crate::quantity::{self, count};
 use crate::track_table::{self, TrackRoom};
+use crate::{disk_name, system};
 
 /// --disk takes the directory of a disk, or its id, and leaves the others alone.
 #[derive(Args)]
@@ -104,8 +104,9 @@ impl Compact {
     }
 }
 
-/// Shows how far the compaction is.
+/// Shows how far the compaction is; Ctrl-C ends it after the slice that is being copied.
 fn on_progress(cost_bytes: u64, console: &Console) -> Box<OnCompaction> {
+    system::remember_signals();
     let bar = console.bytes_bar("compact", cost_bytes);
     Box::new(move |report| {
         let back = HumanBytes(report.before_bytes.saturating_sub(report.after_bytes));
@@ -114,7 +115,7 @@ fn on_progress(cost_bytes: u64, console: &Console) -> Box<OnCompaction> {
             bar.set_message(format!("track {}, {left} left, {back} given back", track.0));
         }
         bar.set_position(report.copied_bytes);
-        true
+        !system::was_asked_to_end()
     })
 }
 
@@ -132,6 +133,11 @@ fn write_text(report: &CompactReport, seconds: &str, out: &mut dyn Write) -> io:
 /// What kept it from its end, if anything did.
 fn outcome(report: &CompactReport) -> Result<(), Failure> {
     let left = count(report.tracks_left, "track");
+    if report.stopped {
+        return Err(Failure::Interrupted(format!(
+            "interrupted with {left} left; what was done stays done, and the next run goes on"
+        )));
+    }
     if let Some(first) = report.blocked.first() {
         let tracks: Vec<_> = report.blocked.iter().map(|track| track.0.to_string()).collect();
         return Err(Failure::Damage(format!(

@@ -185,8 +185,8 @@ fn damage_is_found_named_and_kept_from_readers() {
 fn help_documents_every_exit_code() {
     let place = Workplace::empty();
     let help = place.ok(["--help"]);
-    for code in 0..=8 {
-        assert!(help.contains(&format!("\n  {code}  ")), "{code}");
+    for code in (0..=8).chain([130]) {
+        assert!(help.contains(&format!("\n  {code:>3}  ")), "{code}");
     }
     place.run(["frobnicate"]).fails(2, "frobnicate");
 }
