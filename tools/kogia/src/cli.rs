@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    backup::Backup, compact::Compact, completions::Completions, dump::Dump, expire::Expire,
+    backup::Backup, compact::Compact, completions::Completions, disk, dump::Dump, expire::Expire,
     export::Export, get::Get, head::Head, import::Import, init, ls::Ls, man::Man, put::Put,
     rebuild, rm::Rm, shell, stat::Stat, verify::Verify, watch::Watch,
 };
@@ -75,6 +75,11 @@ enum Command {
     Expire(On<Expire>),
     /// Show what the store holds and how its disks are used
     Stat(On<Stat>),
+    /// Show the disks of the store
+    Disks(On<disk::Disks>),
+    /// Add a disk, empty one, or even them out
+    #[command(subcommand)]
+    Disk(Disk),
     /// Copy what lives away from the garbage, and give the garbage's room back
     Compact(On<Compact>),
     /// Read everything and check every checksum and every cross-reference
@@ -91,6 +96,21 @@ enum Command {
     Completions(Completions),
     /// Print the man page, or write all of them into a directory
     Man(Man),
+}
+
+#[derive(Subcommand)]
+enum Disk {
+    /// Make a directory a further disk of the store, for good
+    Add(On<disk::Add>),
+    /// Move everything that lives on a disk to the others, until it is the store's no more
+    ///
+    /// No new object goes to it meanwhile, also where this is cut off: run it again to go on, or
+    /// 'kogia disk keep' to stay with the disk.
+    Drain(On<disk::Drain>),
+    /// Let new objects go to a disk again whose draining was cut off
+    Keep(On<disk::Keep>),
+    /// Move tracks from the fullest disks to the emptiest, until they are about as full
+    Rebalance(On<disk::Rebalance>),
 }
 
 impl Cli {
@@ -123,6 +143,8 @@ impl Command {
             Command::Stat(on) => on.open_and(options, console, Stat::run),
             Command::Verify(on) => on.open_and(options, console, Verify::run),
             Command::Backup(on) => on.open_and(options, console, Backup::run),
+            Command::Disks(on) => on.open_and(options, console, disk::Disks::run),
+            Command::Disk(command) => command.run(&options.without_disks(), console),
             Command::Compact(on) => {
                 let opened = options.without_disks();
                 on.open_and(&opened, console, |compact, store, console| {
@@ -132,6 +154,17 @@ impl Command {
             Command::Shell(on) => {
                 on.open_and(options, console, |_, store, console| shell::run(store, console))
             }
+        }
+    }
+}
+
+impl Disk {
+    fn run(self, options: &StoreOptions, console: &mut Console) -> Result<(), Failure> {
+        match self {
+            Disk::Add(on) => on.open_and(options, console, disk::Add::run),
+            Disk::Drain(on) => on.open_and(options, console, disk::Drain::run),
+            Disk::Keep(on) => on.open_and(options, console, disk::Keep::run),
+            Disk::Rebalance(on) => on.open_and(options, console, disk::Rebalance::run),
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod compact;
 pub mod completions;
+pub mod disk;
 pub mod dump;
 pub mod expire;
 pub mod export;

@@ -17,7 +17,7 @@ pub fn find(disks: &[DiskStats], name: &Path) -> Result<DiskId, Failure> {
     match matching[..] {
         [disk] => Ok(disk.id),
         _ => Err(Failure::Usage(format!(
-            "{} names {} of the store's disks; 'kogia stat STORE' shows them",
+            "{} names {} of the store's disks; 'kogia disks STORE' shows them",
             name.display(),
             if matching.is_empty() { "none" } else { "several" }
         ))),

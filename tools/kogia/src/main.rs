@@ -8,8 +8,10 @@
 mod byte_range;
 mod cli;
 mod commands;
+mod compaction_view;
 mod console;
 mod disk_name;
+mod disk_table;
 mod escaped;
 mod expiry;
 mod failure;

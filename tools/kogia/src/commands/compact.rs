@@ -1,19 +1,19 @@
 //! `kogia compact`: garbage copied away from, and its room given back.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
 use indicatif::HumanBytes;
-use kogia::{CompactOptions, CompactReport, OnCompaction, Store, TrackId, TrackStats};
+use kogia::{CompactOptions, Store, TrackId, TrackStats};
 use serde_json::{Value, json};
 
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::quantity::{self, count};
 use crate::track_table::{self, TrackRoom};
-use crate::{disk_name, system};
+use crate::{compaction_view, disk_name};
 
 /// --disk takes the directory of a disk, or its id, and leaves the others alone.
 #[derive(Args)]
@@ -93,66 +93,11 @@ impl Compact {
         console: &mut Console,
     ) -> Result<(), Failure> {
         let started = Instant::now();
-        let on_progress = Some(on_progress(TrackRoom::sum(plan).cost, console));
+        let cost_bytes = TrackRoom::sum(plan).cost;
+        let on_progress = compaction_view::on_progress("compact", cost_bytes, console);
         let report = store.compact(&CompactOptions { on_progress, ..options })?;
-        if self.json {
-            writeln!(console.out, "{}", json!(report))?;
-        } else {
-            write_text(&report, &quantity::seconds(started.elapsed()), &mut console.out)?;
-        }
-        outcome(&report)
+        compaction_view::finish(&report, "compacted", started, self.json, console)
     }
-}
-
-/// Shows how far the compaction is; Ctrl-C ends it after the slice that is being copied.
-fn on_progress(cost_bytes: u64, console: &Console) -> Box<OnCompaction> {
-    system::remember_signals();
-    let bar = console.bytes_bar("compact", cost_bytes);
-    Box::new(move |report| {
-        let back = HumanBytes(report.before_bytes.saturating_sub(report.after_bytes));
-        if let Some(track) = report.track {
-            let left = count(report.tracks_left, "track");
-            bar.set_message(format!("track {}, {left} left, {back} given back", track.0));
-        }
-        bar.set_position(report.copied_bytes);
-        !system::was_asked_to_end()
-    })
-}
-
-fn write_text(report: &CompactReport, seconds: &str, out: &mut dyn Write) -> io::Result<()> {
-    let CompactReport { tracks, copied_bytes, copied_records, before_bytes, after_bytes, .. } =
-        *report;
-    let records = count(copied_records, "record");
-    let back = HumanBytes(before_bytes.saturating_sub(after_bytes));
-    writeln!(out, "compacted   {} in {seconds}", count(tracks, "track"))?;
-    writeln!(out, "copied      {} ({records})", HumanBytes(copied_bytes))?;
-    writeln!(out, "given back  {back}")?;
-    writeln!(out, "tracks take {}, {} before", HumanBytes(after_bytes), HumanBytes(before_bytes))
-}
-
-/// What kept it from its end, if anything did.
-fn outcome(report: &CompactReport) -> Result<(), Failure> {
-    let left = count(report.tracks_left, "track");
-    if report.stopped {
-        return Err(Failure::Interrupted(format!(
-            "interrupted with {left} left; what was done stays done, and the next run goes on"
-        )));
-    }
-    if let Some(first) = report.blocked.first() {
-        let tracks: Vec<_> = report.blocked.iter().map(|track| track.0.to_string()).collect();
-        return Err(Failure::Damage(format!(
-            "can't be read to the end: {} {}; what lives there stays where it is. 'kogia verify \
-             STORE' names the objects that are damaged; once they are put again, or removed, \
-             'kogia compact --track {} STORE' brings the room back",
-            if tracks.len() == 1 { "track" } else { "tracks" },
-            tracks.join(", "),
-            first.0
-        )));
-    }
-    if report.held_back {
-        return Err(Failure::Problems(format!("{left} left: readers hold the room back")));
-    }
-    Ok(())
 }
 
 fn plan_json(plan: &[TrackStats], all: &TrackRoom) -> Value {

@@ -276,3 +276,53 @@ fn stat_shows_twenty_tracks_unless_all_are_asked_for() {
     assert!(text.contains(&format!("and {} more", tracks - 20)), "{text}");
     assert_eq!(rows(&place.ok(["stat", "s", "--tracks"])), tracks + 1);
 }
+
+fn disks(place: &Workplace) -> Vec<Value> {
+    let disks = json_lines(&place.ok(["disks", "s", "--json"])).remove(0);
+    disks["disks"].as_array().expect("a list").clone()
+}
+
+#[test]
+fn disks_are_shown_added_drained_and_kept() {
+    let place = with_garbage();
+    let text = place.ok(["disks", "s"]);
+    let id = disks(&place)[0]["id"].as_str().expect("an id").to_string();
+    assert!(text.contains(&id) && text.contains("in all"), "{text}");
+    place.run(["disk", "drain", "s", "elsewhere"]).fails(2, "elsewhere names none");
+
+    let added = json_lines(&place.ok(["disk", "add", "s", "c", "--json"])).remove(0);
+    assert_eq!(disks(&place)[2]["id"], added["id"]);
+    place.run(["disk", "add", "s", "c"]).fails(7, "c");
+
+    let plan = json_lines(&place.ok(["disk", "drain", "s", "a", "--dry-run", "--json"])).remove(0);
+    assert_eq!((disks(&place).len(), bytes(&plan, "cost_bytes") > 200_000), (3, true), "{plan}");
+    let slowly = ["disk", "drain", "s", &id[..8], "--rate", "50KiB"];
+    let drain = place.command(slowly).spawn().expect("it starts");
+    sleep(Duration::from_millis(1_500));
+    let kill = Command::new("kill").args(["-INT", &drain.id().to_string()]).status();
+    assert!(kill.expect("kill is there").success());
+    let run = Run::from(drain.wait_with_output().expect("it ends"));
+    run.fails(130, "interrupted");
+    assert!(place.ok(["disks", "s"]).contains(", draining)"));
+    place.ok(["disk", "keep", "s", "a"]);
+    assert_eq!(disks(&place)[0]["draining"], false);
+
+    let report = json_lines(&place.ok(["disk", "drain", "s", "a", "--json"])).remove(0);
+    assert!(bytes(&report, "tracks") > 0, "{report}");
+    assert_eq!(disks(&place).len(), 2);
+    fs::remove_dir_all(place.path("a")).expect("it goes");
+    assert_whole(&place);
+    place.ok(["disk", "drain", "s", "b"]);
+    place.run(["disk", "drain", "s", "c"]).fails(2, "add one first");
+    assert_whole(&place);
+}
+
+#[test]
+fn disks_that_are_as_full_are_left_alone_by_a_rebalance() {
+    let place = with_garbage();
+    let files = track_files(&place);
+    let report = json_lines(&place.ok(["disk", "rebalance", "s", "--json"])).remove(0);
+    assert_eq!((&report["tracks"], &report["stopped"]), (&0.into(), &false.into()));
+    assert_eq!(track_files(&place), files);
+    assert!(place.ok(["disk", "rebalance", "s"]).contains("moved       0 tracks"));
+}

@@ -1,0 +1,168 @@
+//! `kogia disks` and `kogia disk`: showing disks, adding them, emptying them, evening them out.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use indicatif::HumanBytes;
+use kogia::{CompactOptions, DiskStats, Store};
+use serde_json::json;
+
+use crate::console::Console;
+use crate::failure::Failure;
+use crate::quantity::{self, count};
+use crate::track_table::TrackRoom;
+use crate::{compaction_view, disk_name, disk_table};
+
+#[derive(Args)]
+pub struct Disks {
+    /// Print JSON, sizes in bytes
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub struct Add {
+    /// An empty directory, or a new one, usually on a disk of its own; or one that another store has
+    dir: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub struct Drain {
+    /// Directory of the disk, or its id as 'kogia disks' shows it, or how that begins
+    #[arg(value_name = "DIR|ID")]
+    name: PathBuf,
+    /// Only tell what would be moved
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    moving: Moving,
+}
+
+#[derive(Args)]
+pub struct Keep {
+    /// Directory of the disk, or its id as 'kogia disks' shows it, or how that begins
+    #[arg(value_name = "DIR|ID")]
+    name: PathBuf,
+}
+
+#[derive(Args)]
+pub struct Rebalance {
+    #[command(flatten)]
+    moving: Moving,
+}
+
+#[derive(Args)]
+struct Moving {
+    /// Copy at most so many bytes a second, for example 20MiB
+    #[arg(long, value_name = "BYTES", value_parser = quantity::parse_bytes)]
+    rate: Option<u64>,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Moving {
+    fn options(&self, cost_bytes: u64, console: &Console) -> CompactOptions {
+        CompactOptions {
+            bytes_per_second: self.rate,
+            on_progress: compaction_view::on_progress("move", cost_bytes, console),
+            ..CompactOptions::default()
+        }
+    }
+}
+
+impl Disks {
+    /// Prints the disks.
+    pub fn run(&self, store: &Store, console: &mut Console) -> Result<(), Failure> {
+        let (disks, out) = (store.stats()?.disks, &mut console.out);
+        if self.json {
+            let disks: Vec<_> = disks.iter().map(disk_table::to_json).collect();
+            return Ok(writeln!(out, "{}", json!({ "disks": disks }))?);
+        }
+        Ok(disk_table::write(&disks, &store.tracks()?, out)?)
+    }
+}
+
+impl Add {
+    /// Adds the disk, for good.
+    pub fn run(&self, store: &Store, console: &mut Console) -> Result<(), Failure> {
+        let id = store.add_disk(&self.dir)?;
+        let disk = named(store, &PathBuf::from(id.to_string()))?;
+        if self.json {
+            return Ok(writeln!(console.out, "{}", disk_table::to_json(&disk))?);
+        }
+        Ok(writeln!(console.out, "disk  {id} in {}", disk.path.display())?)
+    }
+}
+
+impl Drain {
+    /// Moves everything off the disk, which then is the store's no more.
+    pub fn run(&self, store: &Store, console: &mut Console) -> Result<(), Failure> {
+        let disk = named(store, &self.name)?;
+        let tracks = store.tracks()?;
+        let room = TrackRoom::sum(tracks.iter().filter(|track| track.disk == disk.id));
+        if self.dry_run {
+            return self.tell(store, &disk, room.cost, console);
+        }
+        let started = Instant::now();
+        let report = store.drain_disk(disk.id, &self.moving.options(room.cost, console))?;
+        compaction_view::finish(&report, "moved", started, self.moving.json, console)?;
+        console.note(format_args!("{} is this store's no more", disk.path.display()));
+        Ok(())
+    }
+
+    fn tell(
+        &self,
+        store: &Store,
+        disk: &DiskStats,
+        cost_bytes: u64,
+        console: &mut Console,
+    ) -> Result<(), Failure> {
+        let others = store.stats()?.disks;
+        let others = others.iter().filter(|other| other.id != disk.id && !other.draining);
+        let available_bytes: u64 = others.map(|other| other.available_bytes).sum();
+        let tracks = disk.space.tracks;
+        if self.moving.json {
+            let plan = json!({
+                "dry_run": true,
+                "tracks": tracks,
+                "cost_bytes": cost_bytes,
+                "available_bytes": available_bytes,
+            });
+            return Ok(writeln!(console.out, "{plan}")?);
+        }
+        let (tracks, cost) = (count(tracks, "track"), HumanBytes(cost_bytes));
+        let available = HumanBytes(available_bytes);
+        Ok(writeln!(
+            console.out,
+            "{tracks}: {cost} would be moved to the other disks, which have {available} available"
+        )?)
+    }
+}
+
+impl Keep {
+    /// Takes back that the disk is to be drained.
+    pub fn run(&self, store: &Store, _: &mut Console) -> Result<(), Failure> {
+        Ok(store.keep_disk(named(store, &self.name)?.id)?)
+    }
+}
+
+impl Rebalance {
+    /// Moves tracks until the disks are about as full as each other.
+    pub fn run(&self, store: &Store, console: &mut Console) -> Result<(), Failure> {
+        let started = Instant::now();
+        let report = store.rebalance(&self.moving.options(0, console))?;
+        compaction_view::finish(&report, "moved", started, self.moving.json, console)
+    }
+}
+
+fn named(store: &Store, name: &std::path::Path) -> Result<DiskStats, Failure> {
+    let disks = store.stats()?.disks;
+    let id = disk_name::find(&disks, name)?;
+    Ok(disks.into_iter().find(|disk| disk.id == id).expect("it was found among them"))
+}
