@@ -1,7 +1,8 @@
 //! A track, chunk by chunk: what one reads to debug a crash.
 //!
 //! Reads the file alone, without its store, and changes nothing. What does not verify is reported
-//! where it lies, and the walk goes on behind it.
+//! where it lies, and the walk goes on behind it. Holes are no news: what was punched out of a track,
+//! its front where compaction has passed over it, is all zero.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -14,12 +15,13 @@ use crate::format::chain::DirectoryEntry;
 use crate::format::chunk::{CHUNK_BYTES, ChunkKind, HEADER_BYTES};
 use crate::format::record::{Record, Space, Value};
 use crate::format::track_header::TrackKind;
-use crate::format::{StoreId, TrackId};
+use crate::format::{Fault, StoreId, TrackId};
 use crate::io::{Io, OpenMode, RealIo, read_exact_at};
-use crate::track::{Chain, Scanner, TrackFile};
+use crate::track::{Bad, Chain, ChainHead, Scanner, TrackFile};
 
 /// Where the store's id lies in a track's first chunk.
 const STORE_AT: usize = HEADER_BYTES + 12;
+const REFILLED: &str = "refilled";
 
 /// Something that was found in a track. It prints as one line of text, and serialises for scripts.
 ///
@@ -76,10 +78,18 @@ pub enum Finding {
         chunk: u32,
         /// How many.
         chunks: u32,
-        /// `directory`, `directory rest` or `body`.
+        /// `directory`, `directory rest` or `body`; of a later chain in place of a body that was
+        /// freed, `refilled`.
         kind: &'static str,
         /// Payload bytes in use.
         bytes: u64,
+    },
+    /// A run of chunks that are all zero: given back to the file system, or never written.
+    Hole {
+        /// The first.
+        chunk: u32,
+        /// How many.
+        chunks: u32,
     },
     /// A record in a chain's directory.
     Record {
@@ -87,7 +97,8 @@ pub enum Finding {
         seq: String,
         /// `put`, `delete`, `segment`, and of a part `put part` or `delete part`.
         operation: &'static str,
-        /// The key, with what is not printable escaped.
+        /// The key: text, with a backslash as `\\\\`, and what is not printable as `\\x` and two
+        /// hexadecimal digits.
         key: Option<String>,
         /// Bytes of the value.
         len: Option<u64>,
@@ -136,10 +147,7 @@ pub fn track(file: &Path, mut on_finding: impl FnMut(Finding) -> ControlFlow<()>
     {
         match chain {
             Ok(chain) => dump.chain(&mut scanner, &chain)?,
-            Err(bad) => {
-                dump.say(Finding::Bad { chunk: bad.chunk, what: bad.fault.to_string() });
-                scanner.skip_to_chain(bad.chunk + 1)?;
-            }
+            Err(bad) => dump.gap(&mut scanner, &bad)?,
         }
     }
     dump.say(Finding::End { chunks, stray_bytes: len % CHUNK_BYTES as u64 });
@@ -194,6 +202,36 @@ impl Dump<'_> {
         self.say(finding);
     }
 
+    /// Tells what lies where a chain should begin and does not, up to the next that does: holes, and
+    /// what was refilled into them or stands there without its chain.
+    fn gap(&mut self, scanner: &mut Scanner, bad: &Bad) -> Result<()> {
+        scanner.skip_to_chain(bad.chunk + 1)?;
+        let mut runs = Vec::new();
+        let mut was_bad = false;
+        for at in bad.chunk..scanner.at() {
+            let opened = scanner.open(at)?.map(|(header, payload)| (header, payload.len() as u64));
+            let fault = match opened {
+                Ok((header, used)) if at > bad.chunk || header.kind == ChunkKind::Body => {
+                    push_run(&mut runs, at, name_of(header.kind), used);
+                    None
+                }
+                Err(Fault::Hole) => {
+                    push_hole(&mut runs, at);
+                    None
+                }
+                Ok(_) => Some(bad.fault.clone()),
+                Err(fault) => Some(fault),
+            };
+            // One is enough of a run of bad ones.
+            if let (Some(fault), false) = (&fault, was_bad) {
+                runs.push(finding(&Bad { chunk: at, fault: fault.clone() }));
+            }
+            was_bad = fault.is_some();
+        }
+        runs.into_iter().for_each(|run| self.say(run));
+        Ok(())
+    }
+
     fn chain(&mut self, scanner: &mut Scanner, chain: &Chain) -> Result<()> {
         let head = &chain.head;
         self.say(Finding::Chain {
@@ -203,12 +241,10 @@ impl Dump<'_> {
             seq: head.seq.to_string(),
             synced: head.synced,
         });
-        for run in runs(scanner, head.start, head.end())? {
-            self.say(run);
-        }
-        for bad in &chain.bad {
-            self.say(Finding::Bad { chunk: bad.chunk, what: bad.fault.to_string() });
-        }
+        let runs = runs(scanner, head)?;
+        let is_told = |bad: &Bad| runs.iter().any(|run| explains(run, bad.chunk));
+        let bad: Vec<_> = chain.bad.iter().filter(|bad| !is_told(bad)).map(finding).collect();
+        runs.into_iter().chain(bad).for_each(|finding| self.say(finding));
         for directory in &chain.directories {
             for entry in directory.entries() {
                 let finding = match entry {
@@ -225,33 +261,91 @@ impl Dump<'_> {
     }
 }
 
-/// The chunks of a chain that verify, those of one kind together.
-fn runs(scanner: &mut Scanner, start: u32, end: u32) -> Result<Vec<Finding>> {
-    let mut runs: Vec<Finding> = Vec::new();
-    for at in start..end {
-        let Ok((header, payload)) = scanner.open(at)? else { continue };
-        let found = match header.kind {
-            ChunkKind::TrackHeader => "track header",
-            ChunkKind::Directory => "directory",
-            ChunkKind::DirectoryRest => "directory rest",
-            ChunkKind::Body => "body",
-        };
-        let used = payload.len() as u64;
-        match runs.last_mut() {
-            Some(Finding::Chunks { chunk, chunks, kind, bytes })
-                if *kind == found && *chunk + *chunks == at =>
-            {
-                *chunks += 1;
-                *bytes += used;
+/// The chunks of a chain that verify and those that were punched, of one kind together.
+fn runs(scanner: &mut Scanner, head: &ChainHead) -> Result<Vec<Finding>> {
+    let mut runs = Vec::new();
+    for at in head.start..head.end() {
+        let is_body = at >= head.start + head.head_chunks;
+        match scanner.open(at)? {
+            Ok((header, payload)) => {
+                let is_refilled =
+                    is_body && header.kind == ChunkKind::Body && header.seq > head.seq;
+                let kind = if is_refilled { REFILLED } else { name_of(header.kind) };
+                push_run(&mut runs, at, kind, payload.len() as u64);
             }
-            _ => runs.push(Finding::Chunks { chunk: at, chunks: 1, kind: found, bytes: used }),
+            // Nothing that a directory needs is punched while its chain stands.
+            Err(Fault::Hole) if is_body => push_hole(&mut runs, at),
+            Err(_) => {}
         }
     }
     Ok(runs)
 }
 
+/// Whether the run says that the chunk is another's, or nobody's.
+fn explains(run: &Finding, at: u32) -> bool {
+    match run {
+        Finding::Hole { chunk, chunks } | Finding::Chunks { chunk, chunks, kind: REFILLED, .. } => {
+            (*chunk..chunk + chunks).contains(&at)
+        }
+        _ => false,
+    }
+}
+
+fn push_run(runs: &mut Vec<Finding>, at: u32, found: &'static str, used: u64) {
+    match runs.last_mut() {
+        Some(Finding::Chunks { chunk, chunks, kind, bytes })
+            if *kind == found && *chunk + *chunks == at =>
+        {
+            *chunks += 1;
+            *bytes += used;
+        }
+        _ => runs.push(Finding::Chunks { chunk: at, chunks: 1, kind: found, bytes: used }),
+    }
+}
+
+fn push_hole(runs: &mut Vec<Finding>, at: u32) {
+    match runs.last_mut() {
+        Some(Finding::Hole { chunk, chunks }) if *chunk + *chunks == at => *chunks += 1,
+        _ => runs.push(Finding::Hole { chunk: at, chunks: 1 }),
+    }
+}
+
+fn name_of(kind: ChunkKind) -> &'static str {
+    match kind {
+        ChunkKind::TrackHeader => "track header",
+        ChunkKind::Directory => "directory",
+        ChunkKind::DirectoryRest => "directory rest",
+        ChunkKind::Body => "body",
+    }
+}
+
+fn finding(bad: &Bad) -> Finding {
+    Finding::Bad { chunk: bad.chunk, what: bad.fault.to_string() }
+}
+
+/// The key as text that tells all bytes apart.
+fn key_text(key: &[u8]) -> String {
+    let mut text = String::with_capacity(key.len());
+    let hex = |text: &mut String, bytes: &[u8]| {
+        bytes.iter().for_each(|byte| text.push_str(&format!("\\x{byte:02x}")));
+    };
+    for chunk in key.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\\' => text.push_str("\\\\"),
+                _ if character.is_control() => {
+                    hex(&mut text, character.encode_utf8(&mut [0; 4]).as_bytes());
+                }
+                _ => text.push(character),
+            }
+        }
+        hex(&mut text, chunk.invalid());
+    }
+    text
+}
+
 fn record(start: u32, entry: &DirectoryEntry<'_>) -> Finding {
-    let text = |key: &[u8]| Some(key.escape_ascii().to_string());
+    let text = |key: &[u8]| Some(key_text(key));
     let place = (start + entry.spot.chunk, entry.spot.offset);
     let seq = entry.seq.to_string();
     match &entry.record {
@@ -310,6 +404,9 @@ impl fmt::Display for Finding {
             }
             Finding::Chunks { chunk, chunks, kind, bytes } => {
                 write!(f, "  chunks {chunk}..{}: {kind}, {bytes} bytes", chunk + chunks)
+            }
+            Finding::Hole { chunk, chunks } => {
+                write!(f, "  chunks {chunk}..{}: a hole", chunk + chunks)
             }
             Finding::Record { seq, operation, key, len, crc32c, place, segments, expires_ms } => {
                 write!(f, "  {operation} {seq}")?;

@@ -538,7 +538,9 @@ impl Verifier<'_> {
                     Some((track, chunk)) => format!("track {track}, chunk {chunk}"),
                     None => "store".into(),
                 };
-                self.problem(&place, key, error.to_string());
+                // The error says the place as well, and once is enough.
+                let what = error.to_string().replacen(&format!("{place}: "), "", 1);
+                self.problem(&place, key, what);
                 Ok(())
             }
             _ => Err(error.clone()),

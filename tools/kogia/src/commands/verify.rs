@@ -43,10 +43,8 @@ impl Verify {
 
 fn write_text(report: &VerifyReport, out: &mut dyn Write) -> io::Result<()> {
     for problem in &report.problems {
-        match &problem.key {
-            Some(key) => writeln!(out, "{problem} (key {})", escaped::text(key))?,
-            None => writeln!(out, "{problem}")?,
-        }
+        let key = problem.key.as_ref().map(|key| format!(" (key {})", escaped::text(key)));
+        writeln!(out, "{}: {}{}", problem.place, problem.what, key.unwrap_or_default())?;
     }
     writeln!(
         out,

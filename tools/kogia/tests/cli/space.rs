@@ -326,3 +326,34 @@ fn disks_that_are_as_full_are_left_alone_by_a_rebalance() {
     assert_eq!(track_files(&place), files);
     assert!(place.ok(["disk", "rebalance", "s"]).contains("moved       0 tracks"));
 }
+
+/// Symptom: a dump of a sound store was full of BAD chunks. Cause: holes were taken for chunks that
+/// do not verify. Rule: what was given back is told as a hole, in one line a run.
+#[test]
+fn a_dump_tells_holes_as_runs_and_as_nothing_bad() {
+    let place = Workplace::with_store();
+    place.put("first", &[1; 3_000]);
+    place.put(r"large \x00", &[2; 100_000]);
+    place.put("last", &[3; 3_000]);
+    place.ok(["rm", "s", r"large \x00"]);
+    let text = place.ok(["dump", "s"]);
+    assert!(text.contains(r#""large \x00""#), "{text}");
+    assert_eq!(text.matches(": a hole").count(), 1, "{text}");
+    assert!(!text.contains("BAD"), "{text}");
+    let hole = json_lines(&place.ok(["dump", "s", "--json"])).into_iter();
+    let hole = hole.filter(|finding| finding["finding"] == "hole").collect::<Vec<_>>();
+    assert_eq!(hole.len(), 1);
+    assert_eq!(hole[0]["chunks"], 100_000_u64.div_ceil(4_072));
+
+    // The front of the track, head and all, as compaction leaves what it has passed over.
+    let folder = fs::read_dir(place.path("s/tracks")).unwrap().flatten();
+    let folder = folder.map(|entry| entry.path()).find(|path| path.is_dir()).expect("a folder");
+    let track = fs::read_dir(folder).unwrap().flatten().next().expect("a track").path();
+    let mut bytes = fs::read(&track).expect("the track");
+    let last = hole[0]["chunk"].as_u64().unwrap() as usize + 25;
+    bytes[4096..last * 4096].fill(0);
+    fs::write(&track, bytes).expect("the track can be written");
+    let text = place.ok(["dump", "s"]);
+    assert!(text.contains(&format!("  chunks 1..{last}: a hole\n")), "{text}");
+    assert!(text.contains("\"last\"") && !text.contains("BAD"), "{text}");
+}
