@@ -113,11 +113,11 @@ fn only_the_tracks_and_disks_that_are_named_are_compacted() {
         let tracks = stat["tracks"].as_array().expect("a list").iter();
         tracks.filter(|track| (track["disk"] == disk_b) == (disk == "b")).cloned().collect()
     };
-    let number = of(&before, "b")[0]["track"].to_string();
+    let first = of(&before, "b")[0]["track"].clone();
+    let number = first.to_string();
     let report = json_lines(&place.ok(["compact", "s", "--track", &number, "--json"])).remove(0);
     assert_eq!(report["tracks"], 1);
-    let gone =
-        |stat: Value| of(&stat, "b").iter().all(|track| track["track"].to_string() != number);
+    let gone = |stat: Value| of(&stat, "b").iter().all(|track| track["track"] != first);
     assert!(gone(stat(&place)));
     // Both are garbage to the other half, and only one disk is named: by its place, then by its id.
     let text = place.ok(["compact", "s", "--disk", "b"]);
