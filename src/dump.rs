@@ -97,7 +97,7 @@ pub enum Finding {
         seq: String,
         /// `put`, `delete`, `segment`, and of a part `put part` or `delete part`.
         operation: &'static str,
-        /// The key: text, with a backslash as `\\\\`, and what is not printable as `\\x` and two
+        /// The key: text, with a backslash as `\\`, and what is not printable as `\x` and two
         /// hexadecimal digits.
         key: Option<String>,
         /// Bytes of the value.
