@@ -27,6 +27,7 @@ pub(crate) use target::UNFINISHED_FILE;
 
 use self::target::{Earlier, Target, check_unclaimed};
 use self::transfer::{Item, Transfer, cannot};
+use super::pins::Pin;
 use super::{Shared, now_ms};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::chunk::CHUNK_BYTES;
@@ -177,7 +178,7 @@ impl Shared {
         // What is dead already need not be copied.
         self.give_back()?;
         // From here to the end all that the index names stays where it is.
-        let _hold = self.pins.hold_all();
+        let _hold = self.hold_all();
         // Before the moment: what is applied until then counts as newer than it is, at worst.
         let refilled_from = self.refills.unapplied_from(|| self.current_seq());
         let (staged, view, moment) = self.checkpoint_and(|books| {
@@ -219,7 +220,7 @@ impl Shared {
         if earlier.is_none() {
             check_unclaimed(io, dir, self.id)?;
         }
-        let _hold = self.pins.hold_all();
+        let _hold = self.hold_all();
         let (view, moment) = {
             let books = self.books();
             (self.index.snapshot(), Moment { books: books.clone(), meta: self.ledger.get() })
@@ -275,6 +276,14 @@ impl Shared {
             plan.push(Planned { track, disk, is_sealed, from, kept });
         }
         Ok(plan)
+    }
+
+    /// Holds all that there is. Who began to give room back before comes to an end first: it goes by
+    /// what was held then.
+    fn hold_all(&self) -> Pin<'_> {
+        let hold = self.pins.hold_all();
+        drop(self.reclaiming.lock().expect("no panic holds it"));
+        hold
     }
 
     /// Where a track is, and its chunks at the moment of its row; `None` where it is dead and gone.

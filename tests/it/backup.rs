@@ -138,6 +138,8 @@ fn a_backup_under_writes_is_one_moment() {
                 }
             }
         });
+        // Also where this panics: else the others would go on for ever.
+        let _stop = StopOnDrop(&stop);
         for round in 0..12 {
             std::thread::sleep(std::time::Duration::from_millis(20));
             let before = acknowledged.load(Ordering::SeqCst);
@@ -154,9 +156,16 @@ fn a_backup_under_writes_is_one_moment() {
             assert!(contents(&copy) == found);
             assert_sound(&copy);
         }
-        stop.store(true, Ordering::SeqCst);
     });
     assert_sound(&store);
+}
+
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// A store on a machine whose calls can be held, with values of which two share a track; and how it
