@@ -10,10 +10,10 @@ kogia := $(or $(CARGO_TARGET_DIR),target)/release/kogia
 build_packages := g++ libclang-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test
+.PHONY: help demo test test-full
 
 help: ## Show what can be made
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: ## Store media, kill the import, check everything; MEDIA=DIR takes your own
 	@tools/demo/packages.sh $(build_packages) ffmpeg
@@ -23,3 +23,7 @@ demo: ## Store media, kill the import, check everything; MEDIA=DIR takes your ow
 test: ## Run all tests
 	@tools/demo/packages.sh $(build_packages)
 	$(CARGO) test --release --locked --workspace
+
+test-full: ## Fill file systems to the last byte; as root, where loop devices can be mounted
+	@tools/demo/packages.sh $(build_packages) e2fsprogs xfsprogs
+	tests/full-disk.sh ext4 xfs tmpfs

@@ -65,6 +65,11 @@ impl Outputs {
         self.all().try_for_each(Output::sync)
     }
 
+    /// Gives back what file systems have allocated in advance.
+    pub(super) fn trim(&mut self) {
+        self.all().for_each(|output| output.trim());
+    }
+
     /// The output that is this track.
     pub(super) fn of(&mut self, track: TrackId) -> Option<&mut Output> {
         self.all().find(|output| output.track() == track)

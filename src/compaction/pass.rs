@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::control::{Busy, Control};
 use super::outputs::{Debt, Outputs};
-use crate::disk::{CopiedChain, Owner, Proposal, Volume};
+use crate::disk::{CopiedChain, Owner, Proposal, Volume, slice_bytes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::chain::{Body, DirectoryEntry, Room};
 use crate::format::checksum;
@@ -110,7 +110,7 @@ impl<'a> Pass<'a> {
         // that seq.
         shared.sync()?;
         let row = row_of(shared, busy.track)?;
-        let slice_bytes = SLICE_BYTES.min(shared.options.reserve_bytes as usize / 4);
+        let slice_bytes = slice_bytes(shared.options.reserve_bytes) as usize;
         Ok(Pass {
             track: shared.files.get(busy.track)?,
             disk: row.disk,
@@ -374,7 +374,7 @@ impl<'a> Pass<'a> {
     /// Invariant I6: a copy counts only while the index points at what was read.
     fn swap(&mut self, chain: &CopiedChain, originals: &[Original]) -> Result<()> {
         let shared = self.shared;
-        shared.admit_delete()?;
+        shared.admit_swap()?;
         let output = self.outputs.of(chain.track).expect("it is open until it is told");
         let appended = chain.appended(output);
         let records = shared.records(&appended)?;
@@ -410,10 +410,11 @@ impl<'a> Pass<'a> {
     }
 
     /// Where the target has hardly room for the slice, what was freed before is given back first.
-    fn make_room(&self, bytes: u64) -> Result<()> {
+    fn make_room(&mut self, bytes: u64) -> Result<()> {
         let target = self.target()?;
         let available = self.shared.options.io.available_space(&target.dir).unwrap_or(0);
         if available < bytes + self.shared.options.reserve_bytes {
+            self.outputs.trim();
             self.shared.give_back()?;
         }
         if self.shared.options.io.available_space(&target.dir).unwrap_or(0) < 2 * bytes {
@@ -432,6 +433,7 @@ impl<'a> Pass<'a> {
         if bytes < most {
             return Ok(None);
         }
+        self.outputs.trim();
         self.shared.give_back()?;
         let mut waited = 0;
         while self.shared.reusable_batch() < batch {

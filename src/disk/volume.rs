@@ -89,6 +89,8 @@ pub(crate) struct Volume {
     pub(crate) dir: Arc<PathBuf>,
     pub(crate) track_chunks: u32,
     pub(crate) reserve_bytes: u64,
+    /// What the index needs to compact itself, where it lies on the same file system.
+    index_bytes: AtomicU64,
     owner: OnceLock<Weak<dyn Owner>>,
     /// Lock order: after the store's apply lock, before its ledger. Held across appends and syncs,
     /// so that of two syncs of a track never one sees a failure and the other does not.
@@ -154,6 +156,7 @@ impl Volume {
             dir: Arc::new(dir),
             track_chunks,
             reserve_bytes,
+            index_bytes: AtomicU64::new(0),
             owner: OnceLock::new(),
             lane: Mutex::default(),
             full: AtomicBool::new(false),
@@ -213,10 +216,19 @@ impl Volume {
     /// Asks the file system again whether a full disk has room for `bytes` of values by now.
     pub(crate) fn has_room_again(&self, bytes: u64) -> bool {
         let mut lane = self.lock();
-        let keep = self.reserve_bytes;
+        let keep = self.kept_bytes();
         let fits = lane.space.check(self.disk.io(), &self.dir, bytes, keep).is_ok();
         self.full.store(!fits, Ordering::Relaxed);
         fits
+    }
+
+    /// Keeps so much from puts beside the reserve.
+    pub(crate) fn keep_for_index(&self, bytes: u64) {
+        self.index_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    fn kept_bytes(&self) -> u64 {
+        self.reserve_bytes + self.index_bytes.load(Ordering::Relaxed)
     }
 
     /// What placement weighs.
@@ -320,6 +332,10 @@ impl Volume {
             // Where it can't even be asked.
             self.fail(&full);
             group = self.refuse_puts(group, &full);
+            if let Err(full) = self.check_room_for_deletes(&group) {
+                group.into_iter().for_each(|request| self.answer(request, Err(full.clone())));
+                return;
+            }
         }
         let mut outcome = self.append_and_apply(&mut group);
         if let Err(full) = &outcome
@@ -395,10 +411,27 @@ impl Volume {
     /// left.
     pub(crate) fn check_room(&self, bytes: u64) -> Result<()> {
         let mut lane = self.lock();
-        let checked = lane.space.check(self.disk.io(), &self.dir, bytes, self.reserve_bytes);
+        let keep = self.kept_bytes();
+        let checked = lane.space.check(self.disk.io(), &self.dir, bytes, keep);
         self.full.store(checked.is_err(), Ordering::Relaxed);
         self.available_bytes.store(lane.space.spend(bytes), Ordering::Relaxed);
         checked
+    }
+
+    /// Deletes leave room for compaction, or what they free could never come back.
+    fn check_room_for_deletes(&self, group: &[Request]) -> Result<()> {
+        if group.is_empty() {
+            return Ok(());
+        }
+        let bytes = most_bytes(group.iter().map(|request| request.proposal.bytes()).sum());
+        let check = || {
+            let keep = slice_bytes(self.reserve_bytes);
+            self.lock().space.check(self.disk.io(), &self.dir, bytes, keep)
+        };
+        check().or_else(|_| {
+            self.owner()?.release_reserve();
+            check()
+        })
     }
 
     /// Answers all requests that may not use the reserve; gives the others.
@@ -424,6 +457,12 @@ impl Volume {
     fn lock(&self) -> MutexGuard<'_, Lane> {
         self.lane.lock().expect("no panic holds it")
     }
+}
+
+/// What compaction copies at once at most, and always has room for, of the reserve.
+pub(crate) fn slice_bytes(reserve_bytes: u64) -> u64 {
+    const SLICE_BYTES: u64 = 8 << 20;
+    SLICE_BYTES.min(reserve_bytes / 4)
 }
 
 /// What a chain of so many bytes takes at most: whole chunks with headers, the ends of its directory

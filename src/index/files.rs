@@ -66,6 +66,17 @@ impl Index {
     }
 }
 
+/// Whether there is room for RocksDB to rewrite what is at `path`, beside a flush.
+pub(super) fn has_room_to_compact(path: &Path, memtable_bytes: usize) -> bool {
+    let size = |file: fs::DirEntry| {
+        let is_table = file.path().extension().is_some_and(|extension| extension == "sst");
+        if is_table { file.metadata().map_or(0, |data| data.len()) } else { 0 }
+    };
+    let tables: u64 = fs::read_dir(path).map_or(0, |files| files.flatten().map(size).sum());
+    let needed = tables.min(super::MOST_COMPACTION_BYTES) + 2 * memtable_bytes as u64;
+    fs2::available_space(path).is_ok_and(|available| available >= needed)
+}
+
 /// `index.name` for `index`.
 fn beside(path: &Path, name: &str) -> PathBuf {
     let mut beside = path.as_os_str().to_owned();

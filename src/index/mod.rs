@@ -17,6 +17,7 @@ mod rows;
 mod view;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rocksdb::{ColumnFamily, DB, DBPinnableSlice, FlushOptions, WriteBatch, WriteOptions};
 
@@ -70,6 +71,10 @@ impl Family {
     }
 }
 
+/// RocksDB rewrites no more at once, however large the index is: a file of 16 MiB of a level, and what
+/// of the next one, which is ten times as large, has the same keys.
+const MOST_COMPACTION_BYTES: u64 = 256 << 20;
+
 /// Whether RocksDB gives its files such a name.
 fn is_rocksdb_file(name: &str) -> bool {
     let whole = ["CURRENT", "IDENTITY", "LOCK", "LOG"];
@@ -85,16 +90,23 @@ pub(crate) struct Index {
     db: DB,
     path: PathBuf,
     without_log: WriteOptions,
+    compacts_itself: AtomicBool,
 }
 
 impl Index {
     /// Opens the index, or makes an empty one.
     pub(crate) fn open(path: &Path, memtable_bytes: usize, cache_bytes: usize) -> Result<Self> {
-        let tuning = options::Tuning { memtable_bytes, cache_bytes };
+        let compacts_itself = files::has_room_to_compact(path, memtable_bytes);
+        let tuning = options::Tuning { memtable_bytes, cache_bytes, compacts_itself };
         let db = options::open(path, &tuning).map_err(|e| error::index(path, e))?;
         let mut without_log = WriteOptions::default();
         without_log.disable_wal(true);
-        Ok(Index { db, path: path.to_owned(), without_log })
+        Ok(Index {
+            db,
+            path: path.to_owned(),
+            without_log,
+            compacts_itself: AtomicBool::new(compacts_itself),
+        })
     }
 
     /// Whether anything is at `path` that could be an index.
@@ -167,6 +179,32 @@ impl Index {
         let families = Family::ALL.map(|family| self.family(family));
         // A plain `flush` would take the default family only.
         self.db.flush_cfs_opt(&families, &wait).map_err(|e| self.error(e))
+    }
+
+    /// Room that RocksDB may need to compact itself: as much as what it rewrites takes.
+    pub(crate) fn compaction_bytes(&self) -> u64 {
+        let files = Family::ALL.map(|family| {
+            let bytes = self.db.property_int_value_cf(
+                self.family(family),
+                rocksdb::properties::TOTAL_SST_FILES_SIZE,
+            );
+            bytes.ok().flatten().unwrap_or(0)
+        });
+        files.iter().sum::<u64>().min(MOST_COMPACTION_BYTES)
+    }
+
+    /// Lets RocksDB compact itself, or not. Where it runs out of room doing so, it flushes no more.
+    pub(crate) fn compact_itself(&self, yes: bool) -> Result<()> {
+        if self.compacts_itself.swap(yes, Ordering::Relaxed) == yes {
+            return Ok(());
+        }
+        tracing::info!(yes, "the index compacts itself");
+        let disabled = if yes { "false" } else { "true" };
+        Family::ALL.iter().try_for_each(|family| {
+            let family = self.family(*family);
+            let set = self.db.set_options_cf(family, &[("disable_auto_compactions", disabled)]);
+            set.map_err(|e| self.error(e))
+        })
     }
 
     fn write(&self, batch: WriteBatch) -> Result<()> {

@@ -16,6 +16,7 @@ const UNREACHABLE_BYTES: usize = 64 << 30;
 pub(super) struct Tuning {
     pub(super) memtable_bytes: usize,
     pub(super) cache_bytes: usize,
+    pub(super) compacts_itself: bool,
 }
 
 pub(super) fn open(path: &Path, tuning: &Tuning) -> Result<DB, rocksdb::Error> {
@@ -69,6 +70,7 @@ fn rows(family: Family, tuning: &Tuning, cache: &Cache) -> Options {
     // Each seek asks every file of level 0: with few of them, and small blocks, a page of common
     // prefixes costs about the same however many keys lie below.
     options.set_level_zero_file_num_compaction_trigger(2);
+    options.set_disable_auto_compactions(!tuning.compacts_itself);
     options.set_compression_type(DBCompressionType::None);
     options.set_write_buffer_size(UNREACHABLE_BYTES);
     options.set_arena_block_size(256 << 10);

@@ -65,9 +65,10 @@ fn open(options: Options, home: &Path, rebuild: bool) -> Result<Store> {
     if options.create == Create::Always && is_store(&*io, &home)? {
         return Err(Error::new(ErrorKind::Exists, "there is a store here already").with_path(&home));
     }
+    let reserve = Reserve::find(io, &home, options.reserve_bytes);
     let mut opening = Opening::begin(options, home, is_new, rebuild)?;
     opening.replay()?;
-    opening.finish(lock, started)
+    opening.finish(lock, reserve, started)
 }
 
 /// Whether there is a store at `home`, or what is left of one.
@@ -381,7 +382,12 @@ impl Opening {
     }
 
     /// The last checkpoint of recovery, and the store.
-    fn finish(mut self, lock: Box<dyn Send + Sync>, started: Instant) -> Result<Store> {
+    fn finish(
+        mut self,
+        lock: Box<dyn Send + Sync>,
+        reserve: Reserve,
+        started: Instant,
+    ) -> Result<Store> {
         for (id, row) in &self.books.tracks {
             if let Some(end) = row.sealed {
                 self.files.seal(*id, end);
@@ -417,8 +423,7 @@ impl Opening {
             }
             meta.trims = trims;
         })?;
-        let io = self.options.io.clone();
-        let reserve = Reserve::new(io, &self.home, self.options.reserve_bytes);
+        reserve.keep();
         self.report.duration = started.elapsed();
         let shared = Arc::new(Shared::new(Parts {
             options: self.options,
@@ -578,9 +583,13 @@ fn can_punch(io: &dyn Io, dir: &Path) -> bool {
     // Left behind by a crash, perhaps.
     let _ = io.remove(&path);
     let tried = io.open(&path, OpenMode::CreateNew).and_then(|file| {
-        let written =
-            crate::io::write_all_at(&*file, &mut [std::io::IoSlice::new(&[1; 2 * CHUNK_BYTES])], 0);
-        written.and_then(|()| file.punch(0, CHUNK_BYTES as u64))
+        let bytes = [1; 2 * CHUNK_BYTES];
+        match crate::io::write_all_at(&*file, &mut [std::io::IoSlice::new(&bytes)], 0) {
+            // A full file system says as well of an empty file whether it can.
+            Err(e) if e.kind() == std::io::ErrorKind::StorageFull => {}
+            written => written?,
+        }
+        file.punch(0, CHUNK_BYTES as u64)
     });
     let _ = io.remove(&path);
     tried.is_ok()

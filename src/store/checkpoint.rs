@@ -4,12 +4,14 @@
 //! `META` how far each active track is durable. What the index freed before it may then be reused.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::Shared;
-use crate::disk::{Owner, wait};
+use crate::disk::{Owner, slice_bytes, wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::TrackId;
 use crate::format::chunk::CHUNK_BYTES;
@@ -152,8 +154,32 @@ impl Shared {
         Ok(())
     }
 
-    /// Like [`admit`](Self::admit), for what has to go on where there is no room for checkpoints.
+    /// Like [`admit`](Self::admit), for deletes. They go on while there is room left for a checkpoint
+    /// and for compaction: behind that the store could neither be opened again nor get any room back.
     pub(crate) fn admit_delete(&self) -> Result<()> {
+        self.admit_swap()?;
+        let index = self.index.path();
+        let lacks_room = || {
+            let kept = self.flush_bytes() + 2 * slice_bytes(self.options.reserve_bytes);
+            available(index) < kept
+        };
+        if !lacks_room() {
+            return Ok(());
+        }
+        self.reserve.release();
+        if lacks_room() {
+            self.give_back()?;
+        }
+        if lacks_room() {
+            let what =
+                "what room is left is kept for checkpoints and compaction; compact the store";
+            return Err(Error::new(ErrorKind::Full, what).with_path(index));
+        }
+        Ok(())
+    }
+
+    /// Like [`admit`](Self::admit), for compaction: it goes on where there is no room for checkpoints.
+    pub(crate) fn admit_swap(&self) -> Result<()> {
         match self.admit_rows() {
             Err(error) if error.kind() == ErrorKind::Full => Ok(()),
             admitted => admitted,
@@ -224,6 +250,7 @@ impl Shared {
         let started = Instant::now();
         // Most of what has to be synced is synced here, while writers go on.
         self.sync()?;
+        self.make_room_for_meta();
         self.make_room()?;
         let mut books = self.books();
         self.check_poison()?;
@@ -284,13 +311,25 @@ impl Shared {
         seen
     }
 
+    /// `META` is replaced by a file that is written beside it.
+    pub(crate) fn make_room_for_meta(&self) {
+        const META_BYTES: u64 = 64 << 10;
+        let left = self.options.io.available_space(&self.home);
+        if left.is_ok_and(|left| left < META_BYTES) {
+            self.reserve.release();
+        }
+    }
+
     /// A flush that runs out of room ends RocksDB, so none is begun without; the reserve is for
     /// this.
     fn make_room(&self) -> Result<()> {
-        let memtables = self.checkpoints.memtable_bytes.load(Ordering::Relaxed) as u64;
-        let needed = memtables * 2 + (1 << 20);
+        let needed = self.flush_bytes();
         let index = self.index.path();
-        let available = |path| fs2::available_space(path).unwrap_or(u64::MAX);
+        let compaction = self.index.compaction_bytes();
+        for volume in &self.volumes {
+            volume.keep_for_index(if is_beside(index, &volume.dir) { compaction } else { 0 });
+        }
+        self.index.compact_itself(available(index) >= needed + compaction)?;
         if available(index) < needed {
             self.reserve.release();
         }
@@ -300,4 +339,21 @@ impl Shared {
         }
         Ok(())
     }
+
+    /// What a flush of the index takes at most.
+    fn flush_bytes(&self) -> u64 {
+        let memtables = self.checkpoints.memtable_bytes.load(Ordering::Relaxed) as u64;
+        memtables * 2 + (1 << 20)
+    }
+}
+
+/// The index is always on the operating system's file system.
+fn available(path: &Path) -> u64 {
+    fs2::available_space(path).unwrap_or(u64::MAX)
+}
+
+/// Whether two paths are on one file system of the operating system's.
+fn is_beside(one: &Path, other: &Path) -> bool {
+    let device = |path: &Path| std::fs::metadata(path).map(|data| data.dev());
+    device(one).is_ok_and(|one| device(other).is_ok_and(|other| one == other))
 }

@@ -421,6 +421,7 @@ impl Store {
         self.shared.check_poison()?;
         self.shared.sync()?;
         self.shared.checkpoint()?;
+        self.shared.make_room_for_meta();
         self.shared.ledger.update(|meta| meta.clean = true)
     }
 }

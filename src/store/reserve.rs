@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::io::{Io, OpenMode};
 
@@ -18,10 +19,14 @@ pub(crate) struct Reserve {
 }
 
 impl Reserve {
-    /// Keeps `bytes` in `home`, if they are there.
-    pub(crate) fn new(io: Arc<dyn Io>, home: &Path, bytes: u64) -> Self {
-        let reserve = Reserve { io, home: home.to_owned(), bytes, there: Mutex::new(false) };
-        reserve.keep();
+    /// The reserve in `home`, as an earlier opening has left it. On a full file system it is released:
+    /// opening writes, too.
+    pub(crate) fn find(io: Arc<dyn Io>, home: &Path, bytes: u64) -> Self {
+        let there = io.exists(&home.join(RESERVE_FILE)).unwrap_or(false);
+        let reserve = Reserve { io, home: home.to_owned(), bytes, there: Mutex::new(there) };
+        if reserve.io.available_space(home).is_ok_and(|available| available < bytes) {
+            reserve.release();
+        }
         reserve
     }
 
@@ -42,9 +47,28 @@ impl Reserve {
     /// Gives the room back.
     pub(crate) fn release(&self) {
         let mut there = self.there.lock().expect("no panic holds it");
-        if *there && self.io.remove(&self.path()).is_ok() {
+        if !*there {
+            return;
+        }
+        let before = self.io.available_space(&self.home).unwrap_or(0);
+        if self.io.remove(&self.path()).is_ok() {
             *there = false;
             tracing::warn!(home = %self.home.display(), "the file system is full; the reserve is used");
+            self.await_room(before + self.bytes / 2);
+        }
+    }
+
+    /// Waits until the file system says that it has the room: xfs and btrfs free the blocks of a removed
+    /// file later, and until then whoever asks is refused.
+    fn await_room(&self, bytes: u64) {
+        const PATIENCE: Duration = Duration::from_millis(20);
+        // Best effort: it hurries btrfs.
+        let _ = self.io.sync_dir(&self.home);
+        for _ in 0..50 {
+            if self.io.available_space(&self.home).is_ok_and(|available| available >= bytes) {
+                return;
+            }
+            std::thread::sleep(PATIENCE);
         }
     }
 

@@ -267,6 +267,60 @@ fn a_full_home_refuses_puts_leaves_no_litter_and_resumes() {
     filled.check_after_crash();
 }
 
+/// Takes all that the file system has left.
+fn take_the_rest(io: &SimIo, dir: &str) {
+    let left = kogia::io::Io::available_space(io, Path::new(dir)).unwrap();
+    let neighbour = Path::new(dir).join("neighbour");
+    io.write_file(&neighbour, &vec![1; left as usize]).unwrap();
+    assert_eq!(kogia::io::Io::available_space(io, Path::new(dir)).unwrap(), 0);
+}
+
+/// Symptom: a store on a file system that had nothing left could not be opened, or gave nothing back
+/// when it was compacted. Cause: the reserve was released by deletes and checkpoints alone, and where a
+/// hole could not be tried for want of room, none were punched. Rule: opening releases the reserve, and
+/// what has no room is not what can't be done.
+#[test]
+fn a_store_on_a_file_system_with_nothing_left_opens_and_compacts() {
+    // In its home, as it is with a single disk.
+    let mut filled = Filled::new(&["/home/disk"]);
+    filled.io.set_capacity("/home", 2 << 20);
+    filled.fill(17_000);
+    let reserve = filled.io.files().into_iter().filter(|path| path.ends_with("reserve"));
+    assert_eq!(reserve.count(), 1);
+    take_the_rest(&filled.io, "/home");
+    filled.store.take().unwrap().close().unwrap();
+    filled.store = Some(filled.open(&filled.io, filled.index.path()));
+    assert!(filled.store().stats().unwrap().disks[0].punches);
+    let keys = filled.acknowledged.len();
+    filled.delete(keys / 2);
+    filled.store().maintain().unwrap();
+    filled.put(20_000).unwrap();
+    filled.check();
+}
+
+/// Symptom: deletes took the last byte, and what they freed could not be compacted. Rule: they leave a
+/// slice of compaction.
+#[test]
+fn deletes_leave_room_to_compact_what_they_free() {
+    let mut filled = Filled::new(&["/home/disk"]);
+    filled.io.set_capacity("/home", 4 << 20);
+    filled.fill(500);
+    take_the_rest(&filled.io, "/home");
+    // Small values share chunks, so that nothing is freed before it is compacted.
+    let keys: Vec<_> = filled.acknowledged.keys().cloned().collect();
+    let left = |io: &SimIo| kogia::io::Io::available_space(io, Path::new("/home")).unwrap();
+    for key in keys.iter().step_by(2) {
+        match filled.store().delete(key) {
+            Ok(_) => drop(filled.acknowledged.remove(key)),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Full),
+        }
+        assert!(left(&filled.io) == 0 || left(&filled.io) >= RESERVE / 4);
+    }
+    filled.store().maintain().unwrap();
+    filled.put(20_000).unwrap();
+    filled.check();
+}
+
 fn filled_tracks(io: &SimIo) -> usize {
     io.files().iter().filter(|path| path.extension().is_some_and(|ext| ext == "track")).count()
 }
