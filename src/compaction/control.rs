@@ -100,8 +100,8 @@ pub struct CompactionStatus {
     pub disks: BTreeMap<DiskId, DiskProgress>,
 }
 
-/// A track that is being compacted, while this lives.
-pub(super) struct Busy<'a> {
+/// A track that is being compacted or unlinked, while this lives.
+pub(crate) struct Busy<'a> {
     control: &'a Control,
     pub(super) track: TrackId,
 }
@@ -206,12 +206,12 @@ impl Control {
     }
 
     /// Takes a track, unless somebody has it.
-    pub(super) fn take(&self, track: TrackId) -> Option<Busy<'_>> {
+    pub(crate) fn take(&self, track: TrackId) -> Option<Busy<'_>> {
         // Not `then_some`: a `Busy` that is dropped here would wait for the lock that this line holds.
         self.state().busy.insert(track).then(|| Busy { control: self, track })
     }
 
-    /// Whether a compaction passes over the track.
+    /// Whether a compaction passes over the track, or it is being unlinked.
     pub(crate) fn is_busy(&self, track: TrackId) -> bool {
         self.state().busy.contains(&track)
     }

@@ -143,8 +143,10 @@ impl Shared {
                 // Since the tracks were looked at, a refill may have come to an end, or another
                 // checkpoint may have unlinked this one.
                 let is_dead = self.books().tracks.get(&id) == Some(&row);
-                // What compaction is about to copy must not lose its tombstones' reason (I9).
-                if is_dead && !self.compaction.is_busy(id) { self.unlink(id, &row) } else { Ok(()) }
+                // What compaction is about to copy must not lose its tombstones' reason (I9), and what
+                // is being unlinked must not be passed over: the index would learn of it again.
+                let taken = if is_dead { self.compaction.take(id) } else { None };
+                taken.map_or(Ok(()), |_taken| self.unlink(id, &row))
             };
             let Some(volume) = self.volumes.of(row.disk) else { continue };
             if !self.volumes.are_without(&volume) {
