@@ -48,19 +48,27 @@ fn touch_a_gib() {
 pub struct Usage {
     /// Processor time of all threads.
     pub cpu: Duration,
-    /// Bytes that were sent to block devices.
+    /// Bytes that were sent to block devices. Where a file system keeps large folios, a page that is
+    /// overwritten counts as many bytes as its folio has.
     pub device_bytes: u64,
+    /// Bytes that were given to `write` and its like.
+    pub written_bytes: u64,
 }
 
 impl Usage {
     pub fn now() -> Self {
-        Usage { cpu: cpu_time(), device_bytes: field("/proc/self/io", "write_bytes:") }
+        Usage {
+            cpu: cpu_time(),
+            device_bytes: field("/proc/self/io", "write_bytes:"),
+            written_bytes: field("/proc/self/io", "wchar:"),
+        }
     }
 
     pub fn since(self, before: Usage) -> Usage {
         Usage {
             cpu: self.cpu.saturating_sub(before.cpu),
             device_bytes: self.device_bytes.saturating_sub(before.device_bytes),
+            written_bytes: self.written_bytes.saturating_sub(before.written_bytes),
         }
     }
 }

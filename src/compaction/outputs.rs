@@ -83,6 +83,23 @@ impl Outputs {
         outcomes.fold(Ok(()), Result::and)
     }
 
+    /// Seals the open outputs that are worth a pass: those that are open are neither compacted nor
+    /// refilled, and what was copied dies as well.
+    pub(super) fn seal_worn(
+        &mut self,
+        shared: &Shared,
+        is_worn: impl Fn(TrackId) -> bool,
+    ) -> Result<()> {
+        for (key, output) in std::mem::take(&mut self.open) {
+            if is_worn(output.track()) {
+                self.full.push(output);
+            } else {
+                self.open.insert(key, output);
+            }
+        }
+        self.seal_full(shared)
+    }
+
     /// Seals all outputs where the index knows them to end: what lies behind was not swapped.
     pub(super) fn seal(&mut self, shared: &Shared) -> Result<()> {
         let open = std::mem::take(&mut self.open);

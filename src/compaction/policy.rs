@@ -91,6 +91,8 @@ impl Room {
 pub(crate) struct Situation<'a> {
     pub(crate) disk: DiskId,
     pub(crate) punches: bool,
+    /// Whether values are written into freed chunks.
+    pub(crate) refills: bool,
     /// Chunks at which a track is sealed.
     pub(crate) track_chunks: u32,
     pub(crate) max_amplification: f64,
@@ -128,7 +130,7 @@ pub(crate) fn choose<'r>(
     }
     let min_share = match zeal {
         Zeal::Thorough(share) => share,
-        Zeal::Background if eager(&all, situation.max_amplification) => MIN_SHARE,
+        Zeal::Background if eager(&all, situation) => MIN_SHARE,
         Zeal::Background => WORTH_IT_SHARE,
     };
     let worth_it =
@@ -137,9 +139,11 @@ pub(crate) fn choose<'r>(
     best.map(|(id, ..)| *id).or_else(|| smallest(&tracks, situation))
 }
 
-/// Whether garbage has come half way to the bound. What is pending comes back by itself.
-fn eager(all: &Room, max_amplification: f64) -> bool {
-    let begin = 1.0 + (max_amplification - 1.0) / 2.0;
+/// Whether garbage has come half way to the bound; three quarters, where puts use some of it up:
+/// what is copied away before is copied in vain. What is pending comes back by itself.
+fn eager(all: &Room, situation: &Situation<'_>) -> bool {
+    let part = if situation.refills { 0.75 } else { 0.5 };
+    let begin = 1.0 + (situation.max_amplification - 1.0) * part;
     (all.used - all.pending.min(all.used)) as f64 > all.cost as f64 * begin
 }
 
@@ -184,6 +188,7 @@ mod tests {
         let situation = Situation {
             disk: DISK,
             punches: true,
+            refills: false,
             track_chunks: 1000,
             max_amplification: 1.3,
             excluded: &excluded.iter().copied().collect(),

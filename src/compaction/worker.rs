@@ -146,6 +146,7 @@ fn run(shared: &Shared, volume: &Arc<Volume>) {
         if shared.weigh().waits_for_checkpoint {
             shared.checkpoints.request();
         }
+        shared.seal_worn(volume, &mut outputs);
         // A track may be worth a pass again and again, where it can't be finished; not at once.
         while may_run(shared) && step(shared, volume, &mut outputs) == Some(End::Done) {}
         if is_given_up(shared, volume)
@@ -204,6 +205,7 @@ fn step(shared: &Shared, volume: &Arc<Volume>, outputs: &mut Outputs) -> Option<
             control.block(track);
         }
     }
+    shared.seal_worn(volume, outputs);
     shared.weigh();
     ended.ok().flatten()
 }
@@ -236,6 +238,7 @@ impl Shared {
         let situation = Situation {
             disk: volume.disk.id,
             punches: volume.punches(),
+            refills: self.options.refill,
             track_chunks: self.options.track_chunks(),
             max_amplification: self.options.max_space_amplification,
             excluded: &excluded,
@@ -255,10 +258,20 @@ impl Shared {
     }
 
     fn active_is_worth_it(&self, volume: &Volume) -> bool {
-        let Some((active, _)) = volume.last_track() else { return false };
+        volume.last_track().is_some_and(|(active, _)| self.is_worn(volume, active))
+    }
+
+    /// Whether a track to which something is still appended is worth a pass.
+    fn is_worn(&self, volume: &Volume, track: TrackId) -> bool {
         let books = self.books();
-        let row = books.tracks.get(&active).filter(|row| row.sealed.is_none());
+        let row = books.tracks.get(&track).filter(|row| row.sealed.is_none());
         row.is_some_and(|row| Room::of(row, volume.punches()).share() >= 0.1)
+    }
+
+    fn seal_worn(&self, volume: &Volume, outputs: &mut Outputs) {
+        if let Err(error) = outputs.seal_worn(self, |track| self.is_worn(volume, track)) {
+            tracing::warn!(%error, "tracks that compaction has written stay open");
+        }
     }
 
     /// Whether garbage is beyond its bound.
@@ -435,6 +448,7 @@ impl Shared {
             let situation = Situation {
                 disk: volume.disk.id,
                 punches: volume.punches(),
+                refills: self.options.refill,
                 track_chunks: self.options.track_chunks(),
                 max_amplification: self.options.max_space_amplification,
                 excluded: &excluded,

@@ -201,7 +201,9 @@ impl Shared {
 
     fn due_by_bytes(&self) -> bool {
         let written = self.checkpoints.track_bytes.load(Ordering::Relaxed);
-        written >= self.options.checkpoint_bytes
+        // What is appended found no chunks to refill: those that were freed wait for a checkpoint.
+        let refill_bytes = if self.options.refill { self.options.track_bytes } else { u64::MAX };
+        written >= self.options.checkpoint_bytes.min(refill_bytes)
     }
 
     /// Makes all acknowledged writes durable.
