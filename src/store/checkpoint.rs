@@ -328,7 +328,7 @@ impl Shared {
         let needed = self.flush_bytes();
         let index = self.index.path();
         let compaction = self.index.compaction_bytes();
-        for volume in &self.volumes {
+        for volume in self.volumes.all().iter() {
             volume.keep_for_index(if is_beside(index, &volume.dir) { compaction } else { 0 });
         }
         self.index.compact_itself(available(index) >= needed + compaction)?;
