@@ -141,12 +141,14 @@ fn a_dead_track_whose_unlinking_failed_is_not_refilled() {
     let store = machine.options().refill(true).punch(false).open(HOME).expect("it opens");
     let put = |key: String, tag| store.put(key, &value(tag)[..30_000]).expect("it puts");
     (0..10).for_each(|i| _ = put(format!("k{i}"), i));
+    // Before anything dies, so that the housekeeper's own checkpoints fail as well.
+    machine.io.fail(Fault::next(CallKind::SyncDir, Fail::Eio).under(Machine::disk(0)).lasting());
     for i in 0..8 {
         store.delete(format!("k{i}")).expect("it deletes");
     }
-    machine.io.fail(Fault::next(CallKind::SyncDir, Fail::Eio).under(Machine::disk(0)));
     store.checkpoint().expect_err("the directory's sync fails");
     assert_eq!(machine.tracks().len(), 1);
+    machine.io.heal();
     (10..14).for_each(|i| _ = put(format!("k{i}"), i));
     let machine = machine.kill(store);
     let store = machine.options().refill(true).punch(false).open(HOME).expect("it opens");
