@@ -185,7 +185,7 @@ impl Control {
         !self.is_stopped()
     }
 
-    /// Waits until `bytes` more may be copied; less where `hurry` says so meanwhile.
+    /// Waits until `bytes` more may be copied, or `go_on` says no; not at all while writers are pressed.
     pub(super) fn pace(&self, bytes: u64, limit: Option<u64>, go_on: impl Fn() -> bool) {
         let Some(rate) = limit else { return };
         let share = Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64);

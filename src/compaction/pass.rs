@@ -103,8 +103,6 @@ impl<'a> Pass<'a> {
         outputs: &'a mut Outputs,
         busy: &'a Busy<'a>,
     ) -> Result<Self> {
-        // Who began to unlink the track before it was marked as busy has come to an end behind this.
-        shared.refills.wait_for_reuse();
         let as_of = shared.current_seq();
         // Behind this, all that have a seq below are applied: what is found live then was so as of
         // that seq.

@@ -1,6 +1,6 @@
 //! Who compacts: a thread for each disk, and callers who want it done now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -235,16 +235,26 @@ impl Shared {
     /// The disk's best track.
     fn choose(&self, volume: &Volume, zeal: Zeal) -> Option<TrackId> {
         let excluded = self.compaction.excluded();
+        self.choose_of(&self.books().tracks, volume, &excluded, zeal)
+    }
+
+    fn choose_of(
+        &self,
+        tracks: &BTreeMap<TrackId, TrackRow>,
+        volume: &Volume,
+        excluded: &BTreeSet<TrackId>,
+        zeal: Zeal,
+    ) -> Option<TrackId> {
         let situation = Situation {
             disk: volume.disk.id,
             punches: volume.punches(),
             refills: self.options.refill,
             track_chunks: self.options.track_chunks(),
             max_amplification: self.options.max_space_amplification,
-            excluded: &excluded,
+            excluded,
             now_ms: now_ms(),
         };
-        policy::choose(self.books().tracks.iter(), &situation, zeal)
+        policy::choose(tracks.iter(), &situation, zeal)
     }
 
     /// Where garbage has reached the bound and no sealed track is worth it, it is in the active one:
@@ -444,23 +454,12 @@ impl Shared {
             return only.iter().filter(is_there).copied().collect();
         }
         let mut victims = Vec::new();
-        loop {
-            let situation = Situation {
-                disk: volume.disk.id,
-                punches: volume.punches(),
-                refills: self.options.refill,
-                track_chunks: self.options.track_chunks(),
-                max_amplification: self.options.max_space_amplification,
-                excluded: &excluded,
-                now_ms: now_ms(),
-            };
-            let zeal = Zeal::Thorough(options.share());
-            let Some(track) = policy::choose(tracks.iter(), &situation, zeal) else {
-                return victims;
-            };
+        let zeal = Zeal::Thorough(options.share());
+        while let Some(track) = self.choose_of(tracks, volume, &excluded, zeal) {
             excluded.insert(track);
             victims.push(track);
         }
+        victims
     }
 
     pub(super) fn compact_one(

@@ -124,16 +124,7 @@ impl<'a> Join<'a> {
             Record::Put(put) => self.put(chain, entry.seq, put, entry.spot),
             Record::Delete { space, key } => self.delete(chain, entry.seq, *space, key),
             Record::Segment { len, crc } => {
-                let row = SegmentRow {
-                    track: chain.track,
-                    chunk: chain.start + entry.spot.chunk,
-                    len: *len,
-                    crc: *crc,
-                    chain: chain.seq,
-                    has_record: true,
-                    owner: None,
-                };
-                self.segment(entry.seq, row)
+                self.segment(entry.seq, segment_of(chain, entry.spot, *len, *crc))
             }
         }
     }
@@ -484,6 +475,19 @@ impl<'a> Join<'a> {
         let size = batch.size_in_bytes() + batch.len() * ROW_OVERHEAD_BYTES;
         self.index.write(batch)?;
         Ok(size)
+    }
+}
+
+/// Where a segment of this chain is; nobody owns it yet.
+pub(super) fn segment_of(chain: &ChainFacts, spot: Spot, len: u64, crc: u32) -> SegmentRow {
+    SegmentRow {
+        track: chain.track,
+        chunk: chain.start + spot.chunk,
+        len,
+        crc,
+        chain: chain.seq,
+        has_record: true,
+        owner: None,
     }
 }
 

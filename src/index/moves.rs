@@ -5,7 +5,7 @@
 //! like any other, and comes to the same: a key that was overwritten or deleted meanwhile has a
 //! greater seq, in the index or as a tombstone.
 
-use super::join::entry_of;
+use super::join::{entry_of, segment_of};
 use super::{ChainFacts, Join};
 use crate::error::Result;
 use crate::format::chain::DirectoryEntry;
@@ -48,15 +48,7 @@ impl Join<'_> {
                 self.swap_grave(chain, copy.seq, &row_key, *space, key, original)
             }
             Record::Segment { len, crc } => {
-                let row = SegmentRow {
-                    track: chain.track,
-                    chunk: chain.start + copy.spot.chunk,
-                    len: *len,
-                    crc: *crc,
-                    chain: chain.seq,
-                    has_record: true,
-                    owner: None,
-                };
+                let row = segment_of(chain, copy.spot, *len, *crc);
                 self.swap_segment(copy.seq, row, original)
             }
         }
