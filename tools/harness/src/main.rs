@@ -1,0 +1,3 @@
+//! Breaks the world under a storage engine, and checks what is left.
+
+fn main() {}
