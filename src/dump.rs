@@ -56,6 +56,8 @@ pub enum Finding {
         floor: String,
         /// The disk's track before it, and the chunk up to which that was synced.
         predecessor: Option<(u32, u32)>,
+        /// Bytes of the dictionary that small values in it may be compressed with.
+        dictionary_bytes: usize,
         /// Milliseconds since 1970.
         created_ms: u64,
     },
@@ -104,6 +106,8 @@ pub enum Finding {
         len: Option<u64>,
         /// CRC-32C of the value.
         crc32c: Option<u32>,
+        /// Bytes that the value is compressed to, and whether with the track's dictionary.
+        compressed: Option<(u64, bool)>,
         /// Where the value begins: chunk, and byte in its payload.
         place: Option<(u32, u16)>,
         /// Segments that the value is in.
@@ -184,9 +188,11 @@ impl Dump<'_> {
     }
 
     fn header(&mut self, track: &TrackFile) {
-        let finding = match track.read_header() {
+        let read = track.read_header().and_then(|header| Ok((header, track.read_dictionary()?)));
+        let finding = match read {
             Err(error) => Finding::Bad { chunk: 0, what: error.to_string() },
-            Ok(header) => Finding::Header {
+            Ok((header, dictionary)) => Finding::Header {
+                dictionary_bytes: dictionary.len(),
                 track: header.track.0,
                 store: header.store.to_string(),
                 disk: header.disk.to_string(),
@@ -355,10 +361,14 @@ fn record(start: u32, entry: &DirectoryEntry<'_>) -> Finding {
             key: text(put.key),
             len: Some(put.meta.len),
             crc32c: Some(put.meta.crc),
-            place: (put.value == Value::Inline && put.meta.len > 0).then_some(place),
+            compressed: match put.value {
+                Value::Compressed(frame) => Some((frame.bytes, frame.with_dictionary)),
+                Value::Inline | Value::Segments(_) => None,
+            },
+            place: (put.inline_bytes() > 0).then_some(place),
             segments: match &put.value {
                 Value::Segments(list) => Some(list.0.len()),
-                Value::Inline => None,
+                Value::Inline | Value::Compressed(_) => None,
             },
             expires_ms: put.meta.expires_ms,
         },
@@ -368,6 +378,7 @@ fn record(start: u32, entry: &DirectoryEntry<'_>) -> Finding {
             key: text(key),
             len: None,
             crc32c: None,
+            compressed: None,
             place: None,
             segments: None,
             expires_ms: None,
@@ -378,6 +389,7 @@ fn record(start: u32, entry: &DirectoryEntry<'_>) -> Finding {
             key: None,
             len: Some(*len),
             crc32c: Some(*crc),
+            compressed: None,
             place: Some(place),
             segments: None,
             expires_ms: None,
@@ -388,16 +400,28 @@ fn record(start: u32, entry: &DirectoryEntry<'_>) -> Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Finding::Header { track, store, disk, kind, floor, predecessor, created_ms } => {
+            Finding::Header {
+                track,
+                store,
+                disk,
+                kind,
+                floor,
+                predecessor,
+                dictionary_bytes,
+                created_ms,
+            } => {
                 write!(
                     f,
                     "track {track} ({kind}) of store {store} on disk {disk}, floor {floor}, "
                 )?;
                 write!(f, "created {created_ms} ms after 1970")?;
-                match predecessor {
-                    Some((track, end)) => write!(f, ", after track {track} synced to chunk {end}"),
-                    None => Ok(()),
+                if let Some((track, end)) = predecessor {
+                    write!(f, ", after track {track} synced to chunk {end}")?;
                 }
+                if *dictionary_bytes > 0 {
+                    write!(f, ", with a dictionary of {dictionary_bytes} bytes")?;
+                }
+                Ok(())
             }
             Finding::Chain { chunk, chunks, seq, synced, .. } => {
                 write!(f, "chain {seq}: chunks {chunk}..{}, synced {synced}", chunk + chunks)
@@ -408,11 +432,25 @@ impl fmt::Display for Finding {
             Finding::Hole { chunk, chunks } => {
                 write!(f, "  chunks {chunk}..{}: a hole", chunk + chunks)
             }
-            Finding::Record { seq, operation, key, len, crc32c, place, segments, expires_ms } => {
+            Finding::Record {
+                seq,
+                operation,
+                key,
+                len,
+                crc32c,
+                compressed,
+                place,
+                segments,
+                expires_ms,
+            } => {
                 write!(f, "  {operation} {seq}")?;
                 key.iter().try_for_each(|key| write!(f, " \"{key}\""))?;
                 len.iter().try_for_each(|len| write!(f, ", {len} bytes"))?;
                 crc32c.iter().try_for_each(|crc| write!(f, ", crc {crc:08x}"))?;
+                compressed.iter().try_for_each(|(bytes, with_dictionary)| {
+                    let with = if *with_dictionary { " with the dictionary" } else { "" };
+                    write!(f, ", compressed{with} to {bytes}")
+                })?;
                 place.iter().try_for_each(|(chunk, at)| write!(f, ", at chunk {chunk}+{at}"))?;
                 segments.iter().try_for_each(|count| write!(f, ", in {count} segments"))?;
                 expires_ms.iter().try_for_each(|ms| write!(f, ", expires {ms} ms after 1970"))

@@ -25,6 +25,7 @@
 #![deny(unsafe_code, missing_docs)]
 
 mod compaction;
+mod compression;
 mod disk;
 pub mod dump;
 mod error;

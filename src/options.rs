@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::compression::LEVELS;
 use crate::error::{Error, Result};
 use crate::format::Seq;
 use crate::format::chunk::CHUNK_BYTES;
@@ -207,6 +208,7 @@ pub struct Options {
     pub(crate) compaction_hours: Option<Range<u8>>,
     pub(crate) max_space_amplification: f64,
     pub(crate) shard: Option<Arc<Shard>>,
+    pub(crate) compression: Option<i32>,
     pub(crate) retention: Vec<RetentionRule>,
     pub(crate) io: Arc<dyn Io>,
     pub(crate) on_progress: Option<Arc<OnProgress>>,
@@ -237,6 +239,7 @@ impl Default for Options {
             compaction_hours: None,
             max_space_amplification: 1.3,
             shard: None,
+            compression: None,
             retention: Vec::new(),
             io: Arc::new(RealIo),
             on_progress: None,
@@ -430,6 +433,31 @@ impl Options {
         self
     }
 
+    /// Compresses what is put from now on, and what compaction copies, with zstd at this level, -7
+    /// to 19; default `None`: everything is stored as it is. 3 is a good one.
+    ///
+    /// Values of up to 8 bytes, and those that would not become at least a sixteenth smaller, stay
+    /// as they are, and so do objects that are written in segments (streams of more than four
+    /// times [`segment_bytes`](Self::segment_bytes)) and parts. Values of less than 16 KiB are
+    /// compressed with a dictionary of up to 4 KB that each track carries in its header, trained
+    /// from those written to the track before, or from those that compaction copies. A range of a
+    /// compressed value takes reading all of it. Not remembered: what is compressed is read
+    /// whatever this says.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let store = kogia::Options::new().compression(Some(3)).open(dir.path())?;
+    /// store.put("log", "motion detected\n".repeat(1_000))?;
+    /// assert!(store.stats()?.total().live_bytes < 200);
+    /// assert_eq!(store.head("log")?.map(|info| info.len), Some(16_000));
+    /// # Ok::<_, kogia::Error>(())
+    /// ```
+    #[must_use]
+    pub fn compression(mut self, level: Option<i32>) -> Self {
+        self.compression = level;
+        self
+    }
+
     /// A rule for how long objects are kept; to be called once a rule. Without any, each is kept as
     /// its put said. Not remembered.
     #[must_use]
@@ -517,6 +545,11 @@ impl Options {
         }
         if let Some(hours) = self.compaction_hours.as_ref().filter(|h| h.start.max(h.end) > 24) {
             let what = format!("compaction_hours are {hours:?}; they must be 0 to 24");
+            return Err(Error::invalid(what));
+        }
+        if let Some(level) = self.compression.filter(|level| !LEVELS.contains(level)) {
+            let (least, most) = LEVELS.into_inner();
+            let what = format!("compression is {level}; it must be {least} to {most}");
             return Err(Error::invalid(what));
         }
         within("track_bytes", self.track_bytes, 64 << 10, 1 << 40)?;

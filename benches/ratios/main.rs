@@ -1,4 +1,5 @@
-//! Kogia against raw system calls, and against RocksDB, doing the same work in the same run.
+//! Kogia against raw system calls, against RocksDB, and against itself without compression, doing the
+//! same work in the same run.
 //!
 //! ```text
 //! cargo bench --bench ratios              # all
@@ -9,6 +10,7 @@
 //! time, and is removed at the end. `KOGIA_BENCH_ROUNDS` (default 5) is how often each contender
 //! takes its turn. Ratios are of rates, contender to reference, round by round: more is better.
 
+mod compression;
 #[path = "../counting/mod.rs"]
 mod counting;
 mod durable;
@@ -24,12 +26,13 @@ use machine::Result;
 
 type Bench = fn(rounds: usize) -> Result<()>;
 
-const BENCHES: [(&str, Bench); 5] = [
+const BENCHES: [(&str, Bench); 6] = [
     ("ingest", ingest::measure),
     ("read", read::measure),
     ("durable", durable::measure),
     ("small", small::measure),
     ("listing", listing::measure),
+    ("compression", compression::measure),
 ];
 
 fn main() -> Result<()> {

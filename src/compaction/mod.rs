@@ -14,6 +14,7 @@
 //! read (invariant I6).
 
 mod control;
+mod copies;
 mod mover;
 mod outputs;
 mod pass;

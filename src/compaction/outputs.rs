@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::copies::Copies;
+use crate::compression::Dictionary;
 use crate::disk::{CopiedChain, Output, Proposal, Volume};
 use crate::error::{Error, Result};
-use crate::format::chain::MAX_CHUNKS;
+use crate::format::chain::{Layout, MAX_CHUNKS};
 use crate::format::{DiskId, Seq, TrackId};
-use crate::store::Shared;
+use crate::store::{Encoder, Shared};
 
 /// The open outputs of one compaction.
 #[derive(Default)]
@@ -29,35 +31,32 @@ pub(super) struct Debt {
 
 impl Outputs {
     /// Appends a chain of copies for a shard. `floor` is a seq as of which all of them were known
-    /// to be live.
-    pub(super) fn append(
+    /// to be live; from values that are `alike` a new track's dictionary is trained.
+    pub(super) fn append<'c>(
         &mut self,
         shared: &Shared,
         volume: &Arc<Volume>,
         shard: u8,
         floor: Seq,
-        proposal: Proposal,
+        copies: &Copies,
+        alike: impl FnOnce() -> Vec<&'c [u8]>,
     ) -> Result<CopiedChain> {
-        let layout = proposal.layout();
-        if layout.chunks > MAX_CHUNKS {
-            return Err(Error::invalid("a record of more than 1 GiB"));
-        }
         let key = (volume.disk.id, shard);
-        if let Some(output) = self.open.remove(&key) {
+        if let Some(mut output) = self.open.remove(&key) {
+            let (proposal, layout) = lay_out(shared, output.dictionary(), copies)?;
             if output.has_room(layout.chunks) {
+                let appended = output.append(proposal, layout);
                 self.open.insert(key, output);
-            } else {
-                self.full.push(output);
+                return appended;
             }
+            self.full.push(output);
         }
-        let output = match self.open.entry(key) {
-            std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
-            std::collections::btree_map::Entry::Vacant(place) => {
-                let before = shared.unvouched(volume.disk.id);
-                place.insert(Output::create(volume, shard, floor, before)?)
-            }
-        };
-        output.append(proposal, layout)
+        let compressor = shared.compressor.as_ref();
+        let dictionary = compressor.and_then(|compressor| compressor.train(&alike())).map(Arc::new);
+        let before = shared.unvouched(volume.disk.id);
+        let (proposal, layout) = lay_out(shared, dictionary.as_ref(), copies)?;
+        let output = Output::create(volume, shard, floor, before, dictionary)?;
+        self.open.entry(key).or_insert(output).append(proposal, layout)
     }
 
     /// Makes everything that was appended durable.
@@ -110,6 +109,21 @@ impl Outputs {
     fn all(&mut self) -> impl Iterator<Item = &mut Output> {
         self.open.values_mut().chain(&mut self.full)
     }
+}
+
+/// The copies as they are laid down in a track with this dictionary.
+fn lay_out(
+    shared: &Shared,
+    dictionary: Option<&Arc<Dictionary>>,
+    copies: &Copies,
+) -> Result<(Proposal, Layout)> {
+    let encoder = Encoder::new(shared.compressor.as_ref(), dictionary.cloned());
+    let proposal = copies.propose(&encoder).map_err(|fault| shared.index.fault(fault))?;
+    let layout = proposal.layout();
+    if layout.chunks > MAX_CHUNKS {
+        return Err(Error::invalid("a record of more than 1 GiB"));
+    }
+    Ok((proposal, layout))
 }
 
 fn seal(shared: &Shared, output: &Output) -> Result<()> {

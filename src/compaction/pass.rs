@@ -10,17 +10,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::control::{Busy, Control};
+use super::copies::{CopiedValue, Copies, samples};
 use super::outputs::{Debt, Outputs};
-use crate::disk::{CopiedChain, Owner, Proposal, Volume, slice_bytes};
+use crate::disk::{CopiedChain, Owner, Volume, slice_bytes};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::chain::{Body, DirectoryEntry, Room};
+use crate::format::chain::{DirectoryEntry, Room};
 use crate::format::checksum;
 use crate::format::chunk::CHUNK_BYTES;
 use crate::format::entry::{self, Grave, SegmentRow, TrackRow};
-use crate::format::record::Record;
+use crate::format::record::{Compressed, Meta, Put, Record, Value};
 use crate::format::{DiskId, Seq, TrackId};
 use crate::index::{self, Family, Original, Passed};
-use crate::store::Shared;
+use crate::store::{Packed, Shared};
 use crate::track::{Chain, ChainHead, Scanner, TrackFile, ValuePlace};
 
 /// A batch of swaps is not larger than this: it is what a put may have to wait for.
@@ -87,13 +88,6 @@ struct Slice {
     ready: Vec<(u8, Copies)>,
     bytes: usize,
     passed: Passed,
-}
-
-/// Copies on their way into one chain.
-#[derive(Default)]
-struct Copies {
-    proposal: Proposal,
-    originals: Vec<Original>,
 }
 
 impl<'a> Pass<'a> {
@@ -235,12 +229,11 @@ impl<'a> Pass<'a> {
             seq: head.seq,
         };
         let value = match (&entry.record, entry.room) {
-            (_, Room::None) => None,
-            (Record::Put(put), _) => Some((place(put.meta.len), put.meta.crc)),
-            (Record::Segment { len, crc }, _) => Some((place(*len), *crc)),
-            (Record::Delete { .. }, _) => None,
+            (_, Room::None) | (Record::Delete { .. }, _) => Ok(None),
+            (Record::Put(put), _) => self.read_put(put, place(put.inline_bytes())).map(Some),
+            (Record::Segment { len, crc }, _) => self.read(&place(*len), *crc).map(Some),
         };
-        let value = match value.map(|(place, crc)| self.read(&place, crc)).transpose() {
+        let value = match value {
             Ok(value) => value,
             Err(error) if error.kind() == ErrorKind::Corruption => {
                 self.cannot_read(&error);
@@ -276,7 +269,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Reads a value, and makes sure that it is what was written: a copy gets new checksums.
-    fn read(&self, place: &ValuePlace, crc: u32) -> Result<Vec<u8>> {
+    fn read(&self, place: &ValuePlace, crc: u32) -> Result<CopiedValue> {
         let mut value = vec![0; place.len as usize];
         self.track.read_unmapped(place, 0, &mut value)?;
         let computed = checksum::crc32c(&value);
@@ -284,29 +277,37 @@ impl<'a> Pass<'a> {
             let fault = crate::format::Fault::Checksum { what: "value", stored: crc, computed };
             return Err(Error::chunk(&self.track.path, self.track.id, place.chunk, fault));
         }
-        Ok(value)
+        Ok(CopiedValue { value, frame: None })
     }
 
-    fn copy(&mut self, seq: Seq, record: &Record<'_>, value: Option<Vec<u8>>, original: Original) {
+    fn read_put(&self, put: &Put<'_>, place: ValuePlace) -> Result<CopiedValue> {
+        let Meta { len, crc, .. } = put.meta;
+        let Value::Compressed(Compressed { with_dictionary, .. }) = put.value else {
+            return self.read(&place, crc);
+        };
+        let packed = Packed { track: self.track.id, place, with_dictionary, len, crc };
+        let mut frame = vec![0; place.len as usize];
+        self.track.read_unmapped(&place, 0, &mut frame)?;
+        let value = self.shared.expand(&self.track, &packed, &frame)?;
+        Ok(CopiedValue { value, frame: (!with_dictionary).then_some(frame) })
+    }
+
+    fn copy(
+        &mut self,
+        seq: Seq,
+        record: &Record<'_>,
+        value: Option<CopiedValue>,
+        original: Original,
+    ) {
         let shard = match (record, &self.shared.options.shard) {
             (Record::Put(put), Some(shard)) => shard(put.key, put.meta.len, put.meta.expires_ms),
             _ => 0,
         };
         let copies = self.slice.shards.entry(shard).or_default();
-        let before = copies.proposal.bytes();
-        match (value, Room::of(record)) {
-            (Some(value), Room::Owned(_)) => {
-                let mut body = Body::with_capacity(value.len());
-                body.push(&value);
-                copies.proposal.push_owned(record, body);
-            }
-            (Some(value), _) => copies.proposal.push_packed(record, &value),
-            (None, _) => copies.proposal.push(record),
-        }
-        copies.proposal.keep_seq(seq);
-        copies.originals.push(original);
-        self.slice.bytes += copies.proposal.bytes() - before;
-        if copies.originals.len() >= BATCH_RECORDS || copies.proposal.bytes() >= BATCH_BYTES {
+        let before = copies.bytes();
+        copies.push(seq, record, value, original);
+        self.slice.bytes += copies.bytes() - before;
+        if copies.originals.len() >= BATCH_RECORDS || copies.bytes() >= BATCH_BYTES {
             let full = std::mem::take(copies);
             self.slice.ready.push((shard, full));
         }
@@ -347,12 +348,15 @@ impl<'a> Pass<'a> {
     fn write(&mut self, copies: Vec<(u8, Copies)>) -> Result<()> {
         let mut chains = Vec::new();
         let mut full = None;
-        for (shard, copies) in copies {
+        for (shard, batch) in &copies {
             let volume = self.target()?;
+            let alike = || {
+                let same_shard = copies.iter().filter(|(other, _)| other == shard);
+                samples(same_shard.map(|(_, copies)| copies))
+            };
             let floor = self.as_of;
-            let appended = self.outputs.append(self.shared, &volume, shard, floor, copies.proposal);
-            match appended {
-                Ok(chain) => chains.push((chain, copies.originals)),
+            match self.outputs.append(self.shared, &volume, *shard, floor, batch, alike) {
+                Ok(chain) => chains.push((chain, &batch.originals)),
                 Err(error) => {
                     full = Some(error);
                     break;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::volume::append_chain;
 use super::{Appended, Proposal, Volume};
+use crate::compression::Dictionary;
 use crate::error::Result;
 use crate::format::chain::Layout;
 use crate::format::chunk::CHUNK_BYTES;
@@ -20,6 +21,7 @@ pub(crate) struct Output {
     volume: Arc<Volume>,
     header: TrackHeader,
     appender: Appender,
+    dictionary: Option<Arc<Dictionary>>,
     /// Chunk up to which the index has been told.
     applied: u32,
     head: Vec<u8>,
@@ -42,6 +44,7 @@ impl Output {
         shard: u8,
         floor: Seq,
         predecessor: Option<(TrackId, u32)>,
+        dictionary: Option<Arc<Dictionary>>,
     ) -> Result<Self> {
         let owner = volume.owner()?;
         let (track, _) = owner.take_track();
@@ -56,17 +59,24 @@ impl Output {
             created_ms: owner.now_ms(),
         };
         let file = volume.begin_output(|| {
-            let file = Arc::new(TrackFile::create(volume.disk.io(), &volume.dir, &header)?);
+            let (io, known) = (volume.disk.io(), dictionary.as_deref());
+            let file = Arc::new(TrackFile::create(io, &volume.dir, &header, known)?);
             let dir: &Arc<PathBuf> = &volume.dir;
             owner.output_created(volume.disk.id, &file, &header, dir)?;
             Ok(file)
         })?;
         let appender = Appender::new(file, 1);
-        Ok(Output { volume: volume.clone(), header, appender, applied: 1, head: Vec::new() })
+        let volume = volume.clone();
+        Ok(Output { volume, header, appender, dictionary, applied: 1, head: Vec::new() })
     }
 
     pub(crate) fn track(&self) -> TrackId {
         self.header.track
+    }
+
+    /// What small values in it are compressed with.
+    pub(crate) fn dictionary(&self) -> Option<&Arc<Dictionary>> {
+        self.dictionary.as_ref()
     }
 
     /// The chunk behind the last chain that the index knows.

@@ -1,7 +1,10 @@
 //! What a caller asks a disk to append, framed and summed in the caller's own thread.
 
+use std::sync::Arc;
+
 use crossbeam_channel::Sender;
 
+use crate::compression::Dictionary;
 use crate::error::Result;
 use crate::format::Seq;
 use crate::format::chain::{Body, Layout, Room};
@@ -17,6 +20,8 @@ pub(crate) struct Proposal {
     rooms: Vec<Room>,
     packed: Vec<u8>,
     bodies: Vec<Body>,
+    /// What small values in it are compressed with: only a track that has it can take them.
+    pub(super) dictionary: Option<Arc<Dictionary>>,
 }
 
 /// A proposal on its way through a disk's queue.
@@ -30,11 +35,28 @@ pub(crate) struct Request {
     pub(crate) _share: Box<dyn Send>,
 }
 
-/// A proposal was appended, is as durable as was asked, and is in the index.
+/// What became of a proposal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ack {
-    /// The seq of its first record; the others follow one by one.
-    pub(crate) first: Seq,
+pub(crate) enum Ack {
+    /// It was appended, is as durable as was asked, and is in the index.
+    Done {
+        /// The seq of its first record; the others follow one by one.
+        first: Seq,
+    },
+    /// Nothing: the disk has gone on to a track with another dictionary than the proposal's. It is
+    /// to be framed again.
+    Stale,
+}
+
+impl Request {
+    /// Whether a track with this dictionary can take it.
+    pub(super) fn fits(&self, dictionary: Option<&Arc<Dictionary>>) -> bool {
+        match (&self.proposal.dictionary, dictionary) {
+            (None, _) => true,
+            (Some(wanted), Some(there)) => Arc::ptr_eq(wanted, there),
+            (Some(_), None) => false,
+        }
+    }
 }
 
 impl Proposal {
@@ -47,6 +69,7 @@ impl Proposal {
             rooms: Vec::with_capacity(records),
             packed: Vec::with_capacity(packed_bytes),
             bodies: Vec::new(),
+            dictionary: None,
         }
     }
 
@@ -75,6 +98,24 @@ impl Proposal {
         debug_assert_eq!(Room::of(record), Room::Owned(body.len() as u32));
         self.push_entry(record);
         self.bodies.push(body);
+    }
+
+    /// Adds a record whose value lies there as `stored`.
+    pub(crate) fn push_stored(&mut self, record: &Record<'_>, stored: &[u8]) {
+        match Room::of(record) {
+            Room::None => self.push(record),
+            Room::Packed(_) => self.push_packed(record, stored),
+            Room::Owned(_) => {
+                let mut body = Body::with_capacity(stored.len());
+                body.push(stored);
+                self.push_owned(record, body);
+            }
+        }
+    }
+
+    /// Says what small values in it are compressed with: all of them with the same.
+    pub(crate) fn set_dictionary(&mut self, dictionary: &Arc<Dictionary>) {
+        self.dictionary.get_or_insert_with(|| dictionary.clone());
     }
 
     /// Gives the record that was pushed last a seq that it has already: it is a copy.

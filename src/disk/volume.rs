@@ -3,11 +3,12 @@
 use std::io::IoSlice;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 
 use super::proposal::{Ack, Proposal, Request};
 use super::space::Space;
 use super::writer::Disk;
+use crate::compression::Dictionary;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::chain::{ChainPlace, Layout, MAX_CHUNKS, Spot};
 use crate::format::chunk::{CHUNK_BYTES, PAYLOAD_BYTES};
@@ -18,13 +19,18 @@ use crate::track::{Appender, SyncFailure, TrackFile};
 
 /// What a disk needs of the store whose records it appends.
 ///
-/// The writer thread calls these holding none of the volume's locks, except `create_track`.
+/// The writer thread calls these holding none of the volume's locks, except those that creating a
+/// track takes.
 pub(crate) trait Owner: Send + Sync {
     /// Gives out `count` seqs that were never given out before; the first of them.
     fn take_seqs(&self, count: u64) -> Seq;
 
     /// Gives out a track id that was never given out before, with its floor.
     fn take_track(&self) -> (TrackId, Seq);
+
+    /// A dictionary for small values like those of late, where values are compressed and it would
+    /// do them good.
+    fn train_dictionary(&self) -> Option<Arc<Dictionary>>;
 
     /// Makes it durable that `track` is the disk's active one, before its first chain.
     fn track_created(&self, disk: DiskId, track: &Arc<TrackFile>, dir: &Arc<PathBuf>)
@@ -95,6 +101,8 @@ pub(crate) struct Volume {
     /// Lock order: after the store's apply lock, before its ledger. Held across appends and syncs,
     /// so that of two syncs of a track never one sees a failure and the other does not.
     lane: Mutex<Lane>,
+    /// The active track's, or the last one's. Lock: taken alone, or after the lane.
+    dictionary: RwLock<Option<Arc<Dictionary>>>,
     full: AtomicBool,
     draining: AtomicBool,
     /// Why the disk is left out until the store is opened again.
@@ -121,7 +129,7 @@ struct Lane {
     active: Option<Active>,
     predecessor: Option<(TrackId, u32)>,
     /// A track that was created, and of which `META` could not be told yet.
-    created: Option<(Arc<TrackFile>, TrackHeader)>,
+    created: Option<Created>,
     /// Sealed, and the index does not know it yet.
     sealed: Vec<Sealed>,
     space: Space,
@@ -132,10 +140,17 @@ struct Lane {
     has_left: bool,
 }
 
+struct Created {
+    file: Arc<TrackFile>,
+    header: TrackHeader,
+    dictionary: Option<Arc<Dictionary>>,
+}
+
 struct Active {
     appender: Appender,
     floor: Seq,
     created_ms: u64,
+    dictionary: Option<Arc<Dictionary>>,
     /// Chunk up to which the index has been told.
     applied: u32,
 }
@@ -159,6 +174,7 @@ impl Volume {
             index_bytes: AtomicU64::new(0),
             owner: OnceLock::new(),
             lane: Mutex::default(),
+            dictionary: RwLock::default(),
             full: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             failure: OnceLock::new(),
@@ -175,9 +191,26 @@ impl Volume {
     }
 
     /// Continues a track that was active at the last clean close.
-    pub(crate) fn resume(&self, track: Arc<TrackFile>, end: u32, floor: Seq, created_ms: u64) {
+    pub(crate) fn resume(
+        &self,
+        track: Arc<TrackFile>,
+        end: u32,
+        header: &TrackHeader,
+        dictionary: Option<Arc<Dictionary>>,
+    ) {
         let appender = Appender::new(track, end);
-        self.lock().active = Some(Active { appender, floor, created_ms, applied: end });
+        let &TrackHeader { floor, created_ms, .. } = header;
+        self.set_dictionary(dictionary.clone());
+        self.lock().active = Some(Active { appender, floor, created_ms, dictionary, applied: end });
+    }
+
+    /// What small values that are to be appended now are compressed with.
+    pub(crate) fn dictionary(&self) -> Option<Arc<Dictionary>> {
+        self.dictionary.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_dictionary(&self, dictionary: Option<Arc<Dictionary>>) {
+        *self.dictionary.write().unwrap_or_else(PoisonError::into_inner) = dictionary;
     }
 
     /// Names the track before the next one, and the chunk up to which it is durable.
@@ -354,16 +387,34 @@ impl Volume {
         let mut next = outcome;
         for request in group {
             let records = request.proposal.len() as u64;
-            let ack = next.clone().map(|first| Ack { first });
+            let ack = next.clone().map(|first| Ack::Done { first });
             next = next.map(|first| Seq(first.0 + records));
             self.answer(request, ack);
         }
     }
 
-    fn append_and_apply(&self, group: &mut [Request]) -> Result<Seq> {
-        if group.is_empty() {
-            return Ok(Seq(0));
+    /// Appends and applies all of the group that the active track has the dictionary for; the
+    /// others leave it, and are to be framed again.
+    fn append_and_apply(&self, group: &mut Vec<Request>) -> Result<Seq> {
+        loop {
+            if group.is_empty() {
+                return Ok(Seq(0));
+            }
+            if let Some(first) = self.append_if_fitting(group)? {
+                return Ok(first);
+            }
+            let dictionary = self.dictionary();
+            let (fitting, stale) =
+                std::mem::take(group).into_iter().partition(|r| r.fits(dictionary.as_ref()));
+            *group = fitting;
+            for request in stale {
+                self.answer(request, Ok(Ack::Stale));
+            }
         }
+    }
+
+    /// `None` where the track that the group would go to has another dictionary than some of it.
+    fn append_if_fitting(&self, group: &mut [Request]) -> Result<Option<Seq>> {
         let owner = self.owner()?;
         let count = group.iter().map(|request| request.proposal.len()).sum();
         let mut parts = Vec::with_capacity(count);
@@ -374,6 +425,10 @@ impl Volume {
         }
         let mut lane = self.lock();
         lane.roll(self, &*owner, layout.chunks)?;
+        let dictionary = lane.active.as_ref().and_then(|active| active.dictionary.as_ref());
+        if !group.iter().all(|request| request.fits(dictionary)) {
+            return Ok(None);
+        }
         // The chain's seq follows its records', so that a copying chain's is greater than both.
         let first = owner.take_seqs(parts.len() as u64 + 1);
         let chain_seq = Seq(first.0 + parts.len() as u64);
@@ -404,7 +459,7 @@ impl Volume {
         // Lock order: the apply lock is never taken under a lane.
         drop(lane);
         owner.apply(&chain)?;
-        Ok(first)
+        Ok(Some(first))
     }
 
     /// Counts `bytes` that are to be written; refuses them where less than the reserve would be
@@ -537,25 +592,23 @@ impl Lane {
         }
         // File, header, directory; then META; then the first chain: whatever is cut off, META
         // never names a track that is not there, and no chain lies in a track it does not know.
-        let (file, header) = match self.created.take() {
+        let created = match self.created.take() {
             Some(created) => created,
             None => self.create_track(volume, owner)?,
         };
-        if let Err(error) = owner.track_created(volume.disk.id, &file, &volume.dir) {
-            self.created = Some((file, header));
+        if let Err(error) = owner.track_created(volume.disk.id, &created.file, &volume.dir) {
+            self.created = Some(created);
             return Err(error);
         }
+        let Created { file, header, dictionary } = created;
         let appender = Appender::new(file, 1);
         let TrackHeader { floor, created_ms, .. } = header;
-        self.active = Some(Active { appender, floor, created_ms, applied: 1 });
+        volume.set_dictionary(dictionary.clone());
+        self.active = Some(Active { appender, floor, created_ms, dictionary, applied: 1 });
         Ok(())
     }
 
-    fn create_track(
-        &self,
-        volume: &Volume,
-        owner: &dyn Owner,
-    ) -> Result<(Arc<TrackFile>, TrackHeader)> {
+    fn create_track(&self, volume: &Volume, owner: &dyn Owner) -> Result<Created> {
         let (track, floor) = owner.take_track();
         let header = TrackHeader {
             store: volume.store,
@@ -567,8 +620,10 @@ impl Lane {
             predecessor: self.predecessor,
             created_ms: owner.now_ms(),
         };
-        let file = TrackFile::create(volume.disk.io(), &volume.dir, &header)?;
-        Ok((Arc::new(file), header))
+        let dictionary = owner.train_dictionary().or_else(|| volume.dictionary());
+        let io = volume.disk.io();
+        let file = TrackFile::create(io, &volume.dir, &header, dictionary.as_deref())?;
+        Ok(Created { file: Arc::new(file), header, dictionary })
     }
 
     /// Appends the group as one chain; gives its first chunk.

@@ -42,7 +42,7 @@ use super::checksum::{self, Joiner};
 use super::chunk::{
     self, CHUNK_BYTES, ChunkHeader, ChunkKind, ChunkPlace, HEADER_BYTES, PAYLOAD_BYTES,
 };
-use super::record::{self, OWNED_MIN_BYTES, Put, Record, Value};
+use super::record::{self, OWNED_MIN_BYTES, Record};
 use super::{Fault, Seq, bytes_at};
 
 /// Bytes of a directory chunk's payload before its entries.
@@ -98,14 +98,12 @@ impl Room {
     pub fn of(record: &Record<'_>) -> Self {
         match record {
             Record::Segment { len, .. } => Room::Owned(room_bytes(*len)),
-            Record::Put(Put { meta, value: Value::Inline, .. }) if meta.len > 0 => {
-                if meta.len >= OWNED_MIN_BYTES {
-                    Room::Owned(room_bytes(meta.len))
-                } else {
-                    Room::Packed(room_bytes(meta.len))
-                }
-            }
-            Record::Put(_) | Record::Delete { .. } => Room::None,
+            Record::Put(put) => match put.inline_bytes() {
+                0 => Room::None,
+                len if len >= OWNED_MIN_BYTES => Room::Owned(room_bytes(len)),
+                len => Room::Packed(room_bytes(len)),
+            },
+            Record::Delete { .. } => Room::None,
         }
     }
 

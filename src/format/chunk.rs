@@ -62,7 +62,7 @@ const KIND_SHIFT: u32 = 4;
 /// # };
 /// # let place = ChunkPlace { store: StoreId([1; 16]), track: TrackId(3), chunk: 0 };
 ///
-/// let first = track_header.to_chunk();
+/// let first = track_header.to_chunk(b"");
 /// let (header, _) = chunk::open(&first, place)?;
 /// assert_eq!(header.kind, ChunkKind::TrackHeader);
 /// # Ok::<_, kogia::format::Fault>(())

@@ -18,12 +18,12 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::record::{Meta, OWNED_MIN_BYTES, SegmentList, Space};
+use super::record::{Compressed, Meta, OWNED_MIN_BYTES, SegmentList, Space};
 use super::track_header::TrackKind;
 use super::{DiskId, Fault, Seq, StoreId, TrackId, chunk, codec};
 
 /// The version of the rows; an index of another version is rebuilt.
-pub const INDEX_VERSION: u32 = 2;
+pub const INDEX_VERSION: u32 = 3;
 
 /// What a key means.
 ///
@@ -82,6 +82,15 @@ pub enum Place {
     },
     /// In segments; `segments` knows where each is.
     Segments(SegmentList),
+    /// In the put's own chain, compressed.
+    Compressed {
+        /// Chunk of the track.
+        chunk: u32,
+        /// Byte of its payload.
+        offset: u16,
+        /// The frame.
+        compressed: Compressed,
+    },
 }
 
 /// A run of consecutive chunks of one track.
@@ -123,19 +132,26 @@ impl<'a> Entry<'a> {
     /// The whole chunks that the value owns in the put's chain.
     #[must_use]
     pub fn owned_extent(&self) -> Option<Extent> {
+        let bytes = self.inline_bytes();
         match self.place {
-            Place::Inline { chunk, .. } if self.meta.len >= OWNED_MIN_BYTES => {
-                let chunks = u32::try_from(chunk::chunks_for(self.meta.len)).ok()?;
+            Place::Inline { chunk, .. } | Place::Compressed { chunk, .. }
+                if bytes >= OWNED_MIN_BYTES =>
+            {
+                let chunks = u32::try_from(chunk::chunks_for(bytes)).ok()?;
                 Some(Extent { track: self.track, chunk, chunks })
             }
             _ => None,
         }
     }
 
-    /// Value bytes in the put's own chain.
+    /// Bytes of the value in the put's own chain, as they lie there.
     #[must_use]
     pub fn inline_bytes(&self) -> u64 {
-        if matches!(self.place, Place::Inline { .. }) { self.meta.len } else { 0 }
+        match &self.place {
+            Place::Inline { .. } => self.meta.len,
+            Place::Compressed { compressed, .. } => compressed.bytes,
+            Place::Empty | Place::Segments(_) => 0,
+        }
     }
 }
 

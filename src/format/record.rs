@@ -164,6 +164,42 @@ pub enum Value {
     Inline,
     /// In segments, in this order.
     Segments(SegmentList),
+    /// In the record's own chain, as one zstd frame.
+    Compressed(Compressed),
+}
+
+/// How a compressed value lies in its chain.
+///
+/// ```
+/// use kogia::format::chain::Room;
+/// use kogia::format::record::{Compressed, Put, Record, Space, Value};
+/// # use kogia::format::record::Meta;
+/// # let (created_ms, modified_ms, expires_ms) = (1_700_000_000_000, 1_700_000_000_000, None);
+/// # let meta = Meta { len: 300, crc: 0, created_ms, modified_ms, expires_ms, attributes: b"" };
+///
+/// // 300 bytes of value take 80 bytes of room.
+/// let value = Value::Compressed(Compressed { bytes: 80, with_dictionary: true });
+/// let put = Put { space: Space::Object, key: b"camera-1/0001.json", meta, value };
+/// assert_eq!(Room::of(&Record::Put(put)), Room::Packed(80));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Compressed {
+    /// Bytes of the frame, fewer than the value's.
+    pub bytes: u64,
+    /// Whether it takes the dictionary in the track's header to read it.
+    pub with_dictionary: bool,
+}
+
+impl Put<'_> {
+    /// Bytes of the value in the put's own chain.
+    #[must_use]
+    pub fn inline_bytes(&self) -> u64 {
+        match &self.value {
+            Value::Inline => self.meta.len,
+            Value::Compressed(compressed) => compressed.bytes,
+            Value::Segments(_) => 0,
+        }
+    }
 }
 
 /// The segments of a value, in order. Written as differences of seqs, since most follow closely.
@@ -292,10 +328,19 @@ fn check(record: &Record<'_>) -> Result<(), Fault> {
             if put.meta.attributes.len() > MAX_ATTRIBUTE_BYTES {
                 return invalid(format!("attributes of {} bytes", put.meta.attributes.len()));
             }
-            if let Value::Segments(SegmentList(list)) = &put.value {
-                let total = list.iter().try_fold(0_u64, |sum, s| sum.checked_add(s.len));
-                if total != Some(put.meta.len) || list.iter().any(|s| s.len == 0) {
-                    return invalid("its segments do not add up to its length".into());
+            match &put.value {
+                Value::Inline => {}
+                Value::Segments(SegmentList(list)) => {
+                    let total = list.iter().try_fold(0_u64, |sum, s| sum.checked_add(s.len));
+                    if total != Some(put.meta.len) || list.iter().any(|s| s.len == 0) {
+                        return invalid("its segments do not add up to its length".into());
+                    }
+                }
+                Value::Compressed(Compressed { bytes, .. }) => {
+                    if !(1..put.meta.len).contains(bytes) {
+                        let len = put.meta.len;
+                        return invalid(format!("{len} bytes compressed to {bytes}"));
+                    }
                 }
             }
             (&put.space, &put.key)
@@ -350,11 +395,25 @@ mod tests {
     #[test]
     fn records_that_break_a_rule_are_refused() {
         let long_key = vec![0; MAX_KEY_BYTES + 1];
+        let compressed = |len, bytes| {
+            let meta = Meta {
+                len,
+                crc: 0,
+                created_ms: 0,
+                modified_ms: 0,
+                expires_ms: None,
+                attributes: b"",
+            };
+            let value = Value::Compressed(Compressed { bytes, with_dictionary: false });
+            Record::Put(Put { space: Space::Object, key: b"k", meta, value })
+        };
         let bad = [
             Record::Delete { space: Space::Object, key: b"" },
             Record::Delete { space: Space::Object, key: &long_key },
             Record::Delete { space: Space::Part, key: b"short" },
             Record::Segment { len: 0, crc: 0 },
+            compressed(7, 7),
+            compressed(7, 0),
         ];
         for record in bad {
             let mut entry = Vec::new();

@@ -3,7 +3,7 @@
 //! | offset | size | field | meaning |
 //! | --- | --- | --- | --- |
 //! | 0 | 8 | magic | `KOGIATRK` |
-//! | 8 | 4 | version | 1 |
+//! | 8 | 4 | version | 2; 1 had no dictionary |
 //! | 12 | 16 | store | store id |
 //! | 28 | 16 | disk | disk id |
 //! | 44 | 4 | track | track id, as in the file's name |
@@ -15,17 +15,26 @@
 //! | 64 | 4 | predecessor end | chunk up to which the predecessor was synced |
 //! | 68 | 8 | created | milliseconds since 1970 |
 //! | 76 | 4 | chunk size | 4,096 |
+//! | 80 | 0 to 3,992 | dictionary | what small values of this track were compressed with; to the end of the payload in use |
 //!
 //! The chunk's own CRC-32C covers all of it; its seq is the floor. Example: the first 16 payload
-//! bytes of any track of version 1 are `4b 4f 47 49 41 54 52 4b 01 00 00 00` and the first four
+//! bytes of any track of version 2 are `4b 4f 47 49 41 54 52 4b 02 00 00 00` and the first four
 //! bytes of the store id.
+//!
+//! The dictionary lies here because this chunk is written before the first record that needs it,
+//! and is never punched before the track is unlinked.
 
-use super::chunk::{self, CHUNK_BYTES, ChunkHeader, ChunkKind, ChunkPlace, HEADER_BYTES};
+use super::chunk::{
+    self, CHUNK_BYTES, ChunkHeader, ChunkKind, ChunkPlace, HEADER_BYTES, PAYLOAD_BYTES,
+};
 use super::{DiskId, Fault, Seq, StoreId, TrackId, bytes_at};
 
 const MAGIC: &[u8; 8] = b"KOGIATRK";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+const WITHOUT_DICTIONARY: u32 = 1;
 const BYTES: usize = 80;
+/// The largest dictionary, in bytes.
+pub const MAX_DICTIONARY_BYTES: usize = PAYLOAD_BYTES - BYTES;
 const WHAT: &str = "track header";
 
 /// How a track came to be.
@@ -63,7 +72,9 @@ pub enum TrackKind {
 ///     predecessor: Some((TrackId(2), 99)),
 ///     created_ms: 1_700_000_000_000,
 /// };
-/// assert_eq!(TrackHeader::from_chunk(&header.to_chunk(), store, track), Ok(header));
+/// let chunk = header.to_chunk(b"a dictionary");
+/// assert_eq!(TrackHeader::from_chunk(&chunk, store, track), Ok(header));
+/// assert_eq!(TrackHeader::dictionary(&chunk, store, track), Ok(&b"a dictionary"[..]));
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TrackHeader {
@@ -87,9 +98,10 @@ pub struct TrackHeader {
 }
 
 impl TrackHeader {
-    /// The header as the track's first chunk.
+    /// The header as the track's first chunk, with a dictionary of at most
+    /// [`MAX_DICTIONARY_BYTES`], or an empty one.
     #[must_use]
-    pub fn to_chunk(&self) -> Vec<u8> {
+    pub fn to_chunk(&self, dictionary: &[u8]) -> Vec<u8> {
         let mut chunk = vec![0; CHUNK_BYTES];
         let (track, end) = self.predecessor.unwrap_or((TrackId(0), 0));
         let mut payload = Vec::with_capacity(BYTES);
@@ -105,9 +117,10 @@ impl TrackHeader {
         payload.extend_from_slice(&self.created_ms.to_le_bytes());
         payload.extend_from_slice(&(CHUNK_BYTES as u32).to_le_bytes());
         debug_assert_eq!(payload.len(), BYTES);
-        chunk[HEADER_BYTES..HEADER_BYTES + BYTES].copy_from_slice(&payload);
+        payload.extend_from_slice(dictionary);
+        chunk[HEADER_BYTES..HEADER_BYTES + payload.len()].copy_from_slice(&payload);
         let header = ChunkHeader {
-            used: BYTES as u16,
+            used: payload.len() as u16,
             first: true,
             last: true,
             kind: ChunkKind::TrackHeader,
@@ -120,16 +133,18 @@ impl TrackHeader {
 
     /// Decodes chunk 0 of the track `track` of `store`.
     pub fn from_chunk(bytes: &[u8], store: StoreId, track: TrackId) -> Result<Self, Fault> {
-        let (header, payload) = chunk::open(bytes, ChunkPlace { store, track, chunk: 0 })?;
-        if header.kind != ChunkKind::TrackHeader {
-            return Err(invalid(format!("chunk 0 is of kind {:?}", header.kind)));
-        }
-        let header = Self::decode(payload)?;
+        let header = Self::decode(payload(bytes, store, track)?)?;
         if (header.store, header.track) != (store, track) {
             let why = format!("it is of track {} of store {}", header.track, header.store);
             return Err(invalid(why));
         }
         Ok(header)
+    }
+
+    /// The dictionary in chunk 0 of the track `track` of `store`; empty where it has none.
+    pub fn dictionary(bytes: &[u8], store: StoreId, track: TrackId) -> Result<&[u8], Fault> {
+        Self::from_chunk(bytes, store, track)?;
+        Ok(&payload(bytes, store, track)?[BYTES..])
     }
 
     fn decode(payload: &[u8]) -> Result<Self, Fault> {
@@ -140,7 +155,7 @@ impl TrackHeader {
             return Err(Fault::Magic { what: WHAT });
         }
         let found = u32::from_le_bytes(bytes_at(payload, 8));
-        if found != VERSION {
+        if found != VERSION && found != WITHOUT_DICTIONARY {
             return Err(Fault::Version { what: WHAT, found, known: VERSION });
         }
         if payload.len() < BYTES {
@@ -173,6 +188,14 @@ impl TrackHeader {
     }
 }
 
+fn payload(bytes: &[u8], store: StoreId, track: TrackId) -> Result<&[u8], Fault> {
+    let (header, payload) = chunk::open(bytes, ChunkPlace { store, track, chunk: 0 })?;
+    if header.kind != ChunkKind::TrackHeader {
+        return Err(invalid(format!("chunk 0 is of kind {:?}", header.kind)));
+    }
+    Ok(payload)
+}
+
 fn invalid(why: String) -> Fault {
     Fault::Invalid { what: WHAT, why }
 }
@@ -197,19 +220,33 @@ mod tests {
     #[test]
     fn round_trips() {
         let header = example();
-        let chunk = header.to_chunk();
-        assert_eq!(&chunk[HEADER_BYTES..HEADER_BYTES + 12], b"KOGIATRK\x01\0\0\0");
+        for dictionary in [&b""[..], &[7; MAX_DICTIONARY_BYTES]] {
+            let chunk = header.to_chunk(dictionary);
+            let (store, track) = (header.store, header.track);
+            assert_eq!(&chunk[HEADER_BYTES..HEADER_BYTES + 12], b"KOGIATRK\x02\0\0\0");
+            assert_eq!(TrackHeader::from_chunk(&chunk, store, track), Ok(header.clone()));
+            assert_eq!(TrackHeader::dictionary(&chunk, store, track), Ok(dictionary));
+        }
+    }
+
+    #[test]
+    fn the_first_version_is_read() {
+        let header = example();
+        let mut chunk = header.to_chunk(b"");
+        chunk[HEADER_BYTES + 8] = 1;
+        let (parsed, _) = chunk::open(&header.to_chunk(b""), header.place()).unwrap();
+        parsed.seal_whole(&mut chunk, header.place());
         assert_eq!(TrackHeader::from_chunk(&chunk, header.store, header.track), Ok(header));
     }
 
     #[test]
     fn an_unknown_version_names_both() {
         let header = example();
-        let mut chunk = header.to_chunk();
+        let mut chunk = header.to_chunk(b"");
         chunk[HEADER_BYTES + 8] = 9;
-        let (parsed, _) = chunk::open(&header.to_chunk(), header.place()).unwrap();
+        let (parsed, _) = chunk::open(&header.to_chunk(b""), header.place()).unwrap();
         parsed.seal_whole(&mut chunk, header.place());
         let fault = TrackHeader::from_chunk(&chunk, header.store, header.track).unwrap_err();
-        assert_eq!(fault, Fault::Version { what: WHAT, found: 9, known: 1 });
+        assert_eq!(fault, Fault::Version { what: WHAT, found: 9, known: 2 });
     }
 }

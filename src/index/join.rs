@@ -497,6 +497,11 @@ pub(super) fn entry_of<'p>(chain: &ChainFacts, seq: Seq, put: &Put<'p>, spot: Sp
         Value::Segments(list) => Place::Segments(list.clone()),
         Value::Inline if put.meta.len == 0 => Place::Empty,
         Value::Inline => Place::Inline { chunk: chain.start + spot.chunk, offset: spot.offset },
+        Value::Compressed(compressed) => Place::Compressed {
+            chunk: chain.start + spot.chunk,
+            offset: spot.offset,
+            compressed: *compressed,
+        },
     };
     Entry { seq, track: chain.track, chain: chain.seq, meta: put.meta.clone(), place }
 }

@@ -1,11 +1,13 @@
 //! The tracks that have more than the index reflects: reading, replaying and ending them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::marks::Marks;
 use super::open::{Opening, ROWS_A_BATCH};
 use super::replay::{End, Replay, Tail, cut_off};
 use super::report::{Damage, RecoveryReport};
+use crate::compression::Dictionary;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::chunk::CHUNK_BYTES;
 use crate::format::entry::TrackRow;
@@ -218,7 +220,8 @@ impl Opening {
         if resumes {
             let volume = self.volumes.iter().find(|volume| volume.disk.id == header.disk);
             let volume = volume.expect("the header's disk was checked");
-            volume.resume(track, end.chunk, header.floor, header.created_ms);
+            let dictionary = dictionary_of(&track, self.options.compression)?;
+            volume.resume(track, end.chunk, header, dictionary);
         } else {
             let torn = cut_off(&track, end.chunk)?;
             // Behind a cut was given up what a failed sync left; its file may have come to any
@@ -228,6 +231,13 @@ impl Opening {
         join.commit()?;
         Ok(())
     }
+}
+
+/// A track's dictionary, for what is to be appended to it, where values are compressed.
+fn dictionary_of(track: &TrackFile, level: Option<i32>) -> Result<Option<Arc<Dictionary>>> {
+    let Some(level) = level else { return Ok(None) };
+    let bytes = track.read_dictionary()?;
+    Ok((!bytes.is_empty()).then(|| Arc::new(Dictionary::new(bytes, level))))
 }
 
 fn row_of(header: &TrackHeader) -> TrackRow {

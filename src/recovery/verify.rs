@@ -16,7 +16,7 @@ use crate::format::record::{Record, Space};
 use crate::format::{Seq, TrackId, checksum};
 use crate::index::{Books, Family, RowCursor, View};
 use crate::options::{OnProgress, Phase, Progress};
-use crate::store::{Shared, Source};
+use crate::store::{Packed, Shared, Source};
 use crate::track::{Bytes, Scanner};
 
 /// Problems that are kept; more are counted in the last one.
@@ -250,6 +250,7 @@ impl Verifier<'_> {
             Source::Inline(track, place) => {
                 pieces.push((self.shared.files.get(*track)?, *place));
             }
+            Source::Compressed(packed) => return self.read_compressed(packed),
             Source::Segments(list) => {
                 for (_, segment) in list {
                     pieces.push(self.shared.segment(self.view, segment)?);
@@ -271,6 +272,13 @@ impl Verifier<'_> {
             self.report.bytes += at;
         }
         Ok((len, crc))
+    }
+
+    fn read_compressed(&mut self, packed: &Packed) -> Result<(u64, u32)> {
+        let value = self.shared.unpacked(packed)?;
+        self.read_bytes(packed.place.len);
+        self.report.bytes += packed.place.len;
+        Ok((value.len() as u64, checksum::crc32c(&value)))
     }
 
     /// Counts what was read, and waits where that was faster than is allowed.

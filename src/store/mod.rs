@@ -4,6 +4,7 @@ mod apply_lock;
 mod backup;
 mod budget;
 mod checkpoint;
+mod encoder;
 mod gate;
 mod housekeeper;
 mod ledger;
@@ -31,9 +32,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub(crate) use backup::UNFINISHED_FILE;
+pub(crate) use encoder::Encoder;
 pub(crate) use ledger::{Ledger, META_FILE};
 pub(crate) use moment::Moment;
-pub(crate) use read::Source;
+pub(crate) use read::{Packed, Source};
 pub(crate) use reserve::Reserve;
 pub(crate) use shared::{Parts, Shared, now_ms};
 

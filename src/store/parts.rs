@@ -51,7 +51,7 @@ impl Shared {
         }
         let times = options.times(self.now_ms());
         let put = put_record(key, len, crc, options, times, segmented(SegmentList(list)));
-        self.append(0, options.durability, false, || {
+        self.append(0, options.durability, false, |_| {
             // One chain: the object takes the segments over, then the parts go.
             let mut proposal = Proposal::of(&put);
             for name in &names {

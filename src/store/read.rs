@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::{Info, Moment, Shared};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::TrackId;
 use crate::format::chain::MAX_CHUNKS;
+use crate::format::checksum;
 use crate::format::chunk::PAYLOAD_BYTES;
 use crate::format::entry::{Entry, Place};
 use crate::format::record::{SegmentList, SegmentRef, Space};
+use crate::format::{Fault, TrackId};
 use crate::index::View;
 use crate::track::{TrackFile, ValuePlace};
 
@@ -23,8 +24,22 @@ const INLINE_LIMIT_BYTES: u64 = MAX_CHUNKS as u64 * PAYLOAD_BYTES as u64;
 pub(crate) enum Source {
     Empty,
     Inline(TrackId, ValuePlace),
+    Compressed(Packed),
     /// The segments, each with the object's byte that it begins with.
     Segments(Vec<(u64, SegmentRef)>),
+}
+
+/// A compressed value.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Packed {
+    pub(crate) track: TrackId,
+    /// Where its frame lies.
+    pub(crate) place: ValuePlace,
+    pub(crate) with_dictionary: bool,
+    /// Bytes of the value.
+    pub(crate) len: u64,
+    /// CRC-32C of the value.
+    pub(crate) crc: u32,
 }
 
 /// A segment's share of a read.
@@ -40,13 +55,25 @@ impl Source {
     pub(crate) fn of(entry: Entry<'_>) -> Result<Self> {
         match entry.place {
             Place::Empty => Ok(Source::Empty),
-            Place::Inline { .. } if entry.meta.len > INLINE_LIMIT_BYTES => {
+            Place::Inline { .. } | Place::Compressed { .. }
+                if entry.meta.len > INLINE_LIMIT_BYTES =>
+            {
                 let what = format!("the index claims {} bytes in one append", entry.meta.len);
                 Err(Error::new(ErrorKind::Corruption, what))
             }
             Place::Inline { chunk, offset } => {
                 let place = ValuePlace { chunk, offset, len: entry.meta.len, seq: entry.chain };
                 Ok(Source::Inline(entry.track, place))
+            }
+            Place::Compressed { chunk, offset, compressed } => {
+                let place = ValuePlace { chunk, offset, len: compressed.bytes, seq: entry.chain };
+                Ok(Source::Compressed(Packed {
+                    track: entry.track,
+                    place,
+                    with_dictionary: compressed.with_dictionary,
+                    len: entry.meta.len,
+                    crc: entry.meta.crc,
+                }))
             }
             Place::Segments(SegmentList(list)) => {
                 let mut start = 0;
@@ -123,12 +150,70 @@ impl Shared {
             _ if out.is_empty() => Ok(()),
             Source::Empty => Ok(()),
             Source::Inline(track, place) => self.files.get(*track)?.read_value(place, start, out),
+            Source::Compressed(packed) if out.len() as u64 == packed.len => {
+                self.unpack(packed, out)
+            }
+            Source::Compressed(packed) => {
+                let value = self.unpacked(packed)?;
+                // A range that begins behind the value's end is empty, and was dealt with above.
+                out.copy_from_slice(&value[start as usize..start as usize + out.len()]);
+                Ok(())
+            }
             Source::Segments(segments) => {
                 let parallel = out.len() >= PARALLEL_MIN_BYTES;
                 let pieces = self.pieces(view, segments, start, out)?;
                 if parallel { read_by_disk(pieces) } else { read_all(pieces) }
             }
         }
+    }
+
+    /// A compressed value, whole.
+    pub(crate) fn unpacked(&self, packed: &Packed) -> Result<Vec<u8>> {
+        let mut value = Vec::new();
+        size(&mut value, packed.len)?;
+        self.unpack(packed, &mut value)?;
+        Ok(value)
+    }
+
+    /// The value in a frame that was read from `track`.
+    pub(crate) fn expand(
+        &self,
+        track: &TrackFile,
+        packed: &Packed,
+        frame: &[u8],
+    ) -> Result<Vec<u8>> {
+        let mut value = Vec::new();
+        size(&mut value, packed.len)?;
+        self.decompress(track, packed, frame, &mut value)?;
+        Ok(value)
+    }
+
+    fn unpack(&self, packed: &Packed, out: &mut [u8]) -> Result<()> {
+        let track = self.files.get(packed.track)?;
+        let mut frame = Vec::new();
+        size(&mut frame, packed.place.len)?;
+        track.read_value(&packed.place, 0, &mut frame)?;
+        self.decompress(&track, packed, &frame, out)
+    }
+
+    /// Fills `out` with what `frame` holds, and makes sure that it is what was written: with another
+    /// track's dictionary a frame may well be read, as something else (invariant I5).
+    fn decompress(
+        &self,
+        track: &TrackFile,
+        packed: &Packed,
+        frame: &[u8],
+        out: &mut [u8],
+    ) -> Result<()> {
+        let dictionary = packed.with_dictionary.then(|| track.dictionary()).transpose()?;
+        let read = self.decompressor.decompress(frame, dictionary, out).and_then(|()| {
+            let (stored, computed) = (packed.crc, checksum::crc32c(out));
+            if stored == computed {
+                return Ok(());
+            }
+            Err(Fault::Checksum { what: "compressed value", stored, computed })
+        });
+        read.map_err(|fault| Error::chunk(&track.path, track.id, packed.place.chunk, fault))
     }
 
     fn pieces<'b>(

@@ -33,9 +33,29 @@ pub struct Reader<'a> {
     source: Source,
     at: u64,
     /// The piece that `at` lies in: its first byte in the object, its length, its bytes.
-    piece: Option<(u64, u64, Bytes)>,
+    piece: Option<(u64, u64, Piece)>,
     /// Keeps the object's chunks from being reused.
     _pin: Option<Pin<'a>>,
+}
+
+/// The bytes of a piece.
+enum Piece {
+    InTrack(Bytes),
+    /// A compressed value, read whole: it was put whole.
+    InMemory(Vec<u8>),
+}
+
+impl Piece {
+    /// The bytes from `at` on, as many as lie together.
+    fn at(&mut self, at: u64) -> Result<&[u8]> {
+        match self {
+            Piece::InTrack(bytes) => bytes.at(at),
+            Piece::InMemory(value) => {
+                let from = usize::try_from(at).unwrap_or(usize::MAX);
+                Ok(value.get(from..).unwrap_or_default())
+            }
+        }
+    }
 }
 
 impl<'a> Reader<'a> {
@@ -59,8 +79,8 @@ impl<'a> Reader<'a> {
         &self.info
     }
 
-    /// The next bytes, as many as lie together (up to 4,072), without a copy where the track is
-    /// mapped; `None` at the end. Their checksum has been verified.
+    /// The next bytes, as many as lie together (up to 4,072, or all of a compressed value), without
+    /// a copy where the track is mapped; `None` at the end. Their checksum has been verified.
     pub fn next_slice(&mut self) -> Result<Option<&[u8]>> {
         let len = self.slice()?.len();
         self.at += len as u64;
@@ -87,12 +107,17 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn open_piece(&self, at: u64) -> Result<Option<(u64, u64, Bytes)>> {
+    fn open_piece(&self, at: u64) -> Result<Option<(u64, u64, Piece)>> {
         let files = &self.shared.files;
         match &self.source {
             Source::Empty => Ok(None),
             Source::Inline(track, place) => {
-                Ok(Some((0, place.len, Bytes::new(files.get(*track)?, *place))))
+                let bytes = Bytes::new(files.get(*track)?, *place);
+                Ok(Some((0, place.len, Piece::InTrack(bytes))))
+            }
+            Source::Compressed(packed) => {
+                let value = self.shared.unpacked(packed)?;
+                Ok(Some((0, packed.len, Piece::InMemory(value))))
             }
             Source::Segments(segments) => {
                 let index = segments.partition_point(|(start, segment)| start + segment.len <= at);
@@ -103,7 +128,7 @@ impl<'a> Reader<'a> {
                     let (track, place) = self.shared.segment(&self.view, next)?;
                     Bytes::new(track, place).will_need();
                 }
-                Ok(Some((*start, segment.len, Bytes::new(track, place))))
+                Ok(Some((*start, segment.len, Piece::InTrack(Bytes::new(track, place)))))
             }
         }
     }

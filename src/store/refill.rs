@@ -126,7 +126,7 @@ impl Shared {
         self.check_condition(key, options.condition)?;
         let list = Value::Segments(SegmentList(vec![segment]));
         let record = put_record(key, body.len(), body.crc(), options, times, list);
-        self.append(0, options.durability, false, || Proposal::of(&record)).map(Some)
+        self.append(0, options.durability, false, |_| Proposal::of(&record)).map(Some)
     }
 
     /// Writes a body into freed chunks, not yet synced; `None` where none fit it.

@@ -16,6 +16,7 @@ use super::reserve::Reserve;
 use super::retention::Retention;
 use super::volumes::Volumes;
 use crate::compaction::Control;
+use crate::compression::{Compressor, Decompressor, Dictionary};
 use crate::disk::{Appended, Owner, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::chain::{DirectoryEntry, Room};
@@ -58,6 +59,9 @@ pub(crate) struct Shared {
     pub(crate) backing_up: Mutex<()>,
     /// Held by whoever adds a disk; after the backup lock.
     pub(crate) adding_disk: Mutex<()>,
+    /// Where values are compressed.
+    pub(crate) compressor: Option<Compressor>,
+    pub(crate) decompressor: Decompressor,
     /// The tombstones below this floor were forgotten already.
     pub(crate) grave_floor: AtomicU64,
     pub(crate) recovery: RecoveryReport,
@@ -105,6 +109,8 @@ impl Shared {
             retention: Retention::new(&parts.options.retention, parts.options.checkpoint_interval),
             backing_up: Mutex::default(),
             adding_disk: Mutex::default(),
+            compressor: parts.options.compression.map(Compressor::new),
+            decompressor: Decompressor::default(),
             grave_floor: AtomicU64::new(0),
             recovery: parts.recovery,
             next_seq: AtomicU64::new(Seq::first_of(meta.openings).0 + 1),
@@ -235,6 +241,10 @@ impl Owner for Shared {
         let id = self.next_track.fetch_add(1, Ordering::AcqRel);
         // Records get greater seqs than the floor, and are live when they are written.
         (TrackId(id), self.take_seqs(1))
+    }
+
+    fn train_dictionary(&self) -> Option<Arc<Dictionary>> {
+        self.compressor.as_ref()?.train_offered().map(Arc::new)
     }
 
     fn track_created(

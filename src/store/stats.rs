@@ -80,7 +80,8 @@ pub struct SpaceStats {
     pub tracks: u64,
     /// Bytes of their files, holes included.
     pub file_bytes: u64,
-    /// Value bytes that objects, parts and streams refer to.
+    /// Value bytes that objects, parts and streams refer to, as they lie there: compressed where they
+    /// are.
     pub live_bytes: u64,
     /// Value bytes that nothing refers to any more, in chunks shared with other records.
     pub dead_bytes: u64,

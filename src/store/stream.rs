@@ -130,7 +130,7 @@ impl<'a> Writer<'a> {
         let pass = Pass::of(self.options.condition);
         let _gate = shared.gates.pass([(Space::Object, &self.key[..], pass)]);
         shared.check_condition(&self.key, self.options.condition)?;
-        let seq = shared.append(0, self.options.durability, false, || Proposal::of(&record))?;
+        let seq = shared.append(0, self.options.durability, false, |_| Proposal::of(&record))?;
         self.segments.keep();
         Ok(self.info(seq, len, crc, times))
     }
@@ -172,7 +172,7 @@ impl<'a> PartWriter<'a> {
         let key = id.0.to_be_bytes();
         let value = segmented(list);
         let record = Record::Put(Put { space: Space::Part, key: &key, meta, value });
-        shared.append(0, Some(Durability::Sync), false, || Proposal::of(&record))?;
+        shared.append(0, Some(Durability::Sync), false, |_| Proposal::of(&record))?;
         self.segments.keep();
         Ok(PartInfo { id, len, crc32c: crc, created_ms })
     }
@@ -228,7 +228,10 @@ impl InFlight {
     fn receive(self) -> Result<SegmentRef> {
         match self {
             InFlight::Queued { outcome, len } => {
-                Ok(SegmentRef { seq: wait(&outcome)?.first, len, refilled: None })
+                let Ack::Done { first } = wait(&outcome)? else {
+                    unreachable!("segments are not compressed")
+                };
+                Ok(SegmentRef { seq: first, len, refilled: None })
             }
             InFlight::Refilled(segment) => Ok(segment),
         }

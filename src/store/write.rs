@@ -3,11 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::encoder::Encoder;
 use super::gate::Pass;
 use super::object::Times;
 
 use super::{DeleteOptions, PutOptions, Shared};
-use crate::disk::{Owner, Proposal, Volume, wait};
+use crate::disk::{Ack, Owner, Proposal, Volume, wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Seq;
 use crate::format::chain::Body;
@@ -137,9 +138,10 @@ impl Shared {
         let pass = Pass::of(options.condition);
         let _gate = self.gates.pass([(Space::Object, key, pass)]);
         self.check_condition(key, options.condition)?;
-        self.append(value.len(), options.durability, false, || {
+        self.append(value.len(), options.durability, false, |volume| {
             let mut proposal = Proposal::default();
-            propose_put(&mut proposal, key, value, options, times);
+            let encoder = self.encoder(volume);
+            propose_put(&mut proposal, &encoder, key, value, options, times);
             proposal
         })
     }
@@ -163,7 +165,7 @@ impl Shared {
         key: &[u8],
         durability: Option<Durability>,
     ) -> Result<Seq> {
-        self.append(0, durability, true, || Proposal::of(&Record::Delete { space, key }))
+        self.append(0, durability, true, |_| Proposal::of(&Record::Delete { space, key }))
     }
 
     pub(crate) fn write(&self, batch: &Batch, durability: Option<Durability>) -> Result<Vec<Seq>> {
@@ -203,7 +205,9 @@ impl Shared {
             self.check_condition(batch.key(operation), operation.condition)?;
         }
         let now_ms = self.now_ms();
-        let first = self.append(bytes, durability, deletes_only, || propose(batch, now_ms))?;
+        let first = self.append(bytes, durability, deletes_only, |volume| {
+            propose(batch, &self.encoder(volume), now_ms)
+        })?;
         Ok((first.0..).take(batch.len()).map(Seq).collect())
     }
 
@@ -244,7 +248,7 @@ impl Shared {
         bytes: usize,
         durability: Option<Durability>,
         uses_reserve: bool,
-        frame: impl Fn() -> Proposal,
+        frame: impl Fn(&Volume) -> Proposal,
     ) -> Result<Seq> {
         self.check_poison()?;
         let durability = durability.unwrap_or(self.options.durability);
@@ -252,7 +256,9 @@ impl Shared {
         loop {
             let volume = self.place(bytes as u64, uses_reserve)?;
             let share = self.budget.take(bytes);
-            match wait(&volume.submit(frame(), durability, uses_reserve, share)) {
+            match wait(&volume.submit(frame(&volume), durability, uses_reserve, share)) {
+                Ok(Ack::Done { first }) => return Ok(first),
+                Ok(Ack::Stale) => {}
                 // The disk has filled up meanwhile, or fails: another may do. What a failing one
                 // may have of this is overtaken by what the other gets.
                 Err(error)
@@ -264,7 +270,7 @@ impl Shared {
                         self.give_back()?;
                     }
                 }
-                outcome => return outcome.map(|ack| ack.first),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -318,7 +324,7 @@ impl Pass {
     }
 }
 
-fn propose(batch: &Batch, now_ms: u64) -> Proposal {
+fn propose(batch: &Batch, encoder: &Encoder<'_>, now_ms: u64) -> Proposal {
     let lens =
         batch.operations.iter().filter_map(|operation| Some(operation.put.as_ref()?.0.len()));
     let packed_bytes = lens.filter(|&len| (len as u64) < OWNED_MIN_BYTES).sum();
@@ -328,7 +334,7 @@ fn propose(batch: &Batch, now_ms: u64) -> Proposal {
         match &operation.put {
             Some((value, options)) => {
                 let (value, times) = (&batch.bytes[value.clone()], options.times(now_ms));
-                propose_put(&mut proposal, key, value, options, times);
+                propose_put(&mut proposal, encoder, key, value, options, times);
             }
             None => proposal.push(&Record::Delete { space: Space::Object, key }),
         }
@@ -338,11 +344,19 @@ fn propose(batch: &Batch, now_ms: u64) -> Proposal {
 
 fn propose_put(
     proposal: &mut Proposal,
+    encoder: &Encoder<'_>,
     key: &[u8],
     value: &[u8],
     options: &PutOptions,
     times: Times,
 ) {
+    encoder.sample(value);
+    if let Some((frame, compressed)) = encoder.compress(value) {
+        let (len, crc) = (value.len() as u64, checksum::crc32c(value));
+        let value = Value::Compressed(compressed);
+        encoder.push(proposal, &put_record(key, len, crc, options, times, value), &frame);
+        return;
+    }
     if value.len() as u64 >= OWNED_MIN_BYTES {
         let mut body = Body::with_capacity(value.len());
         body.push(value);

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
+use zstd::zstd_safe::DDict;
+
+use crate::compression::Dictionary;
 use crate::error::{Error, Result};
 use crate::format::chunk::{CHUNK_BYTES, ChunkPlace};
 use crate::format::track_header::TrackHeader;
@@ -14,7 +17,6 @@ use crate::io::{self, File, Io, Map, OpenMode};
 const MIN_GROWTH_CHUNKS: u32 = 1024;
 
 /// An open track, shared by its writer and its readers.
-#[derive(Debug)]
 pub(crate) struct TrackFile {
     pub(crate) id: TrackId,
     pub(crate) store: StoreId,
@@ -23,6 +25,8 @@ pub(crate) struct TrackFile {
     /// Where the track was sealed, in chunks; set once. Nothing is written behind it any more.
     sealed: OnceLock<u32>,
     map: OnceLock<Option<Map>>,
+    /// What small values of this track are read with.
+    dictionary: OnceLock<DDict<'static>>,
     /// Whether it may be mapped before it is sealed.
     maps_growing: AtomicBool,
     /// Chunk up to which the track is durable, as its writer says: nothing before it is written
@@ -39,12 +43,17 @@ pub(crate) struct TrackFile {
 
 impl TrackFile {
     /// Creates the file with its header, and makes both durable.
-    pub(crate) fn create(io: &dyn Io, dir: &Path, header: &TrackHeader) -> Result<Self> {
+    pub(crate) fn create(
+        io: &dyn Io,
+        dir: &Path,
+        header: &TrackHeader,
+        dictionary: Option<&Dictionary>,
+    ) -> Result<Self> {
         let path = dir.join(header.track.file_name());
         let fail = |doing| move |path: &Path, e| Error::io(doing, path, e);
         let file =
             io.open(&path, OpenMode::CreateNew).map_err(|e| fail("create the track")(&path, e))?;
-        let chunk = header.to_chunk();
+        let chunk = header.to_chunk(dictionary.map_or(&[], Dictionary::bytes));
         let written = io::write_all_at(&*file, &mut [std::io::IoSlice::new(&chunk)], 0)
             .and_then(|()| file.sync_data())
             .and_then(|()| io.sync_dir(dir));
@@ -73,6 +82,7 @@ impl TrackFile {
             file,
             sealed: OnceLock::new(),
             map: OnceLock::new(),
+            dictionary: OnceLock::new(),
             maps_growing: AtomicBool::new(false),
             synced: AtomicU32::new(0),
             growing: RwLock::default(),
@@ -174,10 +184,30 @@ impl TrackFile {
 
     /// Reads and decodes chunk 0.
     pub(crate) fn read_header(&self) -> Result<TrackHeader> {
+        TrackHeader::from_chunk(&self.read_first()?, self.store, self.id)
+            .map_err(|fault| Error::chunk(&self.path, self.id, 0, fault))
+    }
+
+    /// Reads the dictionary in chunk 0; empty where the track has none.
+    pub(crate) fn read_dictionary(&self) -> Result<Vec<u8>> {
+        TrackHeader::dictionary(&self.read_first()?, self.store, self.id)
+            .map(<[u8]>::to_vec)
+            .map_err(|fault| Error::chunk(&self.path, self.id, 0, fault))
+    }
+
+    /// The dictionary in chunk 0, ready to read with; read once.
+    pub(crate) fn dictionary(&self) -> Result<&DDict<'static>> {
+        if let Some(known) = self.dictionary.get() {
+            return Ok(known);
+        }
+        let bytes = self.read_dictionary()?;
+        Ok(self.dictionary.get_or_init(|| DDict::create(&bytes)))
+    }
+
+    fn read_first(&self) -> Result<Vec<u8>> {
         let mut chunk = vec![0; CHUNK_BYTES];
         self.read_chunks(0, &mut chunk).map_err(|e| self.io_error("read the track's header", e))?;
-        TrackHeader::from_chunk(&chunk, self.store, self.id)
-            .map_err(|fault| Error::chunk(&self.path, self.id, 0, fault))
+        Ok(chunk)
     }
 
     pub(crate) fn place(&self, chunk: u32) -> ChunkPlace {
@@ -191,6 +221,12 @@ impl TrackFile {
     /// Marks the track as used since the cache last looked; gives whether it was.
     pub(super) fn touch(&self, used: bool) -> bool {
         self.used.swap(used, Ordering::Relaxed)
+    }
+}
+
+impl std::fmt::Debug for TrackFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TrackFile").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
@@ -215,7 +251,7 @@ mod tests {
             predecessor: None,
             created_ms: 5,
         };
-        Arc::new(TrackFile::create(&RealIo, dir, &header).expect("it is created"))
+        Arc::new(TrackFile::create(&RealIo, dir, &header, None).expect("it is created"))
     }
 
     fn append(appender: &mut Appender, chunks: u32, byte: u8) {

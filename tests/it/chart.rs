@@ -130,7 +130,7 @@ impl Reading {
             }
             Record::Put(Put { space: Space::Object, key, value, .. }) => match value {
                 Value::Segments(list) => (key, list.0.iter().map(|s| s.seq).collect()),
-                Value::Inline => (key, Vec::new()),
+                Value::Inline | Value::Compressed(_) => (key, Vec::new()),
             },
             Record::Delete { space: Space::Object, key } => (key, Vec::new()),
             _ => return,

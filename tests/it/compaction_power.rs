@@ -35,7 +35,8 @@ impl Round {
 
     fn options(&self, machine: &Machine) -> Options {
         let refill = self.number % 3 == 1;
-        machine.options().track_bytes(64 << 10).refill(refill).punch(self.number % 4 != 1)
+        let options = machine.options().track_bytes(64 << 10).refill(refill);
+        options.punch(self.number % 4 != 1).compression((self.number % 5 == 2).then_some(1))
     }
 
     fn open(&self, machine: &Machine) -> Store {

@@ -5,6 +5,7 @@ mod chart;
 mod compaction;
 mod compaction_power;
 mod compaction_races;
+mod compression;
 mod concurrency;
 mod damage;
 mod disks;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::format::record::{Meta, Space};
+use crate::format::record::{Meta, Put, Space, Value};
 use crate::format::{StoreId, TrackId};
 
 const CHAIN: ChainPlace = ChainPlace {

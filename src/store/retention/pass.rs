@@ -406,7 +406,7 @@ impl Shared {
         if same.is_empty() {
             return Ok(Some((0, 0)));
         }
-        self.append(0, None, true, || {
+        self.append(0, None, true, |_| {
             let mut proposal = Proposal::default();
             for object in &same {
                 proposal.push(&Record::Delete { space: Space::Object, key: &object.key });

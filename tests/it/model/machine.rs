@@ -92,6 +92,7 @@ impl Machine {
             .durability(tuning.durability)
             .punch(tuning.punch)
             .refill(tuning.refill)
+            .compression(tuning.compression)
             // A simulated map goes on showing what was there before a refill.
             .map_tracks(tuning.map_tracks && !(tuning.refill && self.simulated.is_some()));
         if let Some(simulated) = &self.simulated {

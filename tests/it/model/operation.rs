@@ -31,6 +31,7 @@ pub struct Tuning {
     pub punch: bool,
     pub refill: bool,
     pub map_tracks: bool,
+    pub compression: Option<i32>,
 }
 
 #[derive(Clone, Debug)]
@@ -127,6 +128,9 @@ pub enum Move {
 
 impl Value {
     pub fn bytes(self) -> Vec<u8> {
+        if self.seed.is_multiple_of(2) {
+            return self.text();
+        }
         let mut bytes = Vec::with_capacity(self.len + 8);
         let mut state = self.seed | 1;
         while bytes.len() < self.len {
@@ -137,6 +141,13 @@ impl Value {
         }
         bytes.truncate(self.len);
         bytes
+    }
+
+    /// Half of the values are of a kind that compresses.
+    fn text(self) -> Vec<u8> {
+        let numbers = (0..).map(|number| self.seed.wrapping_add(number));
+        let lines = numbers.map(|number| format!("frame {number}: nothing moves\n"));
+        lines.flat_map(String::into_bytes).take(self.len).collect()
     }
 }
 
@@ -159,13 +170,16 @@ pub fn cases(media: Media) -> impl Strategy<Value = Case> {
 fn tunings() -> impl Strategy<Value = Tuning> {
     let track_bytes = select(&[64 << 10, 128 << 10, 300 << 10, 1 << 20][..]);
     let durability = prop_oneof![2 => Just(Durability::Sync), 1 => Just(Durability::Os)];
-    let tuning = (track_bytes, durability, any::<bool>(), any::<bool>(), any::<bool>());
-    tuning.prop_map(|(track_bytes, durability, punch, refill, map_tracks)| Tuning {
+    let switches = (any::<bool>(), any::<bool>(), any::<bool>());
+    let compression = select(&[None, None, Some(1), Some(3)][..]);
+    let tuning = (track_bytes, durability, switches, compression);
+    tuning.prop_map(|(track_bytes, durability, (punch, refill, map_tracks), compression)| Tuning {
         track_bytes,
         durability,
         punch,
         refill,
         map_tracks,
+        compression,
     })
 }
 

@@ -16,8 +16,10 @@ fuzz_target!(init: seeds::write_if_asked(samples), |data: &[u8]| {
 
     let bytes = forge::chunk(data, PLACE);
     let Ok(header) = TrackHeader::from_chunk(&bytes, PLACE.store, PLACE.track) else { return };
-    let again = header.to_chunk();
+    let dictionary = TrackHeader::dictionary(&bytes, PLACE.store, PLACE.track).unwrap();
+    let again = header.to_chunk(dictionary);
     assert_eq!(TrackHeader::from_chunk(&again, header.store, header.track), Ok(header.clone()));
+    assert_eq!(TrackHeader::dictionary(&again, header.store, header.track), Ok(dictionary));
     for place in forge::elsewhere(PLACE, header.floor.0 as u32) {
         if place.chunk == 0 {
             assert!(TrackHeader::from_chunk(&bytes, place.store, place.track).is_err());
@@ -40,5 +42,6 @@ fn samples() -> Vec<Vec<u8>> {
     };
     let predecessor = Some((TrackId(6), 4_000));
     let second = TrackHeader { kind: TrackKind::Compacted, shard: 9, predecessor, ..first.clone() };
-    [first, second].map(|header| header.to_chunk()[..HEADER_BYTES + 80].to_vec()).to_vec()
+    let chunks = [first.to_chunk(b""), second.to_chunk(&[5; 256])];
+    chunks.map(|chunk| chunk[..HEADER_BYTES + 80 + 256].to_vec()).to_vec()
 }

@@ -24,6 +24,12 @@ pub struct StoreOptions {
     /// When a write counts as done
     #[arg(long, value_enum, default_value_t, global = true)]
     pub durability: Durability,
+    /// Compress what is put, and with 'compact' what is copied, with zstd at this level (-7 to 19; 3
+    /// where none is given)
+    #[arg(long, value_name = "LEVEL", num_args = 0..=1, default_missing_value = "3")]
+    #[arg(require_equals = true, allow_negative_numbers = true, global = true)]
+    #[arg(value_parser = clap::value_parser!(i32).range(-7..=19))]
+    pub compress: Option<i32>,
     /// Print no notes and no progress
     #[arg(short, long, global = true)]
     pub quiet: bool,
@@ -66,6 +72,7 @@ impl StoreOptions {
             .durability(durability)
             .accept_loss(self.accept_loss)
             .compaction(self.compaction)
+            .compression(self.compress)
             .on_progress(console.progress("opening"));
         self.disk.iter().fold(options, |options, dir| options.disk(dir))
     }

@@ -357,3 +357,30 @@ fn a_dump_tells_holes_as_runs_and_as_nothing_bad() {
     assert!(text.contains(&format!("  chunks 1..{last}: a hole\n")), "{text}");
     assert!(text.contains("\"last\"") && !text.contains("BAD"), "{text}");
 }
+
+#[test]
+fn what_is_put_or_compacted_with_compress_takes_less_room_and_is_read_without() {
+    let place = Workplace::with_store();
+    let text = "nothing moves, nothing moves, all quiet\n".repeat(2_000);
+    place.write("log", &text);
+    place.ok(["put", "s", "plain", "log"]);
+    place.ok(["put", "s", "packed", "log", "--compress"]);
+    place.ok(["put", "s", "harder", "log", "--compress=19"]);
+    let live = |place: &Workplace| {
+        let stat = stat(place);
+        (bytes(&stat, "object_bytes"), bytes(&stat["total"], "live_bytes"))
+    };
+    let (object_bytes, live_bytes) = live(&place);
+    assert_eq!(object_bytes, 3 * text.len() as u64);
+    assert!((80_000..82_000).contains(&live_bytes), "{live_bytes}");
+    let dump = place.ok(["dump", "s"]);
+    let lines: Vec<_> = dump.lines().filter(|line| line.contains(", compressed to ")).collect();
+    assert!(lines.len() == 2 && lines[0].contains("packed") && lines[1].contains("harder"));
+    place.ok(["compact", "s", "--compress=-3", "--track", "1"]);
+    assert!(live(&place).1 < 5_000);
+    for key in ["plain", "packed", "harder"] {
+        assert!(place.get(key) == text.as_bytes(), "{key}");
+    }
+    place.ok(["verify", "s"]);
+    place.run(["put", "s", "k", "log", "--compress=20"]).fails(2, "--compress");
+}

@@ -1,0 +1,102 @@
+//! What a compaction has read and not yet written: records with their values.
+//!
+//! They are laid down only when it is known which track they go to, since its dictionary decides how
+//! small values are compressed.
+
+use crate::compression;
+use crate::disk::Proposal;
+use crate::error::Result;
+use crate::format::chain::Body;
+use crate::format::record::{self, Compressed, OWNED_MIN_BYTES, Put, Record, Value};
+use crate::format::{Fault, Seq};
+use crate::index::Original;
+use crate::store::Encoder;
+
+/// Copies on their way into one chain.
+#[derive(Default)]
+pub(super) struct Copies {
+    list: Vec<Copied>,
+    pub(super) originals: Vec<Original>,
+    bytes: usize,
+}
+
+struct Copied {
+    seq: Seq,
+    /// The record as it is laid down in the original.
+    entry: Vec<u8>,
+    value: Option<CopiedValue>,
+}
+
+/// A value as it was read.
+pub(super) struct CopiedValue {
+    pub(super) value: Vec<u8>,
+    /// Its frame, where that is read without a dictionary: it is good for any track.
+    pub(super) frame: Option<Vec<u8>>,
+}
+
+impl Copies {
+    pub(super) fn push(
+        &mut self,
+        seq: Seq,
+        record: &Record<'_>,
+        value: Option<CopiedValue>,
+        original: Original,
+    ) {
+        let mut entry = Vec::new();
+        record.encode_into(&mut entry);
+        record::set_seq(&mut entry, seq);
+        self.bytes += entry.len() + value.as_ref().map_or(0, |copied| copied.value.len());
+        self.list.push(Copied { seq, entry, value });
+        self.originals.push(original);
+    }
+
+    /// Bytes of the records and their values.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The small values, to train a dictionary from.
+    pub(super) fn small_values(&self) -> impl Iterator<Item = &[u8]> {
+        let values = self.list.iter().filter_map(|copied| copied.value.as_ref());
+        values
+            .map(|copied| &copied.value[..])
+            .filter(|value| (value.len() as u64) < OWNED_MIN_BYTES)
+    }
+
+    /// The copies as they are laid down in a track.
+    pub(super) fn propose(&self, encoder: &Encoder<'_>) -> Result<Proposal, Fault> {
+        let mut proposal = Proposal::default();
+        for copied in &self.list {
+            let (_, record) = record::decode(&copied.entry)?;
+            match (record, &copied.value) {
+                (record, None) => proposal.push(&record),
+                (Record::Put(put), Some(value)) => push_put(&mut proposal, put, value, encoder),
+                (record, Some(CopiedValue { value, .. })) => {
+                    let mut body = Body::with_capacity(value.len());
+                    body.push(value);
+                    proposal.push_owned(&record, body);
+                }
+            }
+            proposal.keep_seq(copied.seq);
+        }
+        Ok(proposal)
+    }
+}
+
+fn push_put(proposal: &mut Proposal, put: Put<'_>, copied: &CopiedValue, encoder: &Encoder<'_>) {
+    let alone = |frame: &Vec<u8>| Compressed { bytes: frame.len() as u64, with_dictionary: false };
+    let is_small = (copied.value.len() as u64) < OWNED_MIN_BYTES;
+    let kept = copied.frame.as_ref().filter(|_| !is_small || !encoder.compresses());
+    let fresh = if kept.is_none() { encoder.compress(&copied.value) } else { None };
+    let (value, stored) = match (kept, &fresh) {
+        (Some(frame), _) => (Value::Compressed(alone(frame)), frame),
+        (None, Some((frame, compressed))) => (Value::Compressed(*compressed), frame),
+        (None, None) => (Value::Inline, &copied.value),
+    };
+    encoder.push(proposal, &Record::Put(Put { value, ..put }), stored);
+}
+
+/// Of the small values of these copies as many as a dictionary is trained from.
+pub(super) fn samples<'c>(copies: impl Iterator<Item = &'c Copies>) -> Vec<&'c [u8]> {
+    compression::spread(&copies.flat_map(Copies::small_values).collect::<Vec<_>>())
+}
