@@ -202,6 +202,7 @@ pub struct Options {
     pub(crate) punch: bool,
     pub(crate) map_tracks: bool,
     pub(crate) accept_loss: bool,
+    pub(crate) accept_missing: bool,
     pub(crate) part_max_age: Option<Duration>,
     pub(crate) compaction: bool,
     pub(crate) compaction_rate: Option<u64>,
@@ -233,6 +234,7 @@ impl Default for Options {
             punch: true,
             map_tracks: true,
             accept_loss: false,
+            accept_missing: false,
             part_max_age: Some(Duration::from_secs(7 * 24 * 3600)),
             compaction: true,
             compaction_rate: Some(64 << 20),
@@ -370,6 +372,20 @@ impl Options {
     #[must_use]
     pub fn accept_loss(mut self, accept: bool) -> Self {
         self.accept_loss = accept;
+        self
+    }
+
+    /// Whether to open although disks are missing, or can't be read at all; default `false`. The
+    /// others take the writes, what lies on a missing one answers with an error that names it, and
+    /// [`DiskStats::failure`](crate::DiskStats::failure) says why. When the disk is back at a later
+    /// open, nothing is lost. Until then tombstones stay, as nobody knows what they hide.
+    ///
+    /// If the store was not closed, what was written to the disk since the last checkpoint is not
+    /// known: those keys read as they were before, or as absent, until it is back. An index that has
+    /// to be made anew needs all disks.
+    #[must_use]
+    pub fn accept_missing(mut self, accept: bool) -> Self {
+        self.accept_missing = accept;
         self
     }
 

@@ -97,7 +97,8 @@ impl<'a> Pass<'a> {
         outputs: &'a mut Outputs,
         busy: &'a Busy<'a>,
     ) -> Result<Self> {
-        let as_of = shared.current_seq();
+        let now = shared.current_seq();
+        let as_of = shared.unknown_above.map_or(now, |seq| seq.min(now));
         // Behind this, all that have a seq below are applied: what is found live then was so as of
         // that seq.
         shared.sync()?;

@@ -101,7 +101,9 @@ impl Shared {
     pub(crate) fn plan_compaction(&self, options: &CompactOptions) -> Vec<TrackStats> {
         let mut tracks = self.books().tracks.clone();
         let mut plan = Vec::new();
-        for volume in self.volumes.all().iter().filter(|volume| options.concerns(volume)) {
+        let volumes = self.volumes.all();
+        let there = volumes.iter().filter(|volume| !self.volumes.are_without(volume));
+        for volume in there.filter(|volume| options.concerns(volume)) {
             if let Some(active) = active_worth_it(&tracks, volume, options)
                 && let Some(row) = tracks.get_mut(&active)
             {

@@ -273,6 +273,11 @@ impl Volume {
         }
     }
 
+    /// Leaves the disk out from the beginning.
+    pub(crate) fn leave_out(&self, error: &Error) {
+        let _ = self.failure.set(error.clone());
+    }
+
     /// Leaves the disk out if the error is its own; gives whether it is.
     pub(crate) fn fail(&self, error: &Error) -> bool {
         let is_its_own = error.kind() == ErrorKind::Io

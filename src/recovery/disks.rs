@@ -8,17 +8,20 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::meta::{DiskState, StoreMeta};
 use crate::format::{DiskId, StoreId, TrackId};
 use crate::io::Io;
+use crate::options::Options;
 use crate::track::TrackFile;
 
 /// The directory of the only disk of a store that was given none.
 const DEFAULT_DISK: &str = "tracks";
 
-/// A disk of the store, found where it was expected.
+/// A disk of the store, found where it was expected, or missing there.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     pub(super) state: DiskState,
     /// Absolute.
     pub(super) path: PathBuf,
+    /// Why it is not there after all, where that is accepted.
+    pub(super) missing: Option<Error>,
 }
 
 /// The file that says that a home has a disk of its own.
@@ -31,18 +34,25 @@ pub(super) fn prepare_given(io: &dyn Io, given: &[PathBuf]) -> Result<()> {
     given.iter().try_for_each(|path| prepare(io, path).map(drop))
 }
 
-/// Finds the store's disks: those of `meta`, where they were or among `given`, and new ones among
-/// `given`. One that is missing, swapped or another store's is refused by name.
+/// Finds the store's disks: those of `meta`, where they were or among those given, and new ones among
+/// these. One that is swapped or another store's is refused by name, and so is one that is missing,
+/// unless that is accepted.
 pub(super) fn find(
-    io: &dyn Io,
+    options: &Options,
     home: &Path,
     store: StoreId,
     meta: Option<&StoreMeta>,
-    given: &[PathBuf],
-    accept_loss: bool,
 ) -> Result<Vec<Found>> {
+    let (io, given, accept_loss) = (&*options.io, &options.disks, options.accept_loss);
     let known = meta.map_or(&[][..], |meta| &meta.disks);
-    let mut paths: Vec<PathBuf> = given.to_vec();
+    let mut paths: Vec<PathBuf> = given.clone();
+    if options.accept_missing {
+        // Those that are missing come up below.
+        paths.retain(|path| {
+            let here = known.iter().find(|state| same_path(io, &home.join(&state.path), path));
+            here.is_none_or(|state| missing(io, path, state).is_none())
+        });
+    }
     if paths.is_empty() && known.is_empty() {
         paths.push(home.join(DEFAULT_DISK));
     }
@@ -60,16 +70,44 @@ pub(super) fn find(
             continue;
         }
         let path = home.join(&state.path);
+        if options.accept_missing
+            && let Some(error) = missing(io, &path, state)
+        {
+            found.push(Found { state: state.clone(), path, missing: Some(error) });
+            continue;
+        }
         if accept_loss {
             restore_identity(io, store, &path)?;
         }
         let id = identify(io, store, known, Some(state), &path, true)?;
         push(io, home, &mut found, known, id, &path)?;
     }
+    if let Some(error) = found.iter().find_map(|disk| disk.missing.clone())
+        && found.iter().all(|disk| disk.missing.is_some())
+    {
+        return Err(error);
+    }
     // In the order in which they came to the store, new ones last.
     let rank = |id| known.iter().position(|state| state.id == id).unwrap_or(known.len());
     found.sort_by_key(|disk| rank(disk.state.id));
     Ok(found)
+}
+
+/// Why the disk is not at `path`, unless it is, or another one.
+fn missing(io: &dyn Io, path: &Path, state: &DiskState) -> Option<Error> {
+    let found = read_identity(io, path).and_then(|id| {
+        // One of which not even the tracks can be listed is as good as missing.
+        id.map(|_| io.list(path).map_err(|e| Error::io("list the disk", path, e))).transpose()
+    });
+    match found {
+        Ok(Some(_)) => None,
+        Ok(None) => {
+            let what = format!("the store's disk {} is missing here", state.id);
+            Some(Error::new(ErrorKind::Disk, what).with_path(path))
+        }
+        Err(error) if error.kind() == ErrorKind::Io => Some(error),
+        Err(_) => None,
+    }
 }
 
 /// The disk at `path`, which is made one if it is new to the store.
@@ -87,9 +125,10 @@ fn identify(
             "holds disk {id}, where the store's disk {} is expected; were disks swapped?",
             expected.id
         )),
-        (None, Some(expected)) => {
-            refuse(format!("the store's disk {} is missing here; is it mounted?", expected.id))
-        }
+        (None, Some(expected)) => refuse(format!(
+            "the store's disk {} is missing here; is it mounted? `accept_missing` (--accept-missing) opens without it",
+            expected.id
+        )),
         (Some(id), None) if !known.iter().any(|state| state.id == id) => {
             let folder = path.join(store.to_string());
             if store_exists && has_tracks(io, &folder)? {
@@ -150,7 +189,7 @@ fn push(
         Some(known) => DiskState { path: path_text, ..known.clone() },
         None => DiskState::new(id, path_text),
     };
-    found.push(Found { state, path: absolute });
+    found.push(Found { state, path: absolute, missing: None });
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 
 mod disks;
 mod marks;
+mod missing;
 mod open;
 mod rebuild;
 mod replay;

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use super::disks::{self, Found};
 use super::marks::Marks;
+use super::missing::Missing;
 use super::rebuild;
 use super::report::{Damage, RecoveryReport};
 use super::tails::new_join;
@@ -120,7 +121,9 @@ pub(super) struct Opening {
     pub(super) before: StoreMeta,
     pub(super) volumes: Vec<Arc<Volume>>,
     pub(super) files: TrackFiles,
+    /// Those that are there.
     pub(super) tracks: BTreeMap<TrackId, DiskId>,
+    pub(super) missing: Missing,
     pub(super) rebuild: bool,
     /// The newest chain that was replayed.
     pub(super) newest_chain: Seq,
@@ -166,11 +169,14 @@ impl Opening {
         if meta.is_none() && books.is_some() {
             disks::check_given(&*io, &home, &options.disks)?;
         }
-        let (given, accept_loss) = (&options.disks, options.accept_loss);
-        let found = disks::find(&*io, &home, store, meta.as_ref(), given, accept_loss)?;
+        let found = disks::find(&options, &home, store, meta.as_ref())?;
         check_disks_of_rows(books.as_ref(), &found, &home)?;
+        let missing = Missing::of(&found);
+        if rebuild || books.is_none() {
+            missing.refuse_rebuild()?;
+        }
         let mut tracks = BTreeMap::new();
-        for disk in &found {
+        for disk in found.iter().filter(|disk| disk.missing.is_none()) {
             for id in disks::track_ids(&*io, &disk.path.join(store.to_string()))? {
                 if tracks.insert(id, disk.state.id).is_some() {
                     let what = format!("track {id} lies on two disks; a copied disk?");
@@ -182,7 +188,7 @@ impl Opening {
         if rebuild {
             // The old index goes only now that all disks are there, and it has told what is gone:
             // the tracks that are left can't tell a lost track from one that was unlinked.
-            for damage in books.iter().flat_map(|books| gone_tracks(books, &tracks)) {
+            for damage in books.iter().flat_map(|books| gone_tracks(books, &tracks, &missing)) {
                 accept_damage(damage, &options, &home, &mut report)?;
             }
             (index, books) = (empty_index(&options, &index_dir, index)?, None);
@@ -196,7 +202,8 @@ impl Opening {
         let ledger = begin_opening(&io, &home, &before, &found, &tracks)?;
         let files = TrackFiles::new(io, store, options.map_tracks);
         let books = books.unwrap_or_else(|| Books::new(store));
-        let report = RecoveryReport { clean: before.clean, rebuilt: rebuild, ..report };
+        let (clean, rebuilt) = (before.clean, rebuild);
+        let report = RecoveryReport { clean, rebuilt, missing: missing.paths(), ..report };
         let mut opening = Opening {
             options,
             home,
@@ -207,6 +214,7 @@ impl Opening {
             volumes: Vec::new(),
             files,
             tracks,
+            missing,
             rebuild,
             newest_chain: Seq(0),
             report,
@@ -217,7 +225,17 @@ impl Opening {
 
     fn attach_volumes(&mut self, found: &[Found], store: StoreId) -> Result<()> {
         for disk in found {
-            let volume = attach_volume(&self.options, store, &disk.path, disk.state.id)?;
+            let volume = match &disk.missing {
+                None => attach_volume(&self.options, store, &disk.path, disk.state.id)?,
+                Some(error) => {
+                    let volume = missing_volume(&self.options, store, disk, error)?;
+                    for (id, _) in self.books.tracks.iter().filter(|(_, r)| r.disk == disk.state.id)
+                    {
+                        self.files.add(*id, &volume.dir);
+                    }
+                    volume
+                }
+            };
             volume.set_draining(disk.state.draining);
             for (id, _) in self.tracks.iter().filter(|(_, on)| **on == disk.state.id) {
                 self.files.add(*id, &volume.dir);
@@ -230,7 +248,8 @@ impl Opening {
     /// Checks what `META` and the index's rows say against the files that are there.
     fn check_rows(mut self) -> Result<Self> {
         let meta_is_older = self.books.state.opening > self.before.openings;
-        let named: Vec<_> = self.before.disks.iter().flat_map(DiskState::tracks).collect();
+        let there = self.before.disks.iter().filter(|state| !self.missing.has(state.id));
+        let named: Vec<_> = there.flat_map(DiskState::tracks).collect();
         for (id, end) in named {
             // It was made durable before META named it, and META forgets it before it goes.
             if !meta_is_older && !self.tracks.contains_key(&id) {
@@ -238,13 +257,16 @@ impl Opening {
                 self.accept(Damage { track: id, chunk: 0, chunks: end, what })?;
             }
         }
-        for damage in gone_tracks(&self.books, &self.tracks) {
+        for damage in gone_tracks(&self.books, &self.tracks, &self.missing) {
             self.accept(damage)?;
         }
         let rows: Vec<_> = self.books.tracks.iter().map(|(id, row)| (*id, *row)).collect();
         for (id, row) in rows {
             if self.tracks.contains_key(&id) {
                 self.check_disk(id, &row)?;
+                continue;
+            }
+            if self.missing.has(row.disk) {
                 continue;
             }
             // Unlinked after the last checkpoint, when its tombstones were needed no more, or lost
@@ -262,6 +284,7 @@ impl Opening {
 
     fn check_unsynced_rows(mut self) -> Result<Self> {
         if self.unsynced_rows_fail()? {
+            self.missing.refuse_rebuild()?;
             tracing::error!("the index is ahead of the tracks and is made anew");
             let dir = self.index.path().to_owned();
             self.index = empty_index(&self.options, &dir, self.index)?;
@@ -284,7 +307,8 @@ impl Opening {
     /// Invariant I1: where an index reflects more of a track than was synced when it was flushed,
     /// the bytes between have to verify, or the index is of no use.
     fn unsynced_rows_fail(&self) -> Result<bool> {
-        for (id, row) in self.books.tracks.iter().filter(|(_, row)| row.synced < row.applied) {
+        let there = self.books.tracks.iter().filter(|(_, row)| !self.missing.has(row.disk));
+        for (id, row) in there.filter(|(_, row)| row.synced < row.applied) {
             let track = self.files.get(*id)?;
             let end = track.chunks()?.min(row.applied);
             let mut scanner = Scanner::new(track, row.synced, end);
@@ -344,6 +368,10 @@ impl Opening {
 
     /// Frees the segments of streams that were never committed.
     fn free_dead_streams(&mut self) -> Result<()> {
+        if self.missing.any() {
+            // What commits them may lie on a missing disk, behind what the index knows of it.
+            return Ok(());
+        }
         loop {
             let mut dead = Vec::new();
             {
@@ -401,6 +429,13 @@ impl Opening {
         }
         self.outrun_lost_openings()?;
         let meta = self.ledger.get();
+        for state in meta.disks.iter().filter(|state| self.missing.has(state.id)) {
+            // Of a disk that is not there, what META says stays as it is.
+            let volume = self.volumes.iter().find(|volume| volume.disk.id == state.id);
+            if let (Some(volume), Some((track, end))) = (volume, state.active) {
+                volume.follow(track, end);
+            }
+        }
         self.books.state.opening = meta.openings;
         self.books.state.next_track = meta.next_track;
         // Invariant I1: all that was replayed was synced before it was read.
@@ -411,7 +446,7 @@ impl Opening {
         let (rows, trims) = (&self.books.tracks, self.books.trims().collect());
         let has_lost_meta = self.before.disks.is_empty();
         self.ledger.update(|meta| {
-            for state in &mut meta.disks {
+            for state in meta.disks.iter_mut().filter(|state| !self.missing.has(state.id)) {
                 state.active = last.get(&state.id).copied().flatten();
                 if has_lost_meta {
                     // Which of them no header vouches for went with it.
@@ -425,6 +460,7 @@ impl Opening {
         })?;
         reserve.keep();
         self.report.duration = started.elapsed();
+        let unknown_above = self.missing.unknown_above(&self.books);
         let shared = Arc::new(Shared::new(Parts {
             options: self.options,
             home: self.home,
@@ -434,6 +470,7 @@ impl Opening {
             files: self.files,
             ledger: self.ledger,
             reserve,
+            unknown_above,
             recovery: self.report,
             lock,
         }));
@@ -461,6 +498,21 @@ pub(crate) fn attach_volume(
     Ok(Arc::new(Volume::new(disk, store, dir, track_chunks, reserve_bytes, punches)))
 }
 
+/// The place of a store on a disk that is not there: nothing is made in its mount point.
+fn missing_volume(
+    options: &Options,
+    store: StoreId,
+    found: &Found,
+    error: &Error,
+) -> Result<Arc<Volume>> {
+    let disk = Disk::attach(&options.io, &found.path, found.state.id)?;
+    let dir = found.path.join(store.to_string());
+    let (track_chunks, reserve_bytes) = (options.track_chunks(), options.reserve_bytes);
+    let volume = Volume::new(disk, store, dir, track_chunks, reserve_bytes, false);
+    volume.leave_out(error);
+    Ok(Arc::new(volume))
+}
+
 /// Opens the index with its books; an index that is damaged, or is to be thrown away, is empty.
 fn open_index(options: &Options, dir: &Path) -> Result<(Index, Option<Books>)> {
     Index::check_own(dir)?;
@@ -482,8 +534,15 @@ fn open_index(options: &Options, dir: &Path) -> Result<(Index, Option<Books>)> {
 }
 
 /// The tracks that have something live by the index, and whose files are not there.
-fn gone_tracks(books: &Books, tracks: &BTreeMap<TrackId, DiskId>) -> Vec<Damage> {
-    let gone = books.tracks.iter().filter(|(id, row)| !tracks.contains_key(id) && !row.is_dead());
+fn gone_tracks(
+    books: &Books,
+    tracks: &BTreeMap<TrackId, DiskId>,
+    missing: &Missing,
+) -> Vec<Damage> {
+    let gone = books
+        .tracks
+        .iter()
+        .filter(|(id, row)| !tracks.contains_key(id) && !row.is_dead() && !missing.has(row.disk));
     let damage = gone.map(|(id, row)| Damage {
         track: *id,
         chunk: 0,

@@ -1,6 +1,7 @@
 //! What opening found and did.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::format::TrackId;
@@ -31,6 +32,8 @@ pub struct RecoveryReport {
     pub torn: Vec<Torn>,
     /// Damage to acknowledged data that was passed over, with `Options::accept_loss`.
     pub damage: Vec<Damage>,
+    /// Disks that were not there, with `Options::accept_missing`.
+    pub missing: Vec<PathBuf>,
     /// Segments of streams that were never committed, freed.
     pub freed_segments: u64,
     /// How long it took.

@@ -424,7 +424,9 @@ impl Store {
         self.shared.sync()?;
         self.shared.checkpoint()?;
         self.shared.make_room_for_meta();
-        self.shared.ledger.update(|meta| meta.clean = true)
+        // A disk that was missing has its tracks gone over when it is back.
+        let clean = self.shared.unknown_above.is_none();
+        self.shared.ledger.update(|meta| meta.clean = clean)
     }
 }
 

@@ -20,11 +20,17 @@ const GRAVES_A_BATCH: usize = 1000;
 impl Shared {
     /// A checkpoint, and everything that it makes possible.
     pub(crate) fn tidy(&self) -> Result<()> {
-        self.age_out_parts()?;
+        // A disk that is missing may hold what assembles a part, or what a tombstone hides.
+        let knows_all = self.unknown_above.is_none();
+        if knows_all {
+            self.age_out_parts()?;
+        }
         self.give_back()?;
         self.reserve.keep();
-        self.raise_floors()?;
-        self.forget_graves()?;
+        if knows_all {
+            self.raise_floors()?;
+            self.forget_graves()?;
+        }
         self.weigh();
         Ok(())
     }
@@ -133,7 +139,8 @@ impl Shared {
                 row.sealed.is_some_and(|end| end == row.applied)
                     && row.is_dead()
                     && row.last_kill <= reusable
-                    && graves_can_go(&books.tracks, *id, row)
+                    && (row.graves == 0
+                        || self.unknown_above.is_none() && graves_can_go(&books.tracks, *id, row))
             });
             dead.map(|(id, row)| (*id, *row)).collect()
         };
@@ -323,5 +330,5 @@ impl Shared {
 /// tracks that came after it, or of the track itself.
 fn graves_can_go(tracks: &BTreeMap<TrackId, TrackRow>, id: TrackId, row: &TrackRow) -> bool {
     let mut others = tracks.iter().filter(|(other, _)| **other != id);
-    row.graves == 0 || others.all(|(_, other)| other.floor > row.last_grave)
+    others.all(|(_, other)| other.floor > row.last_grave)
 }

@@ -64,6 +64,9 @@ pub(crate) struct Shared {
     pub(crate) decompressor: Decompressor,
     /// The tombstones below this floor were forgotten already.
     pub(crate) grave_floor: AtomicU64,
+    /// A seq below those of all records that disks which are missing may hold and the index does not
+    /// know; `None` where all disks are there.
+    pub(crate) unknown_above: Option<Seq>,
     pub(crate) recovery: RecoveryReport,
     next_seq: AtomicU64,
     next_track: AtomicU32,
@@ -82,6 +85,7 @@ pub(crate) struct Parts {
     pub(crate) files: TrackFiles,
     pub(crate) ledger: Ledger,
     pub(crate) reserve: Reserve,
+    pub(crate) unknown_above: Option<Seq>,
     pub(crate) recovery: RecoveryReport,
     pub(crate) lock: Box<dyn Send + Sync>,
 }
@@ -112,6 +116,7 @@ impl Shared {
             compressor: parts.options.compression.map(Compressor::new),
             decompressor: Decompressor::default(),
             grave_floor: AtomicU64::new(0),
+            unknown_above: parts.unknown_above,
             recovery: parts.recovery,
             next_seq: AtomicU64::new(Seq::first_of(meta.openings).0 + 1),
             next_track: AtomicU32::new(meta.next_track),

@@ -16,6 +16,7 @@ mod invariants;
 mod kill;
 mod machine;
 mod marks;
+mod missing;
 mod model;
 mod moving;
 mod power;

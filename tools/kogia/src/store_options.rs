@@ -21,6 +21,9 @@ pub struct StoreOptions {
     /// Open the store even where acknowledged data is damaged, and go on without it
     #[arg(long, global = true)]
     pub accept_loss: bool,
+    /// Open the store although disks are missing, and go on with the others
+    #[arg(long, global = true)]
+    pub accept_missing: bool,
     /// When a write counts as done
     #[arg(long, value_enum, default_value_t, global = true)]
     pub durability: Durability,
@@ -71,6 +74,7 @@ impl StoreOptions {
             .create(create)
             .durability(durability)
             .accept_loss(self.accept_loss)
+            .accept_missing(self.accept_missing)
             .compaction(self.compaction)
             .compression(self.compress)
             .on_progress(console.progress("opening"));
@@ -96,6 +100,9 @@ pub fn note_recovery(report: &RecoveryReport, console: &Console) {
             report.torn.len(),
             quantity::seconds(report.duration),
         ));
+    }
+    for path in &report.missing {
+        console.problem(format_args!("disk missing: {}", path.display()));
     }
     for damage in &report.damage {
         console.problem(format_args!("loss accepted: {damage}"));
