@@ -100,7 +100,7 @@ impl Shared {
             self.sync()?;
             self.seal_active(volume)?;
             let tracks = self.tracks_on(disk);
-            if tracks.is_empty() && self.forget_disk(volume)? {
+            if tracks.is_empty() && self.take_out(volume)? {
                 return Ok(());
             }
             report.tracks_left = tracks.len() as u64;
@@ -140,7 +140,7 @@ impl Shared {
     }
 
     /// Takes a disk on which no track is left out of the store; whether it could.
-    fn forget_disk(&self, volume: &Arc<Volume>) -> Result<bool> {
+    fn take_out(&self, volume: &Arc<Volume>) -> Result<bool> {
         let disk = volume.disk.id;
         if !volume.leave() {
             return Ok(false);

@@ -5,6 +5,7 @@ mod backup;
 mod budget;
 mod checkpoint;
 mod encoder;
+mod forget;
 mod gate;
 mod housekeeper;
 mod ledger;
@@ -348,6 +349,27 @@ impl Store {
     /// Lets new objects go to a disk again whose draining was stopped.
     pub fn keep_disk(&self, disk: DiskId) -> Result<()> {
         self.shared.keep_disk(disk)
+    }
+
+    /// Calls with the key and info of each object of which anything, the record or a byte, lies on
+    /// the disk; gives how many there are. Looks at the whole index.
+    pub fn objects_on(&self, disk: DiskId, mut on_object: impl FnMut(&[u8], &Info)) -> Result<u64> {
+        self.shared.objects_on(disk, &mut on_object)
+    }
+
+    /// Gives up a disk for good that is missing ([`Options::accept_missing`]) and will not be back:
+    /// each object of which anything lies on it is told to `on_object` and deleted, parts likewise,
+    /// and the disk is the store's no more. Gives how many objects are lost. Where it is cut off,
+    /// call it again.
+    ///
+    /// If the disk comes back, its tracks are refused: the store has gone on without them.
+    /// Fails with `InvalidArgument` where the disk is there, or is the last one.
+    pub fn forget_disk(
+        &self,
+        disk: DiskId,
+        mut on_object: impl FnMut(&[u8], &Info),
+    ) -> Result<u64> {
+        self.shared.forget_disk(disk, &mut on_object)
     }
 
     /// Moves tracks from the fullest disks to the emptiest, until their shares in use are within

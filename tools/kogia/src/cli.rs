@@ -77,7 +77,7 @@ enum Command {
     Stat(On<Stat>),
     /// Show the disks of the store
     Disks(On<disk::Disks>),
-    /// Add a disk, empty one, or even them out
+    /// Add a disk, empty one, give one up, or even them out
     #[command(subcommand)]
     Disk(Disk),
     /// Copy what lives away from the garbage, and give the garbage's room back
@@ -109,6 +109,11 @@ enum Disk {
     Drain(On<disk::Drain>),
     /// Let new objects go to a disk again whose draining was cut off
     Keep(On<disk::Keep>),
+    /// Give up a disk that is missing and will not be back: what lay on it is deleted
+    ///
+    /// Should the disk come back all the same, it is refused: the store has gone on without it. For a
+    /// disk that is only away, use --accept-missing meanwhile.
+    Forget(On<disk::Forget>),
     /// Move tracks from the fullest disks to the emptiest, until they are about as full
     Rebalance(On<disk::Rebalance>),
 }
@@ -164,6 +169,7 @@ impl Disk {
             Disk::Add(on) => on.open_and(options, console, disk::Add::run),
             Disk::Drain(on) => on.open_and(options, console, disk::Drain::run),
             Disk::Keep(on) => on.open_and(options, console, disk::Keep::run),
+            Disk::Forget(on) => on.open_and(&options.without_missing(), console, disk::Forget::run),
             Disk::Rebalance(on) => on.open_and(options, console, disk::Rebalance::run),
         }
     }

@@ -39,5 +39,6 @@ fn is_named(disk: &DiskStats, name: &Path) -> bool {
     let is_its_id = name.to_str().is_some_and(|digits| {
         digits.len() >= MIN_DIGITS && disk.id.to_string().starts_with(&digits.to_ascii_lowercase())
     });
-    is_its_id || is_its_place()
+    // One that is missing has no place to be resolved.
+    is_its_id || disk.path == name || is_its_place()
 }

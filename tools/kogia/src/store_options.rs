@@ -58,6 +58,11 @@ impl StoreOptions {
         StoreOptions { disk: Vec::new(), ..self.clone() }
     }
 
+    /// The same, also where disks are missing.
+    pub fn without_missing(&self) -> Self {
+        StoreOptions { accept_missing: true, ..self.clone() }
+    }
+
     /// The same for a command that stays, and has to keep garbage within its bound. The others do
     /// what they say and end.
     pub fn with_compaction(&self) -> Self {

@@ -13,7 +13,7 @@ use crate::console::Console;
 use crate::failure::Failure;
 use crate::quantity::{self, count};
 use crate::track_table::TrackRoom;
-use crate::{compaction_view, disk_name, disk_table};
+use crate::{compaction_view, disk_name, disk_table, escaped};
 
 #[derive(Args)]
 pub struct Disks {
@@ -48,6 +48,19 @@ pub struct Keep {
     /// Directory of the disk, or its id as 'kogia disks' shows it, or how that begins
     #[arg(value_name = "DIR|ID")]
     name: PathBuf,
+}
+
+#[derive(Args)]
+pub struct Forget {
+    /// Directory of the disk, or its id as 'kogia disks' shows it, or how that begins
+    #[arg(value_name = "DIR|ID")]
+    name: PathBuf,
+    /// Only tell what is lost, and give up nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON: a line for each object, and one with the sums
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -149,6 +162,47 @@ impl Keep {
     /// Takes back that the disk is to be drained.
     pub fn run(&self, store: &Store, _: &mut Console) -> Result<(), Failure> {
         Ok(store.keep_disk(named(store, &self.name)?.id)?)
+    }
+}
+
+impl Forget {
+    /// Prints the keys that are lost with the disk, and gives it up.
+    pub fn run(&self, store: &Store, console: &mut Console) -> Result<(), Failure> {
+        let disk = named(store, &self.name)?;
+        if disk.failure.is_none() {
+            let what = format!("{} is there; 'kogia disk drain' empties it", disk.path.display());
+            return Err(Failure::Usage(what));
+        }
+        let (mut bytes, mut printed) = (0, Ok(()));
+        let out = &mut console.out;
+        let on_object = |key: &[u8], info: &kogia::Info| {
+            bytes += info.len;
+            let key = escaped::text(key);
+            let line =
+                if self.json { json!({ "key": key, "len": info.len }).to_string() } else { key };
+            let done = writeln!(out, "{line}");
+            printed = std::mem::replace(&mut printed, Ok(())).and(done);
+        };
+        let objects = if self.dry_run {
+            store.objects_on(disk.id, on_object)?
+        } else {
+            store.forget_disk(disk.id, on_object)?
+        };
+        printed?;
+        if self.json {
+            let sums = json!({ "dry_run": self.dry_run, "objects": objects, "bytes": bytes });
+            return Ok(writeln!(console.out, "{sums}")?);
+        }
+        let (objects, bytes) = (count(objects, "object"), HumanBytes(bytes));
+        let path = disk.path.display();
+        console.note(format_args!(
+            "{objects} ({bytes}) {} lost with {path}",
+            match self.dry_run {
+                true => "would be",
+                false => "are",
+            }
+        ));
+        Ok(())
     }
 }
 

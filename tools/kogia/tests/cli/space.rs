@@ -384,3 +384,27 @@ fn what_is_put_or_compacted_with_compress_takes_less_room_and_is_read_without() 
     place.ok(["verify", "s"]);
     place.run(["put", "s", "k", "log", "--compress=20"]).fails(2, "--compress");
 }
+
+#[test]
+fn a_store_goes_on_without_a_missing_disk_which_can_be_given_up() {
+    let place = with_garbage();
+    let id = disks(&place)[1]["id"].as_str().expect("an id").to_string();
+    place.run(["disk", "forget", "s", "b"]).fails(2, "is there");
+    fs::rename(place.path("b"), place.path("kept")).expect("it is renamed");
+    place.run(["stat", "s"]).fails(7, "--accept-missing");
+    let listed = place.ok(["ls", "s", "--accept-missing"]);
+    assert_eq!(listed.lines().count(), 200);
+    assert!(place.ok(["disks", "s", "--accept-missing"]).contains("is missing"));
+    place.ok(["put", "s", "new", "--accept-missing", "kept/DISK"]);
+    let plan = json_lines(&place.ok(["disk", "forget", "s", "b", "--dry-run", "--json"]));
+    let objects = bytes(plan.last().expect("the sums"), "objects");
+    assert_eq!((plan.len() as u64, objects > 20), (objects + 1, true));
+    fs::rename(place.path("kept"), place.path("b")).expect("it is back");
+    assert_whole(&place);
+    fs::rename(place.path("b"), place.path("kept")).expect("it is renamed");
+    let lost = place.ok(["disk", "forget", "s", &id[..8]]);
+    assert_eq!(lost.lines().count() as u64, objects);
+    assert_eq!(place.ok(["ls", "s"]).lines().count() as u64, 201 - objects);
+    place.ok(["verify", "s"]);
+    assert_eq!(disks(&place).len(), 1);
+}
