@@ -42,8 +42,9 @@ pub(crate) struct Dictionary {
 }
 
 impl Dictionary {
-    pub(crate) fn new(bytes: Vec<u8>, level: i32) -> Self {
-        Dictionary { digested: CDict::create(&bytes, level), bytes }
+    /// `None` where zstd takes these bytes for a dictionary that is none.
+    pub(crate) fn new(bytes: Vec<u8>, level: i32) -> Option<Self> {
+        Some(Dictionary { digested: CDict::try_create(&bytes, level)?, bytes })
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -68,11 +69,6 @@ pub(crate) struct Compressor {
 impl Compressor {
     pub(crate) fn new(level: i32) -> Self {
         Compressor { level, contexts: Idle::default(), samples: Mutex::default() }
-    }
-
-    /// A dictionary that was made before.
-    pub(crate) fn dictionary(&self, bytes: Vec<u8>) -> Dictionary {
-        Dictionary::new(bytes, self.level)
     }
 
     /// The frame of `value`, where it takes less room; else `None`.
@@ -127,7 +123,7 @@ impl Compressor {
         let mut bytes = Vec::with_capacity(MAX_DICTIONARY_BYTES);
         train_from_buffer(&mut bytes, &together, &lens).ok()?;
         forget_id(&mut bytes);
-        let dictionary = self.dictionary(bytes);
+        let dictionary = Dictionary::new(bytes, self.level)?;
         let stored = |dictionary| {
             let len =
                 |value: &&[u8]| self.compress(value, dictionary).map_or(value.len(), |f| f.len());

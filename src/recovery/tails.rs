@@ -233,11 +233,15 @@ impl Opening {
     }
 }
 
-/// A track's dictionary, for what is to be appended to it, where values are compressed.
+/// A track's dictionary, for what is to be appended to it, where values are compressed; one that
+/// can't be used is not.
 fn dictionary_of(track: &TrackFile, level: Option<i32>) -> Result<Option<Arc<Dictionary>>> {
     let Some(level) = level else { return Ok(None) };
     let bytes = track.read_dictionary()?;
-    Ok((!bytes.is_empty()).then(|| Arc::new(Dictionary::new(bytes, level))))
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    Ok(Dictionary::new(bytes, level).map(Arc::new))
 }
 
 fn row_of(header: &TrackHeader) -> TrackRow {

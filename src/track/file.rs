@@ -10,7 +10,7 @@ use crate::compression::Dictionary;
 use crate::error::{Error, Result};
 use crate::format::chunk::{CHUNK_BYTES, ChunkPlace};
 use crate::format::track_header::TrackHeader;
-use crate::format::{StoreId, TrackId};
+use crate::format::{Fault, StoreId, TrackId};
 use crate::io::{self, File, Io, Map, OpenMode};
 
 /// An active track is mapped anew when it has grown by so many chunks at least: 4 MiB.
@@ -200,8 +200,11 @@ impl TrackFile {
         if let Some(known) = self.dictionary.get() {
             return Ok(known);
         }
-        let bytes = self.read_dictionary()?;
-        Ok(self.dictionary.get_or_init(|| DDict::create(&bytes)))
+        let dictionary = DDict::try_create(&self.read_dictionary()?).ok_or_else(|| {
+            let why = "zstd does not take it".into();
+            Error::chunk(&self.path, self.id, 0, Fault::Invalid { what: "dictionary", why })
+        })?;
+        Ok(self.dictionary.get_or_init(|| dictionary))
     }
 
     fn read_first(&self) -> Result<Vec<u8>> {

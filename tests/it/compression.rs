@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
 
-use kogia::format::chunk::HEADER_BYTES;
+use kogia::format::chunk::{CHUNK_BYTES, HEADER_BYTES};
+use kogia::format::track_header::TrackHeader;
+use kogia::format::{StoreId, TrackId};
 use kogia::io::sim::Keep;
 use kogia::{Batch, ErrorKind, Options, Store};
 
@@ -238,4 +241,34 @@ fn levels_out_of_bounds_are_refused() {
         assert!(live_bytes(&store) < 4_000);
         store.close().unwrap();
     }
+}
+
+/// A header that verifies, with what begins like a dictionary and is none: zstd refuses it, and the
+/// reader, and whoever opened the store, panicked.
+#[test]
+fn a_dictionary_that_zstd_refuses_is_an_error() {
+    let machine = Machine::new(10, 1);
+    let store = options(&machine).open(HOME).unwrap();
+    for number in 0..6_000 {
+        store.put(format!("{number:06}"), note(number)).unwrap();
+    }
+    store.close().unwrap();
+    machine.tracks().iter().for_each(|track| forge_dictionary(&machine, track));
+    let store = options(&machine).open(HOME).unwrap();
+    let refused = (0..6_000).filter_map(|number| store.get(format!("{number:06}")).err());
+    let kinds: Vec<_> = refused.map(|error| error.kind()).collect();
+    assert!(kinds.len() > 5_000 && kinds.iter().all(|kind| *kind == ErrorKind::Corruption));
+    store.put("new", note(1)).unwrap();
+    assert_value(&store, "new", &note(1));
+}
+
+fn forge_dictionary(machine: &Machine, track: &Path) {
+    let mut bytes = machine.io.read_file(track).unwrap();
+    let at = |from: usize| &bytes[HEADER_BYTES + from..];
+    let store = StoreId(at(12)[..16].try_into().unwrap());
+    let id = TrackId(u32::from_le_bytes(at(44)[..4].try_into().unwrap()));
+    let header = TrackHeader::from_chunk(&bytes[..CHUNK_BYTES], store, id).unwrap();
+    let dictionary = [&0xEC30_A437_u32.to_le_bytes()[..], &[0xFF; 200]].concat();
+    bytes[..CHUNK_BYTES].copy_from_slice(&header.to_chunk(&dictionary));
+    machine.io.write_file(track, &bytes).unwrap();
 }
