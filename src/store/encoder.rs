@@ -58,9 +58,10 @@ impl<'a> Encoder<'a> {
 }
 
 impl Shared {
-    /// What compresses values for the disk's active track.
-    pub(crate) fn encoder(&self, volume: &Volume) -> Encoder<'_> {
+    /// What compresses values for the disk's active track, or without a dictionary for any.
+    pub(crate) fn encoder(&self, volume: &Volume, with_dictionary: bool) -> Encoder<'_> {
         let compressor = self.compressor.as_ref();
-        Encoder::new(compressor, compressor.and_then(|_| volume.dictionary()))
+        let dictionary = compressor.filter(|_| with_dictionary).and_then(|_| volume.dictionary());
+        Encoder::new(compressor, dictionary)
     }
 }

@@ -21,6 +21,9 @@ use crate::options::{Condition, Durability};
 
 /// A batch is one chain, and a chain is bounded: this leaves room for what frames it.
 const BATCH_MAX_BYTES: usize = 512 << 20;
+/// After so many tracks that were full before it was framed for them, a write does without their
+/// dictionaries, so that any track can take it.
+const MAX_STALE: u32 = 2;
 
 /// Puts and deletes that are carried out all or not at all, also across a crash.
 ///
@@ -138,10 +141,9 @@ impl Shared {
         let pass = Pass::of(options.condition);
         let _gate = self.gates.pass([(Space::Object, key, pass)]);
         self.check_condition(key, options.condition)?;
-        self.append(value.len(), options.durability, false, |volume| {
+        self.append(value.len(), options.durability, false, |encoder| {
             let mut proposal = Proposal::default();
-            let encoder = self.encoder(volume);
-            propose_put(&mut proposal, &encoder, key, value, options, times);
+            propose_put(&mut proposal, encoder, key, value, options, times);
             proposal
         })
     }
@@ -205,9 +207,8 @@ impl Shared {
             self.check_condition(batch.key(operation), operation.condition)?;
         }
         let now_ms = self.now_ms();
-        let first = self.append(bytes, durability, deletes_only, |volume| {
-            propose(batch, &self.encoder(volume), now_ms)
-        })?;
+        let first = self
+            .append(bytes, durability, deletes_only, |encoder| propose(batch, encoder, now_ms))?;
         Ok((first.0..).take(batch.len()).map(Seq).collect())
     }
 
@@ -248,17 +249,18 @@ impl Shared {
         bytes: usize,
         durability: Option<Durability>,
         uses_reserve: bool,
-        frame: impl Fn(&Volume) -> Proposal,
+        frame: impl Fn(&Encoder<'_>) -> Proposal,
     ) -> Result<Seq> {
         self.check_poison()?;
         let durability = durability.unwrap_or(self.options.durability);
-        let mut refusals = 0;
+        let (mut refusals, mut stale) = (0, 0);
         loop {
             let volume = self.place(bytes as u64, uses_reserve)?;
             let share = self.budget.take(bytes);
-            match wait(&volume.submit(frame(&volume), durability, uses_reserve, share)) {
+            let proposal = frame(&self.encoder(&volume, stale < MAX_STALE));
+            match wait(&volume.submit(proposal, durability, uses_reserve, share)) {
                 Ok(Ack::Done { first }) => return Ok(first),
-                Ok(Ack::Stale) => {}
+                Ok(Ack::Stale) => stale += 1,
                 // The disk has filled up meanwhile, or fails: another may do. What a failing one
                 // may have of this is overtaken by what the other gets.
                 Err(error)

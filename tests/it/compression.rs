@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use kogia::format::chunk::{CHUNK_BYTES, HEADER_BYTES};
 use kogia::format::track_header::TrackHeader;
@@ -241,6 +243,43 @@ fn levels_out_of_bounds_are_refused() {
         assert!(live_bytes(&store) < 4_000);
         store.close().unwrap();
     }
+}
+
+/// A batch may take longer to compress than the others take to fill a track. It was sent back to be
+/// framed with the next dictionary each time, and never written while they went on.
+#[test]
+fn a_batch_that_takes_long_to_compress_is_not_sent_back_for_ever() {
+    let machine = Machine::new(8, 1);
+    let store = machine.options().compression(Some(19)).track_bytes(64 << 10).open(HOME).unwrap();
+    let write = |numbers: std::ops::Range<u64>| {
+        let mut batch = Batch::new();
+        for number in numbers {
+            batch.put(format!("{number:06}"), note(number));
+        }
+        store.write(batch).unwrap();
+    };
+    (0..200).for_each(|number| write(number * 20..number * 20 + 20));
+    let is_written = AtomicBool::new(false);
+    let overtaken = std::thread::scope(|scope| {
+        let others = scope.spawn(|| {
+            let began = Instant::now();
+            for number in (0..200).cycle() {
+                write(number * 20..number * 20 + 20);
+                if is_written.load(Ordering::Relaxed) {
+                    return false;
+                }
+                if began.elapsed() > Duration::from_secs(30) {
+                    return true;
+                }
+            }
+            unreachable!("it goes on and on")
+        });
+        write(100_000..120_000);
+        is_written.store(true, Ordering::Relaxed);
+        others.join().unwrap()
+    });
+    assert!(!overtaken);
+    assert_value(&store, "119999", &note(119_999));
 }
 
 /// A header that verifies, with what begins like a dictionary and is none: zstd refuses it, and the
