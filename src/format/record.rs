@@ -27,6 +27,8 @@ pub const PREFIX_BYTES: usize = 12;
 pub const MAX_KEY_BYTES: usize = 65_535;
 /// The largest attribute block, in bytes.
 pub const MAX_ATTRIBUTE_BYTES: usize = 64 << 10;
+/// The longest value that is compressed, in bytes: reading any of it takes memory for all.
+pub const MAX_COMPRESSED_BYTES: u64 = 1 << 30;
 
 /// Values of at least this many bytes own whole chunks, so that they can be freed alone; smaller
 /// ones share chunks with their neighbours. At this size a last chunk half empty costs an eighth.
@@ -190,6 +192,15 @@ pub struct Compressed {
     pub with_dictionary: bool,
 }
 
+impl Compressed {
+    /// Whether a value of `len` bytes can lie like this: it is larger than its frame, and a reader
+    /// has memory for it, whatever the bytes on disk claim.
+    #[must_use]
+    pub fn can_hold(&self, len: u64) -> bool {
+        (1..len).contains(&self.bytes) && len <= MAX_COMPRESSED_BYTES
+    }
+}
+
 impl Put<'_> {
     /// Bytes of the value in the put's own chain.
     #[must_use]
@@ -336,10 +347,10 @@ fn check(record: &Record<'_>) -> Result<(), Fault> {
                         return invalid("its segments do not add up to its length".into());
                     }
                 }
-                Value::Compressed(Compressed { bytes, .. }) => {
-                    if !(1..put.meta.len).contains(bytes) {
-                        let len = put.meta.len;
-                        return invalid(format!("{len} bytes compressed to {bytes}"));
+                Value::Compressed(compressed) => {
+                    let len = put.meta.len;
+                    if !compressed.can_hold(len) {
+                        return invalid(format!("{len} bytes compressed to {}", compressed.bytes));
                     }
                 }
             }
@@ -414,6 +425,7 @@ mod tests {
             Record::Segment { len: 0, crc: 0 },
             compressed(7, 7),
             compressed(7, 0),
+            compressed(MAX_COMPRESSED_BYTES + 1, 7),
         ];
         for record in bad {
             let mut entry = Vec::new();

@@ -55,10 +55,13 @@ impl Source {
     pub(crate) fn of(entry: Entry<'_>) -> Result<Self> {
         match entry.place {
             Place::Empty => Ok(Source::Empty),
-            Place::Inline { .. } | Place::Compressed { .. }
-                if entry.meta.len > INLINE_LIMIT_BYTES =>
-            {
+            Place::Inline { .. } if entry.meta.len > INLINE_LIMIT_BYTES => {
                 let what = format!("the index claims {} bytes in one append", entry.meta.len);
+                Err(Error::new(ErrorKind::Corruption, what))
+            }
+            Place::Compressed { compressed, .. } if !compressed.can_hold(entry.meta.len) => {
+                let (len, bytes) = (entry.meta.len, compressed.bytes);
+                let what = format!("the index claims {len} bytes compressed to {bytes}");
                 Err(Error::new(ErrorKind::Corruption, what))
             }
             Place::Inline { chunk, offset } => {
