@@ -287,8 +287,7 @@ impl<'a> Pass<'a> {
             return self.read(&place, crc);
         };
         let packed = Packed { track: self.track.id, place, with_dictionary, len, crc };
-        let mut frame = vec![0; place.len as usize];
-        self.track.read_unmapped(&place, 0, &mut frame)?;
+        let frame = Shared::frame_unmapped(&self.track, &packed)?;
         let value = self.shared.expand(&self.track, &packed, &frame)?;
         Ok(CopiedValue { value, frame: (!with_dictionary).then_some(frame) })
     }

@@ -275,7 +275,9 @@ impl Verifier<'_> {
     }
 
     fn read_compressed(&mut self, packed: &Packed) -> Result<(u64, u32)> {
-        let value = self.shared.unpacked(packed)?;
+        let track = self.shared.files.get(packed.track)?;
+        let frame = Shared::frame_unmapped(&track, packed)?;
+        let value = self.shared.expand(&track, packed, &frame)?;
         self.read_bytes(packed.place.len);
         self.report.bytes += packed.place.len;
         Ok((value.len() as u64, checksum::crc32c(&value)))

@@ -178,6 +178,15 @@ impl Shared {
         Ok(value)
     }
 
+    /// A frame, read without a map, for [`expand`](Self::expand): what is read once would make
+    /// others' pages leave memory.
+    pub(crate) fn frame_unmapped(track: &TrackFile, packed: &Packed) -> Result<Vec<u8>> {
+        let mut frame = Vec::new();
+        size(&mut frame, packed.place.len)?;
+        track.read_unmapped(&packed.place, 0, &mut frame)?;
+        Ok(frame)
+    }
+
     /// The value in a frame that was read from `track`.
     pub(crate) fn expand(
         &self,

@@ -10,7 +10,7 @@ use kogia::format::chunk::{CHUNK_BYTES, HEADER_BYTES};
 use kogia::format::track_header::TrackHeader;
 use kogia::format::{StoreId, TrackId};
 use kogia::io::sim::Keep;
-use kogia::{Batch, ErrorKind, Options, Store};
+use kogia::{Batch, ErrorKind, Options, Store, VerifyOptions};
 
 use crate::machine::{HOME, Machine, assert_sound, assert_value, compact, refused, value};
 
@@ -33,15 +33,22 @@ fn note(number: u64) -> Vec<u8> {
     .into_bytes()
 }
 
-/// A large value that compresses to about a third.
+/// A value that compresses to a twentieth of its length: it shares chunks then.
 fn table(number: u64, len: usize) -> Vec<u8> {
     (number..).flat_map(note).take(len).collect()
 }
 
-/// Values of every kind: notes, tables, noise, tiny and empty ones.
+/// A value that compresses to about half: a long one owns its chunks also then.
+fn hex(number: u64, len: usize) -> Vec<u8> {
+    let digits = value(number, len).into_iter().map(|byte| b"0123456789abcdef"[byte as usize % 16]);
+    digits.collect()
+}
+
+/// Values of every kind: hex digits, notes, tables, noise, tiny and empty ones.
 fn put_all(store: &Store, map: &mut Map, numbers: std::ops::Range<u64>) {
     for number in numbers {
         let bytes = match number % 10 {
+            0 if number % 20 == 0 => hex(number, 40_000),
             0 => table(number, 40_000),
             1 => table(number, 9_000),
             2 => value(number, 3_000),
@@ -310,4 +317,21 @@ fn forge_dictionary(machine: &Machine, track: &Path) {
     let dictionary = [&0xEC30_A437_u32.to_le_bytes()[..], &[0xFF; 200]].concat();
     bytes[..CHUNK_BYTES].copy_from_slice(&header.to_chunk(&dictionary));
     machine.io.write_file(track, &bytes).unwrap();
+}
+
+/// What verifying reads through a map is what memory has. (The simulated map goes on showing what
+/// was there.)
+#[test]
+fn verifying_reads_compressed_values_from_the_file() {
+    let machine = Machine::new(11, 1);
+    let store = options(&machine).map_tracks(true).open(HOME).unwrap();
+    let large = hex(5, 100_000);
+    store.put("large", &large).unwrap();
+    assert!((40_000..80_000).contains(&live_bytes(&store)));
+    assert_value(&store, "large", &large);
+    let [track] = &machine.tracks()[..] else { panic!("one track") };
+    // Behind the header and the directory lies the frame.
+    machine.flip(track, 3 * CHUNK_BYTES + HEADER_BYTES + 100, 3);
+    let report = store.verify(&VerifyOptions::default()).unwrap();
+    assert_eq!(report.problems.len(), 1, "{:#?}", report.problems);
 }
