@@ -7,6 +7,7 @@ use crate::compression;
 use crate::disk::Proposal;
 use crate::error::Result;
 use crate::format::chain::Body;
+use crate::format::chunk::{self, CHUNK_BYTES};
 use crate::format::record::{self, Compressed, OWNED_MIN_BYTES, Put, Record, Value};
 use crate::format::{Fault, Seq};
 use crate::index::Original;
@@ -45,12 +46,13 @@ impl Copies {
         let mut entry = Vec::new();
         record.encode_into(&mut entry);
         record::set_seq(&mut entry, seq);
-        self.bytes += entry.len() + value.as_ref().map_or(0, |copied| copied.value.len());
+        self.bytes +=
+            entry.len() + value.as_ref().map_or(0, |copied| room(record, copied.value.len()));
         self.list.push(Copied { seq, entry, value });
         self.originals.push(original);
     }
 
-    /// Bytes of the records and their values.
+    /// Bytes that the records and their values take in a track at most.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -83,6 +85,12 @@ impl Copies {
     }
 }
 
+/// What a value takes that is not compressed.
+fn room(record: &Record<'_>, len: usize) -> usize {
+    let is_packed = matches!(record, Record::Put(_)) && (len as u64) < OWNED_MIN_BYTES;
+    if is_packed { len } else { chunk::chunks_for(len as u64) as usize * CHUNK_BYTES }
+}
+
 fn push_put(proposal: &mut Proposal, put: Put<'_>, copied: &CopiedValue, encoder: &Encoder<'_>) {
     let alone = |frame: &Vec<u8>| Compressed { bytes: frame.len() as u64, with_dictionary: false };
     let is_small = (copied.value.len() as u64) < OWNED_MIN_BYTES;
@@ -99,4 +107,23 @@ fn push_put(proposal: &mut Proposal, put: Put<'_>, copied: &CopiedValue, encoder
 /// Of the small values of these copies as many as a dictionary is trained from.
 pub(super) fn samples<'c>(copies: impl Iterator<Item = &'c Copies>) -> Vec<&'c [u8]> {
     compression::spread(&copies.flat_map(Copies::small_values).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::TrackId;
+
+    #[test]
+    fn copies_take_no_more_than_they_say() {
+        for len in [1, 300, 4_073, OWNED_MIN_BYTES - 1, OWNED_MIN_BYTES, OWNED_MIN_BYTES + 1] {
+            let record = Record::Segment { len, crc: 0 };
+            let value = CopiedValue { value: vec![7; len as usize], frame: None };
+            let original = Original { track: TrackId(1), chain: Seq(2) };
+            let mut copies = Copies::default();
+            copies.push(Seq(3), &record, Some(value), original);
+            let proposal = copies.propose(&Encoder::new(None, None)).unwrap();
+            assert!(proposal.bytes() <= copies.bytes(), "{len}");
+        }
+    }
 }

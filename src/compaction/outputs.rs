@@ -42,15 +42,13 @@ impl Outputs {
         alike: impl FnOnce() -> Vec<&'c [u8]>,
     ) -> Result<CopiedChain> {
         let key = (volume.disk.id, shard);
-        if let Some(mut output) = self.open.remove(&key) {
+        if let Some(output) = self.open.get_mut(&key) {
             let (proposal, layout) = lay_out(shared, output.dictionary(), copies)?;
             if output.has_room(layout.chunks) {
-                let appended = output.append(proposal, layout);
-                self.open.insert(key, output);
-                return appended;
+                return output.append(proposal, layout);
             }
-            self.full.push(output);
         }
+        self.full.extend(self.open.remove(&key));
         let compressor = shared.compressor.as_ref();
         let dictionary = compressor.and_then(|compressor| compressor.train(&alike())).map(Arc::new);
         let before = shared.unvouched(volume.disk.id);
