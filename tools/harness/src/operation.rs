@@ -1,0 +1,286 @@
+//! What a workload is made of, and what each operation changes.
+//!
+//! Operations and outcomes can be written to a pipe: the side that asks and remembers need not be
+//! in the process that carries them out. Values are not in them, only what makes them again.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One thing that an engine is asked to do, all or nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Operation {
+    Put {
+        key: String,
+        value: Value,
+        how: How,
+    },
+    Delete {
+        key: String,
+        durability: Durability,
+    },
+    /// No value deletes.
+    Batch {
+        steps: Vec<(String, Option<Value>)>,
+        durability: Durability,
+    },
+    /// A put in pieces.
+    Stream {
+        key: String,
+        value: Value,
+        how: How,
+    },
+    /// A stream that is given up: nothing is left of it.
+    Abandon {
+        key: String,
+        value: Value,
+    },
+    /// Bytes that wait to be assembled.
+    Part {
+        value: Value,
+    },
+    /// An object made of parts, which are used up.
+    Assemble {
+        key: String,
+        parts: Vec<Value>,
+        durability: Durability,
+    },
+    /// Makes durable whatever was acknowledged.
+    Sync,
+    /// Makes the index durable, too.
+    Checkpoint,
+    Compact,
+    /// Moves everything off the first disk. It is given again at the next opening.
+    Drain,
+    /// Lets time pass.
+    Wait {
+        ms: u64,
+    },
+    /// Deletes what has expired.
+    Expire,
+    /// Copies the store to where backups go, over an earlier one.
+    Backup,
+    /// Closes and opens again.
+    Reopen,
+    /// Closes, and opens with an index made anew.
+    Rebuild,
+}
+
+/// When an operation is acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Durability {
+    /// When the device has it.
+    Sync,
+    /// When the operating system has it.
+    Os,
+}
+
+/// What goes with a put.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct How {
+    pub durability: Durability,
+    pub when: When,
+    /// The object is gone so long after the put was asked for.
+    pub expires_in_ms: Option<u64>,
+}
+
+/// What must hold of the key for a put to be carried out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum When {
+    Always,
+    IfAbsent,
+    IfPresent,
+}
+
+/// Bytes that a tag and a length say. No two tags of a workload are the same, so that bytes tell
+/// which operation has written them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Value {
+    pub tag: u64,
+    pub len: usize,
+}
+
+/// What identifies bytes: their length, and a hash that shares nothing with an engine's own
+/// checksums. Of a part it is the checksum that the engine gives.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Print {
+    pub len: u64,
+    pub hash: u64,
+}
+
+/// What an object or a part becomes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// A key, or a [`part_name`].
+    pub name: String,
+    /// Gone without.
+    pub print: Option<Print>,
+    /// The moment from which it is gone all the same.
+    pub expires_ms: Option<u64>,
+}
+
+impl How {
+    pub const SYNC: How =
+        How { durability: Durability::Sync, when: When::Always, expires_in_ms: None };
+    pub const OS: How = How { durability: Durability::Os, ..How::SYNC };
+}
+
+impl Value {
+    pub fn bytes(self) -> Vec<u8> {
+        let mut state = self.tag.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut bytes = Vec::with_capacity(self.len + 8);
+        while bytes.len() < self.len {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            bytes.extend_from_slice(&state.to_le_bytes());
+        }
+        bytes.truncate(self.len);
+        bytes
+    }
+
+    pub fn print(self) -> Print {
+        Print::of(&self.bytes())
+    }
+
+    /// The checksum by which a part of these bytes is found again.
+    pub fn crc32c(self) -> u32 {
+        kogia::format::checksum::crc32c(&self.bytes())
+    }
+}
+
+impl Print {
+    pub fn of(bytes: &[u8]) -> Self {
+        const FACTOR: u64 = 0xff51_afd7_ed55_8ccd;
+        let step = |hash: u64, word: u64| ((hash ^ word).wrapping_mul(FACTOR)).rotate_left(29);
+        let (words, rest) = bytes.as_chunks::<8>();
+        let hash = words.iter().fold(bytes.len() as u64, |h, w| step(h, u64::from_le_bytes(*w)));
+        let hash = rest.iter().fold(hash, |h, byte| step(h, u64::from(*byte)));
+        Print { len: bytes.len() as u64, hash }
+    }
+
+    pub fn of_part(len: u64, crc32c: u32) -> Self {
+        Print { len, hash: u64::from(crc32c) }
+    }
+}
+
+impl fmt::Debug for Print {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes, {:016x}", self.len, self.hash)
+    }
+}
+
+/// The name that a part has among the keys: no workload uses such a key.
+pub fn part_name(crc32c: u32) -> String {
+    format!("part:{crc32c:08x}")
+}
+
+impl Operation {
+    /// What it changes if it is carried out at `now_ms`, in order.
+    pub fn changes(&self, now_ms: u64) -> Vec<Change> {
+        match self {
+            Operation::Put { key, value, how } | Operation::Stream { key, value, how } => {
+                let expires_ms = how.expires_in_ms.map(|ms| now_ms + ms);
+                vec![Change { name: key.clone(), print: Some(value.print()), expires_ms }]
+            }
+            Operation::Delete { key, .. } => vec![Change::to(key, None)],
+            Operation::Batch { steps, .. } => {
+                let step = |(key, value): &(String, Option<Value>)| {
+                    Change::to(key, value.map(Value::print))
+                };
+                steps.iter().map(step).collect()
+            }
+            Operation::Part { value } => vec![Change::of_part(*value, true)],
+            Operation::Assemble { key, parts, .. } => {
+                let bytes: Vec<u8> = parts.iter().flat_map(|part| part.bytes()).collect();
+                let object = Change::to(key, Some(Print::of(&bytes)));
+                let used_up = parts.iter().map(|part| Change::of_part(*part, false));
+                [object].into_iter().chain(used_up).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The level at which it is acknowledged, where it changes anything.
+    pub fn durability(&self) -> Durability {
+        match self {
+            Operation::Put { how, .. } | Operation::Stream { how, .. } => how.durability,
+            Operation::Delete { durability, .. }
+            | Operation::Batch { durability, .. }
+            | Operation::Assemble { durability, .. } => *durability,
+            _ => Durability::Sync,
+        }
+    }
+
+    /// Whether its acknowledgement says that everything acknowledged before is durable.
+    pub fn settles(&self) -> bool {
+        use Operation::{Backup, Checkpoint, Compact, Drain, Rebuild, Reopen, Sync};
+        matches!(self, Sync | Checkpoint | Compact | Drain | Backup | Reopen | Rebuild)
+    }
+}
+
+impl Change {
+    fn to(name: &str, print: Option<Print>) -> Self {
+        Change { name: name.to_owned(), print, expires_ms: None }
+    }
+
+    fn of_part(value: Value, is_there: bool) -> Self {
+        let crc32c = value.crc32c();
+        let print = is_there.then(|| Print::of_part(value.len as u64, crc32c));
+        Change { name: part_name(crc32c), print, expires_ms: None }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Operation::Put { key, value, how } => write!(f, "put {key}, {value}{how}"),
+            Operation::Stream { key, value, how } => write!(f, "stream {key}, {value}{how}"),
+            Operation::Delete { key, durability } => write!(f, "delete {key}{durability}"),
+            Operation::Batch { steps, durability } => {
+                f.write_str("batch of")?;
+                for (key, value) in steps {
+                    match value {
+                        Some(value) => write!(f, " {key}={value}")?,
+                        None => write!(f, " -{key}")?,
+                    }
+                }
+                write!(f, "{durability}")
+            }
+            Operation::Abandon { key, value } => write!(f, "give up a stream to {key}, {value}"),
+            Operation::Part { value } => write!(f, "part of {value}"),
+            Operation::Assemble { key, parts, durability } => {
+                write!(f, "assemble {key} of {} parts{durability}", parts.len())
+            }
+            Operation::Wait { ms } => write!(f, "wait {ms} ms"),
+            plain => f.write_str(&format!("{plain:?}").to_lowercase()),
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.len)
+    }
+}
+
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.durability)?;
+        match self.when {
+            When::Always => {}
+            When::IfAbsent => f.write_str(", if absent")?,
+            When::IfPresent => f.write_str(", if present")?,
+        }
+        self.expires_in_ms.map_or(Ok(()), |ms| write!(f, ", for {ms} ms"))
+    }
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Durability::Sync => ", synced",
+            Durability::Os => "",
+        })
+    }
+}

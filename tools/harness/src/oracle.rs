@@ -1,0 +1,273 @@
+//! What may be left of what was asked, by definition.
+//!
+//! An oracle is told of each operation when it begins and when its outcome arrives, and of each
+//! break. It knows nothing of the engine but its promises. From that it says which states a
+//! reopened engine may show:
+//!
+//! - what was acknowledged as durable is there, or was overtaken by a later operation;
+//! - what was acknowledged short of that is there, or lost; where the engine promises it, what is
+//!   lost is a suffix of what each disk was given, never a hole;
+//! - what was under way or failed is there whole, or not at all.
+//!
+//! Operations that are not durable form *lanes*. Of a lane a prefix is kept. The operations of one
+//! disk are one lane; an operation of which nobody knows the disk is a lane of its own, so that
+//! nothing is called wrong that may be right. A state is allowed if some choice of prefixes leads
+//! to it.
+
+mod lanes;
+mod verdict;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Failure, Promises};
+use crate::operation::{Change, Durability, Operation, Print};
+use crate::session::{Observation, Outcome};
+
+pub use verdict::Loss;
+
+/// What broke.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Break {
+    /// The machine: what was acknowledged short of durable may be lost.
+    Power,
+    /// The process: what was acknowledged is kept.
+    Process,
+}
+
+/// What an object or a part is at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Held {
+    print: Print,
+    expires_ms: Option<u64>,
+}
+
+pub(crate) type State = BTreeMap<String, Held>;
+
+/// An operation whose effect may be lost, or whose outcome is not known.
+#[derive(Clone, Debug)]
+struct Pending {
+    /// Its place among all operations.
+    number: usize,
+    changes: Arc<[Change]>,
+    standing: Standing,
+    /// Where it lies, if that is known.
+    disk: Option<usize>,
+    /// Another one was under way at the same time: nobody knows which of them came first.
+    overlaps: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Standing {
+    /// No outcome yet.
+    UnderWay,
+    /// It failed in a way that leaves open whether it was carried out.
+    InDoubt,
+    /// Acknowledged, not durable for all we know.
+    Acknowledged,
+    /// Acknowledged as durable.
+    Durable,
+}
+
+/// Follows a history and judges what is found after a break.
+#[derive(Clone, Debug)]
+pub struct Oracle {
+    promises: Promises,
+    disks: usize,
+    /// What is durable for sure, or was found last.
+    base: State,
+    /// What came after that, in order.
+    pending: Vec<Pending>,
+    /// All that was ever asked.
+    asked: Vec<Known>,
+    backups: Vec<Backup>,
+}
+
+/// What a backup may hold: what the store held when it began.
+#[derive(Clone, Debug)]
+struct Backup {
+    number: usize,
+    is_done: bool,
+    then: Box<Oracle>,
+}
+
+impl Oracle {
+    /// Of a store that is empty.
+    pub fn new(promises: Promises, disks: usize) -> Self {
+        Oracle {
+            promises,
+            disks,
+            base: State::new(),
+            pending: Vec::new(),
+            asked: Vec::new(),
+            backups: Vec::new(),
+        }
+    }
+
+    /// An operation is asked for at `now_ms`; gives the number by which to [`end`](Self::end) it.
+    pub fn begin(&mut self, operation: &Operation, now_ms: u64) -> usize {
+        self.begin_known(operation, &Known::of(operation, now_ms))
+    }
+
+    /// The same, with what the operation changes worked out already.
+    pub(crate) fn begin_known(&mut self, operation: &Operation, known: &Known) -> usize {
+        let number = self.asked.len();
+        if *operation == Operation::Backup {
+            let then = Box::new(Oracle { backups: Vec::new(), ..self.clone() });
+            self.backups.push(Backup { number, is_done: false, then });
+        }
+        self.asked.push(known.clone());
+        let mut overlaps = false;
+        for other in self.pending.iter_mut().filter(|p| p.standing == Standing::UnderWay) {
+            (other.overlaps, overlaps) = (true, true);
+        }
+        self.pending.push(Pending {
+            number,
+            changes: known.changes.clone(),
+            standing: Standing::UnderWay,
+            disk: self.only_disk(),
+            overlaps,
+        });
+        number
+    }
+
+    fn only_disk(&self) -> Option<usize> {
+        (self.disks == 1).then_some(0)
+    }
+
+    /// The outcome of an operation has arrived. `disk` is the one that it was written to, by
+    /// whoever can tell.
+    pub fn end(
+        &mut self,
+        number: usize,
+        operation: &Operation,
+        outcome: &Outcome,
+        disk: Option<usize>,
+    ) {
+        let Some(at) = self.pending.iter().position(|pending| pending.number == number) else {
+            return;
+        };
+        self.pending[at].disk = disk.or(self.only_disk()).filter(|_| !self.pending[at].overlaps);
+        match outcome {
+            Outcome::Nothing | Outcome::Failed(Failure::Unsupported | Failure::Refused) => {
+                self.pending.remove(at);
+            }
+            Outcome::Done if operation.settles() => self.settle(number),
+            _ if self.pending[at].changes.is_empty() => {
+                self.pending.remove(at);
+            }
+            Outcome::Failed(_) => self.pending[at].standing = Standing::InDoubt,
+            Outcome::Done => {
+                self.pending[at].standing = match operation.durability() {
+                    Durability::Sync => Standing::Durable,
+                    Durability::Os => Standing::Acknowledged,
+                };
+                self.acknowledged(at);
+            }
+        }
+        self.advance();
+    }
+
+    /// A success says something of what failed before, and of what lies before it on its disk.
+    fn acknowledged(&mut self, at: usize) {
+        let number = self.pending[at].number;
+        let (is_durable, disk) =
+            (self.pending[at].standing == Standing::Durable, self.pending[at].disk);
+        if self.promises.failed_is_gone {
+            self.pending.retain(|p| p.standing != Standing::InDoubt || p.number > number);
+        }
+        if self.promises.loses_suffixes && is_durable && disk.is_some() {
+            for earlier in self.pending.iter_mut().filter(|p| p.number < number && p.disk == disk) {
+                if earlier.standing == Standing::Acknowledged {
+                    earlier.standing = Standing::Durable;
+                }
+            }
+        }
+    }
+
+    /// Everything acknowledged is durable, says the operation of this number.
+    fn settle(&mut self, number: usize) {
+        self.pending.retain(|pending| pending.number != number);
+        for backup in self.backups.iter_mut().filter(|backup| backup.number == number) {
+            backup.is_done = true;
+        }
+        if let Some(last) = self.backups.iter().rposition(|backup| backup.is_done) {
+            self.backups.drain(..last);
+        }
+        if self.promises.failed_is_gone {
+            self.pending.retain(|pending| pending.standing != Standing::InDoubt);
+        }
+        for pending in &mut self.pending {
+            if pending.standing == Standing::Acknowledged {
+                pending.standing = Standing::Durable;
+            }
+        }
+    }
+
+    /// Moves to the base what nothing uncertain stands before.
+    fn advance(&mut self) {
+        let durable = self.pending.iter().take_while(|p| p.standing == Standing::Durable).count();
+        for pending in self.pending.drain(..durable) {
+            lanes::apply(&mut self.base, &pending.changes);
+        }
+    }
+
+    /// Judges what is found after a break, and takes it for the truth from then on.
+    pub fn recover(
+        &mut self,
+        broke: Break,
+        seen: &Observation,
+        now_ms: u64,
+    ) -> Result<(), Vec<Loss>> {
+        let judged = self.judge(broke, seen, now_ms);
+        self.base = self.believe(seen);
+        self.pending.clear();
+        judged
+    }
+
+    /// Judges what is found in a store that went on: all that was acknowledged is there.
+    pub fn look(&self, seen: &Observation, now_ms: u64) -> Result<(), Vec<Loss>> {
+        self.judge(Break::Process, seen, now_ms)
+    }
+
+    /// Judges what is found in the backup, or that there is none.
+    pub fn judge_backup(&self, seen: Option<&Observation>, now_ms: u64) -> Result<(), Vec<Loss>> {
+        let Some(seen) = seen else {
+            let is_lost = self.backups.iter().any(|backup| backup.is_done);
+            return if is_lost { Err(vec![Loss::of_backup()]) } else { Ok(()) };
+        };
+        let judged = self.backups.iter().map(|backup| backup.then.look(seen, now_ms));
+        judged.reduce(|a, b| a.or(b)).unwrap_or(Ok(()))
+    }
+
+    /// What was asked says when things that were found expire.
+    fn believe(&self, seen: &Observation) -> State {
+        let expires_ms = |name: &str, print: Print| {
+            let mut changes = self.asked.iter().rev().flat_map(|known| known.changes.iter());
+            changes.find(|change| change.name == *name && change.print == Some(print))?.expires_ms
+        };
+        let held = |(name, print): (&String, &Print)| {
+            let expires_ms = expires_ms(name, *print);
+            (name.clone(), Held { print: *print, expires_ms })
+        };
+        seen.found.iter().map(held).collect()
+    }
+}
+
+/// An operation with what it changes worked out: values are made once, not at every break.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) words: Arc<str>,
+    pub(crate) changes: Arc<[Change]>,
+}
+
+impl Known {
+    pub(crate) fn of(operation: &Operation, now_ms: u64) -> Self {
+        Known { words: operation.to_string().into(), changes: operation.changes(now_ms).into() }
+    }
+}

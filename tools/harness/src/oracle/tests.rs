@@ -1,0 +1,201 @@
+//! Fabricated histories, and what the oracle has to say of them.
+
+use super::*;
+use crate::operation::{How, Value};
+use crate::oracle::verdict::LossKind;
+
+const ALL: Promises = Promises { loses_suffixes: true, failed_is_gone: true };
+const FAILED: Outcome = Outcome::Failed(Failure::Failed(String::new()));
+
+fn value(tag: u64) -> Value {
+    Value { tag, len: 10 * tag as usize }
+}
+
+fn put(key: &str, tag: u64, how: How) -> Operation {
+    Operation::Put { key: key.into(), value: value(tag), how }
+}
+
+fn delete(key: &str, durability: Durability) -> Operation {
+    Operation::Delete { key: key.into(), durability }
+}
+
+/// Carries operations out, each with the disk that it went to.
+fn after(disks: usize, operations: &[(Operation, Outcome, usize)]) -> Oracle {
+    let mut oracle = Oracle::new(ALL, disks);
+    for (operation, outcome, disk) in operations {
+        let number = oracle.begin(operation, 0);
+        oracle.end(number, operation, outcome, Some(*disk));
+    }
+    oracle
+}
+
+fn done(operation: Operation) -> (Operation, Outcome, usize) {
+    (operation, Outcome::Done, 0)
+}
+
+fn seen(objects: &[(&str, u64)]) -> Observation {
+    let found = objects.iter().map(|(key, tag)| ((*key).to_owned(), value(*tag).print()));
+    Observation { found: found.collect(), problems: Vec::new() }
+}
+
+/// What is wrong with this after a power cut.
+fn wrong(oracle: &Oracle, objects: &[(&str, u64)]) -> Option<LossKind> {
+    oracle.clone().recover(Break::Power, &seen(objects), 0).err().map(|losses| losses[0].kind)
+}
+
+#[test]
+fn a_durable_put_may_not_be_lost_and_an_unsynced_one_may() {
+    let oracle = after(1, &[done(put("a", 1, How::SYNC)), done(put("b", 2, How::OS))]);
+    assert_eq!(wrong(&oracle, &[("a", 1), ("b", 2)]), None);
+    assert_eq!(wrong(&oracle, &[("a", 1)]), None);
+    assert_eq!(wrong(&oracle, &[("b", 2)]), Some(LossKind::Lost));
+    assert_eq!(wrong(&oracle, &[]), Some(LossKind::Lost));
+}
+
+#[test]
+fn a_killed_process_loses_nothing_acknowledged() {
+    let oracle = after(1, &[done(put("a", 1, How::OS))]);
+    assert!(oracle.clone().recover(Break::Process, &seen(&[]), 0).is_err());
+    assert!(oracle.clone().recover(Break::Process, &seen(&[("a", 1)]), 0).is_ok());
+}
+
+#[test]
+fn a_sync_makes_durable_what_came_before() {
+    let oracle = after(2, &[done(put("a", 1, How::OS)), done(Operation::Sync)]);
+    assert_eq!(wrong(&oracle, &[]), Some(LossKind::Lost));
+}
+
+#[test]
+fn what_was_deleted_stays_deleted() {
+    let oracle = after(1, &[done(put("a", 1, How::SYNC)), done(delete("a", Durability::Sync))]);
+    assert_eq!(wrong(&oracle, &[]), None);
+    assert_eq!(wrong(&oracle, &[("a", 1)]), Some(LossKind::Resurrected));
+}
+
+#[test]
+fn an_older_value_is_a_loss_and_a_strange_one_is_wrong() {
+    let oracle = after(1, &[done(put("a", 1, How::SYNC)), done(put("a", 2, How::SYNC))]);
+    assert_eq!(wrong(&oracle, &[("a", 2)]), None);
+    assert_eq!(wrong(&oracle, &[("a", 1)]), Some(LossKind::Lost));
+    assert_eq!(wrong(&oracle, &[("a", 3)]), Some(LossKind::WrongBytes));
+    assert_eq!(wrong(&oracle, &[("a", 2), ("z", 1)]), Some(LossKind::WrongBytes));
+}
+
+#[test]
+fn of_one_disk_a_suffix_is_lost_and_never_a_hole() {
+    let oracle = after(1, &[done(put("a", 1, How::OS)), done(put("b", 2, How::OS))]);
+    assert_eq!(wrong(&oracle, &[]), None);
+    assert_eq!(wrong(&oracle, &[("a", 1)]), None);
+    assert_eq!(wrong(&oracle, &[("b", 2)]), Some(LossKind::Hole));
+}
+
+#[test]
+fn each_of_two_disks_loses_a_suffix_of_its_own() {
+    let (a, b) = (put("a", 1, How::OS), put("b", 2, How::OS));
+    let apart = after(2, &[(a.clone(), Outcome::Done, 0), (b.clone(), Outcome::Done, 1)]);
+    assert_eq!(wrong(&apart, &[("b", 2)]), None);
+    let together = after(2, &[(a, Outcome::Done, 1), (b, Outcome::Done, 1)]);
+    assert_eq!(wrong(&together, &[("b", 2)]), Some(LossKind::Hole));
+}
+
+#[test]
+fn a_delete_that_is_lost_is_a_hole_where_a_later_put_of_its_disk_is_there() {
+    let oracle = after(
+        1,
+        &[
+            done(put("a", 1, How::SYNC)),
+            done(delete("a", Durability::Os)),
+            done(put("b", 2, How::OS)),
+        ],
+    );
+    assert_eq!(wrong(&oracle, &[("a", 1)]), None);
+    assert_eq!(wrong(&oracle, &[]), None);
+    assert_eq!(wrong(&oracle, &[("b", 2)]), None);
+    assert_eq!(wrong(&oracle, &[("a", 1), ("b", 2)]), Some(LossKind::Hole));
+}
+
+#[test]
+fn a_durable_write_makes_earlier_ones_of_its_disk_durable() {
+    let (a, b) = (put("a", 1, How::OS), put("b", 2, How::SYNC));
+    let together = after(2, &[(a.clone(), Outcome::Done, 1), (b.clone(), Outcome::Done, 1)]);
+    assert_eq!(wrong(&together, &[("b", 2)]), Some(LossKind::Lost));
+    let apart = after(2, &[(a, Outcome::Done, 0), (b, Outcome::Done, 1)]);
+    assert_eq!(wrong(&apart, &[("b", 2)]), None);
+}
+
+#[test]
+fn a_batch_is_there_as_a_whole_or_not_at_all() {
+    let steps = vec![("a".to_owned(), Some(value(1))), ("b".to_owned(), Some(value(2)))];
+    let batch = Operation::Batch { steps, durability: Durability::Os };
+    let mut oracle = after(2, &[(batch.clone(), Outcome::Done, 0)]);
+    assert_eq!(wrong(&oracle, &[("a", 1), ("b", 2)]), None);
+    assert_eq!(wrong(&oracle, &[]), None);
+    assert_eq!(wrong(&oracle, &[("a", 1)]), Some(LossKind::Half));
+    // The same while it is under way.
+    oracle = Oracle::new(ALL, 2);
+    oracle.begin(&batch, 0);
+    assert_eq!(wrong(&oracle, &[]), None);
+    assert_eq!(wrong(&oracle, &[("b", 2)]), Some(LossKind::Half));
+}
+
+#[test]
+fn what_failed_may_be_there_until_a_later_success() {
+    let failed = (put("a", 1, How::SYNC), FAILED, 0);
+    let oracle = after(1, std::slice::from_ref(&failed));
+    assert_eq!(wrong(&oracle, &[]), None);
+    assert_eq!(wrong(&oracle, &[("a", 1)]), None);
+    let oracle = after(1, &[failed, done(put("b", 2, How::SYNC))]);
+    assert_eq!(wrong(&oracle, &[("b", 2)]), None);
+    assert!(wrong(&oracle, &[("a", 1), ("b", 2)]).is_some());
+}
+
+#[test]
+fn what_was_refused_is_not_there() {
+    let refused = Outcome::Failed(Failure::Refused);
+    let oracle = after(1, &[(put("a", 1, How::SYNC), refused, 0)]);
+    assert_eq!(wrong(&oracle, &[("a", 1)]), Some(LossKind::Resurrected));
+}
+
+#[test]
+fn what_expired_is_gone_whether_it_was_deleted_or_not() {
+    let how = How { expires_in_ms: Some(10), ..How::SYNC };
+    let oracle = after(1, &[done(put("a", 1, how))]);
+    assert!(oracle.look(&seen(&[("a", 1)]), 9).is_ok());
+    assert!(oracle.look(&seen(&[]), 9).is_err());
+    assert!(oracle.look(&seen(&[]), 10).is_ok());
+    assert!(oracle.look(&seen(&[("a", 1)]), 10).is_err());
+}
+
+#[test]
+fn what_is_found_once_is_the_truth_from_then_on() {
+    let mut oracle = after(1, &[done(put("a", 1, How::OS))]);
+    oracle.recover(Break::Power, &seen(&[]), 0).unwrap();
+    assert_eq!(wrong(&oracle, &[("a", 1)]), Some(LossKind::Resurrected));
+    let mut oracle = after(1, &[done(put("a", 1, How::OS))]);
+    oracle.recover(Break::Power, &seen(&[("a", 1)]), 0).unwrap();
+    assert_eq!(wrong(&oracle, &[]), Some(LossKind::Lost));
+}
+
+#[test]
+fn a_backup_is_the_old_one_or_the_new_one() {
+    let mut oracle = after(1, &[done(put("a", 1, How::SYNC)), done(Operation::Backup)]);
+    assert!(oracle.judge_backup(None, 0).is_err());
+    assert!(oracle.judge_backup(Some(&seen(&[("a", 1)])), 0).is_ok());
+    let b = put("b", 2, How::SYNC);
+    let number = oracle.begin(&b, 0);
+    oracle.end(number, &b, &Outcome::Done, None);
+    let number = oracle.begin(&Operation::Backup, 0);
+    assert!(oracle.judge_backup(Some(&seen(&[("a", 1)])), 0).is_ok());
+    assert!(oracle.judge_backup(Some(&seen(&[("a", 1), ("b", 2)])), 0).is_ok());
+    assert!(oracle.judge_backup(Some(&seen(&[("b", 2)])), 0).is_err());
+    oracle.end(number, &Operation::Backup, &Outcome::Done, None);
+    assert!(oracle.judge_backup(Some(&seen(&[("a", 1)])), 0).is_err());
+}
+
+#[test]
+fn what_contradicts_itself_is_wrong_whatever_was_found() {
+    let mut contradicted = seen(&[]);
+    contradicted.problems.push("listed, and not found".into());
+    let losses = Oracle::new(ALL, 1).look(&contradicted, 0).unwrap_err();
+    assert_eq!(losses[0].kind, LossKind::Contradiction);
+}

@@ -1,0 +1,162 @@
+//! An engine at a place, told to carry operations out, and looked at.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Engine, Failure, Place, Result, Setup, Store};
+use crate::operation::{Operation, Print, Value, part_name};
+
+/// How an operation ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Acknowledged.
+    Done,
+    /// Acknowledged, and there was nothing to do: nothing has changed.
+    Nothing,
+    /// It may have been carried out or not, unless the failure says that nothing was done.
+    Failed(Failure),
+}
+
+/// What an engine shows when it is looked at.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Observation {
+    /// Objects and parts by name.
+    pub found: BTreeMap<String, Print>,
+    /// What contradicts itself, can't be read, or is wrong by the engine's own account.
+    pub problems: Vec<String>,
+}
+
+/// An engine with the store that it has open, if any.
+pub struct Session<'a> {
+    engine: &'a dyn Engine,
+    place: Place,
+    setup: Setup,
+    store: Option<Box<dyn Store>>,
+}
+
+impl<'a> Session<'a> {
+    /// Nothing is opened yet.
+    pub fn new(engine: &'a dyn Engine, place: Place, setup: Setup) -> Self {
+        Session { engine, place, setup, store: None }
+    }
+
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// Opens the store, unless it is open.
+    pub fn open(&mut self) -> Result<&dyn Store> {
+        if self.store.is_none() {
+            self.store = Some(self.engine.open(&self.place, &self.setup)?);
+        }
+        Ok(self.store.as_deref().expect("it was just opened"))
+    }
+
+    /// Opens the store with everything made anew that can be derived.
+    pub fn rebuild(&mut self) -> Result<&dyn Store> {
+        self.close()?;
+        self.store = Some(self.engine.rebuild(&self.place, &self.setup)?);
+        self.open()
+    }
+
+    pub fn close(&mut self) -> Result<()> {
+        self.store.take().map_or(Ok(()), Store::close)
+    }
+
+    /// Drops the store, whatever comes of it.
+    pub fn abandon(&mut self) {
+        self.store = None;
+    }
+
+    /// Looks at the store, opening it first where it is not open.
+    pub fn observe(&mut self) -> Result<Observation> {
+        let store = self.open()?;
+        let mut observation = observe(store)?;
+        observation.problems.extend(store.damage());
+        Ok(observation)
+    }
+
+    /// Looks at the backup; nothing where there is none.
+    pub fn observe_backup(&self) -> Result<Option<Observation>> {
+        let backup = self.engine.open_backup(&self.place, &self.setup)?;
+        backup.map(|store| observe(&*store)).transpose()
+    }
+
+    /// Carries an operation out, opening the store first where it is not open.
+    pub fn carry_out(&mut self, operation: &Operation) -> Outcome {
+        let outcome = match operation {
+            Operation::Wait { ms } => {
+                self.place.clock.pass(*ms);
+                Ok(true)
+            }
+            Operation::Reopen => self.close().and_then(|()| self.open().map(|_| true)),
+            Operation::Rebuild => self.rebuild().map(|_| true),
+            _ => self.open().and_then(|store| carry_out(store, operation)),
+        };
+        match outcome {
+            Ok(true) => Outcome::Done,
+            Ok(false) => Outcome::Nothing,
+            Err(failure) => Outcome::Failed(failure),
+        }
+    }
+}
+
+/// Gives whether there was anything to do.
+fn carry_out(store: &dyn Store, operation: &Operation) -> Result<bool> {
+    match operation {
+        Operation::Put { key, value, how } => store.put(key, &value.bytes(), how)?,
+        Operation::Delete { key, durability } => return store.delete(key, *durability),
+        Operation::Batch { steps, durability } => {
+            let bytes =
+                |(key, value): &(String, Option<Value>)| (key.clone(), value.map(Value::bytes));
+            store.batch(&steps.iter().map(bytes).collect::<Vec<_>>(), *durability)?;
+        }
+        Operation::Stream { key, value, how } => store.stream(key, &value.bytes(), how)?,
+        Operation::Abandon { key, value } => store.abandon(key, &value.bytes())?,
+        Operation::Part { value } => store.put_part(&value.bytes())?,
+        Operation::Assemble { key, parts, durability } => {
+            let parts: Vec<u32> = parts.iter().map(|part| part.crc32c()).collect();
+            store.assemble(key, &parts, *durability)?;
+        }
+        Operation::Sync => store.sync()?,
+        Operation::Checkpoint => store.checkpoint()?,
+        Operation::Compact => store.compact()?,
+        Operation::Drain => store.drain()?,
+        Operation::Expire => store.expire()?,
+        Operation::Backup => store.backup()?,
+        Operation::Wait { .. } | Operation::Reopen | Operation::Rebuild => {
+            unreachable!("a session carries these out itself")
+        }
+    }
+    Ok(true)
+}
+
+/// Reads everything that is listed, and lets the engine check itself. An error that says which
+/// bytes are damaged is a problem of that object, and the others are looked at all the same.
+fn observe(store: &dyn Store) -> Result<Observation> {
+    let mut seen = Observation::default();
+    let keys = store.keys()?;
+    if !keys.is_sorted_by(|a, b| a < b) {
+        seen.problems.push(format!("the listing is out of order: {keys:?}"));
+    }
+    for key in keys {
+        match store.get(&key) {
+            Ok(Some(bytes)) => drop(seen.found.insert(key, Print::of(&bytes))),
+            Ok(None) => {
+                seen.problems.push(format!("{key} is listed, and reading does not find it"))
+            }
+            Err(Failure::Damaged(what)) => seen.problems.push(format!("{key}: {what}")),
+            Err(failure) => return Err(failure),
+        }
+    }
+    for (len, crc32c) in store.parts()? {
+        seen.found.insert(part_name(crc32c), Print::of_part(len, crc32c));
+    }
+    seen.problems.extend(store.verify()?);
+    Ok(seen)
+}

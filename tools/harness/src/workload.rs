@@ -1,0 +1,137 @@
+//! What engines are made to do before the world breaks.
+//!
+//! A workload is a pure function from a seed to a setup and a list of operations: its name and the
+//! seed say everything. Each begins with an empty store.
+
+mod b3;
+mod drawn;
+mod space;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use crate::engine::{Capability, Engine, Setup};
+use crate::operation::{Durability, How, Operation, Value, When};
+use crate::random::Random;
+
+/// A named workload.
+pub struct Workload {
+    pub name: &'static str,
+    /// What it is about, in a line.
+    pub about: &'static str,
+    setup: fn(&mut Random) -> Setup,
+    operations: fn(&mut Script),
+    /// How many there are: seeds beyond begin again. Without, as many as there are seeds.
+    pub variants: Option<u64>,
+}
+
+/// A workload of one seed.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub setup: Setup,
+    pub operations: Vec<Operation>,
+}
+
+/// A list of operations in the making.
+pub struct Script {
+    pub random: Random,
+    seed: u64,
+    next_tag: u64,
+    operations: Vec<Operation>,
+}
+
+/// All workloads, `b3` last.
+pub fn all() -> impl Iterator<Item = &'static Workload> {
+    values::ALL.iter().chain(space::ALL).chain(drawn::ALL).chain([&b3::B3])
+}
+
+pub fn by_name(name: &str) -> Option<&'static Workload> {
+    all().find(|workload| workload.name == name)
+}
+
+impl Workload {
+    pub fn run(&self, seed: u64) -> Run {
+        let mut random = Random::of(seed, self.name);
+        let setup = (self.setup)(&mut random);
+        let mut script = Script { random, seed, next_tag: 1, operations: Vec::new() };
+        (self.operations)(&mut script);
+        Run { setup, operations: script.operations }
+    }
+}
+
+impl Run {
+    /// Whether an engine has all that this needs.
+    pub fn fits(&self, engine: &dyn Engine) -> bool {
+        self.operations.iter().flat_map(needs).all(|capability| engine.has(capability))
+    }
+}
+
+fn needs(operation: &Operation) -> Vec<Capability> {
+    match operation {
+        Operation::Put { how, .. } => of_how(how),
+        Operation::Stream { how, .. } => [vec![Capability::Stream], of_how(how)].concat(),
+        Operation::Batch { .. } => vec![Capability::Batch],
+        Operation::Abandon { .. } => vec![Capability::Stream],
+        Operation::Part { .. } | Operation::Assemble { .. } => vec![Capability::Parts],
+        Operation::Checkpoint => vec![Capability::Checkpoint],
+        Operation::Compact => vec![Capability::Compact],
+        Operation::Drain => vec![Capability::Drain],
+        Operation::Expire => vec![Capability::Expire],
+        Operation::Backup => vec![Capability::Backup],
+        Operation::Rebuild => vec![Capability::Rebuild],
+        Operation::Delete { .. } | Operation::Sync | Operation::Wait { .. } | Operation::Reopen => {
+            Vec::new()
+        }
+    }
+}
+
+fn of_how(how: &How) -> Vec<Capability> {
+    let conditions = (how.when != When::Always).then_some(Capability::Conditions);
+    let expiry = how.expires_in_ms.map(|_| Capability::Expire);
+    conditions.into_iter().chain(expiry).collect()
+}
+
+impl Script {
+    pub fn value(&mut self, len: usize) -> Value {
+        let tag = self.next_tag;
+        self.next_tag += 1;
+        Value { tag, len }
+    }
+
+    pub fn then(&mut self, operation: Operation) {
+        self.operations.push(operation);
+    }
+
+    pub fn put(&mut self, key: impl Into<String>, len: usize, how: How) {
+        let (key, value) = (key.into(), self.value(len));
+        self.then(Operation::Put { key, value, how });
+    }
+
+    pub fn stream(&mut self, key: impl Into<String>, len: usize, how: How) {
+        let (key, value) = (key.into(), self.value(len));
+        self.then(Operation::Stream { key, value, how });
+    }
+
+    pub fn delete(&mut self, key: impl Into<String>, durability: Durability) {
+        self.then(Operation::Delete { key: key.into(), durability });
+    }
+
+    /// A key of few enough that operations meet.
+    pub fn key(&mut self, of: u64) -> String {
+        format!("k{}", self.random.below(of))
+    }
+
+    pub fn durability(&mut self) -> Durability {
+        self.random.pick(&[Durability::Sync, Durability::Os])
+    }
+
+    pub fn how(&mut self) -> How {
+        How { durability: self.durability(), ..How::SYNC }
+    }
+
+    /// A length around one of those at which values are written in another way.
+    pub fn len(&mut self) -> usize {
+        let around = self.random.pick(&[0, 60, 300, 1500, 4072, 8100, 16_300, 20_000, 40_000]);
+        around + self.random.below(60) as usize
+    }
+}

@@ -1,0 +1,52 @@
+//! Where nothing breaks, every workload is carried out, and the oracle agrees with every state.
+
+use crate::engine::kogia::Kogia;
+use crate::engine::{Clock, Engine, Failure, Place};
+use crate::oracle::Oracle;
+use crate::session::{Outcome, Session};
+
+fn place(root: &std::path::Path, disks: usize) -> Place {
+    Place {
+        home: root.join("home"),
+        disks: (0..disks).map(|disk| root.join(format!("disk-{disk}"))).collect(),
+        index: None,
+        backup: root.join("backup"),
+        backup_index: None,
+        io: None,
+        clock: Clock::at(Clock::START_MS),
+    }
+}
+
+#[test]
+fn every_workload_is_carried_out_and_leaves_what_was_asked() {
+    for workload in super::all() {
+        let run = workload.run(1);
+        let dir = tempfile::tempdir().unwrap();
+        let mut session = Session::new(&Kogia, place(dir.path(), run.setup.disks), run.setup);
+        let mut oracle = Oracle::new(Kogia.promises(), run.setup.disks);
+        for operation in &run.operations {
+            let which = format!("{}: {operation}", workload.name);
+            let number = oracle.begin(operation, session.place().clock.now_ms());
+            let outcome = session.carry_out(operation);
+            let went_well = match &outcome {
+                Outcome::Failed(failure) => *failure == Failure::Refused,
+                Outcome::Done | Outcome::Nothing => true,
+            };
+            assert!(went_well, "{which}: {outcome:?}");
+            oracle.end(number, operation, &outcome, None);
+            let seen = session.observe().unwrap();
+            oracle.look(&seen, session.place().clock.now_ms()).expect(&which);
+        }
+        let backup = session.observe_backup().unwrap();
+        oracle.judge_backup(backup.as_ref(), session.place().clock.now_ms()).unwrap();
+    }
+}
+
+#[test]
+fn a_workload_is_the_same_whenever_it_is_drawn() {
+    for workload in super::all() {
+        let (first, again, other) = (workload.run(3), workload.run(3), workload.run(4));
+        assert_eq!((first.setup, &first.operations), (again.setup, &again.operations));
+        assert_ne!(first.operations, other.operations, "{}", workload.name);
+    }
+}
