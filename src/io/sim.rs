@@ -10,6 +10,7 @@
 //! | --- | --- |
 //! | a power cut at every call | [`power_off_at_call`](SimIo::power_off_at_call) with 0, 1, 2, ..., then [`crash`](SimIo::crash) |
 //! | every state that a cut may leave | [`crash_states`](SimIo::crash_states) and [`Keep::Nth`], or [`Keep::Random`] where there are too many |
+//! | the same from one recorded run | [`witness`](SimIo::witness) |
 //! | a killed process on a machine that goes on | [`kill`](SimIo::kill) |
 //! | a failing call, each call failing in turn | [`fail`](SimIo::fail), [`fail_call`](SimIo::fail_call) |
 //! | a full disk | [`set_capacity`](SimIo::set_capacity) |
@@ -45,6 +46,7 @@ mod inode;
 mod machine;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 use std::fmt;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Result};
@@ -57,9 +59,11 @@ use rustix::io::Errno;
 use super::{File, Io, Map, OpenMode, write_all_at};
 use content::Content;
 use machine::{Machine, NodeId, absolute};
+use witness::Witness;
 
 pub use crash::Keep;
 pub use faults::{CallKind, Counters, Fail, Fault};
+pub use witness::Moment;
 
 /// A simulated machine. Clones share it.
 ///
@@ -119,7 +123,7 @@ impl SimIo {
     /// Lets a call pass the gate; gives the machine, and how many bytes the call may move.
     fn call(&self, kind: CallKind, path: &Path) -> Result<(MutexGuard<'_, Machine>, usize)> {
         let mut machine = self.machine();
-        let limit = machine.gate.pass(kind, path)?;
+        let limit = machine.pass(kind, path)?;
         Ok((machine, limit))
     }
 
@@ -206,6 +210,24 @@ impl SimIo {
     /// 4,096 bytes count, holes and directories don't; 1 TiB where nothing is set.
     pub fn set_capacity(&self, dir: impl AsRef<Path>, bytes: u64) {
         self.machine().set_capacity(dir.as_ref(), bytes);
+    }
+
+    /// Shows the machine to `witness` before each call, whether the call will fail or not. There is
+    /// one witness at most, and what was forked from the machine has none. The witness must not
+    /// call the machine: it stands still.
+    pub fn witness(&self, witness: impl FnMut(&Moment<'_>) + Send + 'static) {
+        self.machine().witness = Some(Witness::new(witness));
+    }
+
+    /// Lets nobody look on any more.
+    pub fn dismiss_witness(&self) {
+        self.machine().witness = None;
+    }
+
+    /// From now on syncs succeed and make nothing durable, as on a device that says it has written
+    /// what is in its cache. What was durable before stays so.
+    pub fn let_syncs_lie(&self) {
+        self.machine().syncs_lie = true;
     }
 
     // Counters.
@@ -381,10 +403,10 @@ impl Io for SimIo {
     fn lock(&self, path: &Path) -> Result<Box<dyn Send + Sync>> {
         let mut machine = self.machine();
         if !machine.exists(path)? {
-            machine.gate.pass(CallKind::Create, path)?;
+            machine.pass(CallKind::Create, path)?;
             machine.create_file(path)?;
         }
-        machine.gate.pass(CallKind::Lock, path)?;
+        machine.pass(CallKind::Lock, path)?;
         let node = machine.find_file(path)?;
         machine.lock(node)?;
         Ok(Box::new(SimLock { io: self.clone(), node }))
@@ -450,9 +472,9 @@ impl File for SimFile {
 
     fn sync_data(&self) -> Result<()> {
         let mut machine = self.io.machine();
-        let passed = machine.gate.pass(CallKind::Sync, &self.path);
+        let passed = machine.pass(CallKind::Sync, &self.path);
         match &passed {
-            Ok(_) => machine.file_mut(self.node).sync(),
+            Ok(_) => machine.sync(self.node),
             Err(e) if machine.gate.is_off || e.kind() == ErrorKind::Interrupted => {}
             Err(_) => machine.fail_sync(self.node),
         }

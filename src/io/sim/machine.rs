@@ -11,8 +11,9 @@ use rustix::io::Errno;
 
 use super::content::{BLOCK_BYTES, Content};
 use super::crash::{self, Choice, Random};
-use super::faults::Gate;
+use super::faults::{CallKind, Gate};
 use super::inode::{Change, Inode};
+use super::witness::Witness;
 
 /// What a disk holds if no capacity is set: 1 TiB.
 const DEFAULT_CAPACITY_BYTES: u64 = 1 << 40;
@@ -114,6 +115,9 @@ pub(super) struct Machine {
     pub(super) failed_syncs_keep_some: bool,
     /// Whether the file system can share room between files.
     pub(super) reflinks: bool,
+    /// Whether syncs do nothing.
+    pub(super) syncs_lie: bool,
+    pub(super) witness: Option<Witness>,
     nodes: BTreeMap<NodeId, Node>,
     next_node: u64,
     capacities: BTreeMap<PathBuf, u64>,
@@ -127,11 +131,21 @@ impl Machine {
             random: Random(seed),
             failed_syncs_keep_some: false,
             reflinks: false,
+            syncs_lie: false,
+            witness: None,
             nodes: BTreeMap::from([(ROOT, Node::Dir(Dir::default()))]),
             next_node: ROOT.0 + 1,
             capacities: BTreeMap::new(),
             locked: BTreeSet::new(),
         }
+    }
+
+    /// Lets a call pass the gate, before the eyes of the witness; gives how many bytes it may move.
+    pub(super) fn pass(&mut self, kind: CallKind, path: &Path) -> Result<usize> {
+        if let Some(witness) = &self.witness {
+            witness.look(self, kind, path);
+        }
+        self.gate.pass(kind, path)
     }
 
     // Names.
@@ -282,11 +296,13 @@ impl Machine {
     }
 
     pub(super) fn sync_dir(&mut self, path: &Path) -> Result<()> {
+        let lies = self.syncs_lie;
         match self.dir(path) {
+            Ok(_) if lies => {}
             Ok(dir) => dir.sync(),
             Err(e) if e.kind() == ErrorKind::NotADirectory => {
                 let id = self.find_file(path)?;
-                self.file_mut(id).sync();
+                self.sync(id);
             }
             Err(e) => return Err(e),
         }
@@ -377,6 +393,12 @@ impl Machine {
         }
         self.file_mut(id).change(Change::Punch { offset, len });
         Ok(())
+    }
+
+    pub(super) fn sync(&mut self, id: NodeId) {
+        if !self.syncs_lie {
+            self.file_mut(id).sync();
+        }
     }
 
     pub(super) fn fail_sync(&mut self, id: NodeId) {
@@ -499,6 +521,7 @@ impl Machine {
     pub(super) fn restarted(&self) -> Self {
         let mut after = self.clone();
         after.gate = Gate::default();
+        after.witness = None;
         after.locked.clear();
         for node in after.nodes.values_mut() {
             if let Node::File(file) = node {

@@ -740,3 +740,55 @@ fn threads_may_share_a_machine() {
     let bytes = after(&io, Keep::Nothing);
     assert!(bytes.chunks(500).zip(1..).all(|(part, thread)| part == [thread; 500]));
 }
+
+#[test]
+fn a_witness_sees_the_machine_before_each_call_whatever_comes_of_it() {
+    let (io, file) = with_file(b"");
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let notes = seen.clone();
+    io.witness(move |moment| {
+        let whole = moment.fork().crash(Keep::Everything).read_file("/file").unwrap();
+        notes.lock().unwrap().push((moment.call, moment.kind, whole));
+    });
+    let first = io.calls();
+    write(&*file, 0, b"me");
+    io.fail_next(CallKind::Sync, Fail::Eio);
+    file.sync_data().unwrap_err();
+    write(&*file, 2, b"dia");
+    io.dismiss_witness();
+    file.sync_data().unwrap();
+    let expected = [
+        (first, CallKind::Write, b"".to_vec()),
+        (first + 1, CallKind::Sync, b"me".to_vec()),
+        (first + 2, CallKind::Write, b"\0\0".to_vec()),
+    ];
+    assert_eq!(*seen.lock().unwrap(), expected);
+}
+
+#[test]
+fn a_fork_is_as_little_durable_as_the_machine_was_and_has_no_witness() {
+    let (io, file) = with_file(b"old");
+    let forks = Arc::new(Mutex::new(Vec::new()));
+    let kept = forks.clone();
+    io.witness(move |moment| kept.lock().unwrap().push(moment.fork()));
+    write(&*file, 0, b"new");
+    file.sync_data().unwrap();
+    let forks = std::mem::take(&mut *forks.lock().unwrap());
+    assert_eq!(all_after(&forks[0]), [b"old".to_vec()].into());
+    assert_eq!(all_after(&forks[1]), [b"old".to_vec(), b"new".to_vec()].into());
+    assert_eq!(all_after(&io), [b"new".to_vec()].into());
+    let fork = forks[1].open(Path::new("/file"), OpenMode::ReadWrite).unwrap();
+    write(&*fork, 0, b"more");
+    assert_eq!(forks[1].calls(), 2);
+}
+
+#[test]
+fn a_sync_that_lies_makes_nothing_durable() {
+    let (io, file) = with_file(b"old");
+    io.let_syncs_lie();
+    write(&*file, 0, b"new");
+    file.sync_data().unwrap();
+    io.sync_dir(root()).unwrap();
+    assert_eq!(after(&io, Keep::Nothing), b"old");
+    assert_eq!(after(&io, Keep::Everything), b"new");
+}
