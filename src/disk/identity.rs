@@ -31,6 +31,7 @@ static PREPARING: Mutex<()> = Mutex::new(());
 pub(crate) fn prepare(io: &dyn Io, dir: &Path) -> Result<DiskId> {
     let _alone = PREPARING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(id) = read_identity(io, dir)? {
+        settle(io, dir)?;
         return Ok(id);
     }
     let fail = |e| Error::io("prepare the disk", dir, e);
@@ -44,6 +45,13 @@ pub(crate) fn prepare(io: &dyn Io, dir: &Path) -> Result<DiskId> {
     let id = DiskId(io.random_id().map_err(fail)?);
     write_identity(io, dir, id)?;
     Ok(id)
+}
+
+/// Makes a `DISK` durable that was found in `dir`: whoever left it there may have failed before the
+/// sync, and a store is not to name a disk that the next power cut takes away.
+pub(crate) fn settle(io: &dyn Io, dir: &Path) -> Result<()> {
+    let settled = io.create_dir_all(dir).and_then(|()| io.sync_dir(dir));
+    settled.map_err(|e| Error::io("prepare the disk", dir, e))
 }
 
 /// Makes it durable that `dir` is the disk `id`.

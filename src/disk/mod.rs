@@ -14,7 +14,7 @@ mod space;
 mod volume;
 mod writer;
 
-pub(crate) use identity::{DISK_FILE, prepare, read_identity, write_identity};
+pub(crate) use identity::{DISK_FILE, prepare, read_identity, settle, write_identity};
 pub(crate) use output::{CopiedChain, Output};
 pub(crate) use proposal::{Ack, Proposal, Request};
 pub(crate) use volume::{Appended, Owner, Volume, slice_bytes};

@@ -46,19 +46,20 @@ impl Io for RealIo {
 
     fn create_dir_all(&self, path: &Path) -> Result<()> {
         let missing: Vec<_> = path.ancestors().take_while(|dir| !dir.exists()).collect();
-        fs::create_dir_all(path)?;
-        for dir in missing.iter().rev() {
-            self.sync_dir(parent(dir))?;
-        }
-        if missing.is_empty() {
-            // An earlier attempt may have made it and died before the sync. Who may not read the
-            // parent did not make it.
-            match self.sync_dir(parent(path)) {
+        // Each is durable before there is anything in it. So of those that are there only the last
+        // may have been made by an attempt that died before the sync.
+        if let Some(last) = path.ancestors().nth(missing.len()) {
+            match self.sync_dir(parent(last)) {
+                // Who may not read it has made nothing in it.
                 Err(e) if e.kind() == ErrorKind::PermissionDenied => {}
                 synced => synced?,
             }
         }
-        Ok(())
+        for dir in missing.iter().rev() {
+            fs::create_dir_all(dir)?;
+            self.sync_dir(parent(dir))?;
+        }
+        fs::create_dir_all(path)
     }
 
     fn list(&self, path: &Path) -> Result<Vec<String>> {

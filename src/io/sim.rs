@@ -319,9 +319,9 @@ impl Io for SimIo {
         let path = absolute(path);
         let missing: Vec<&Path> =
             path.ancestors().take_while(|dir| !self.machine().is_dir(dir)).collect();
-        if missing.is_empty() {
-            // An earlier attempt may have made it and died before the sync.
-            self.sync_dir(path.parent().unwrap_or(&path))?;
+        // As on the operating system: see `RealIo`.
+        if let Some(last) = path.ancestors().nth(missing.len()) {
+            self.sync_dir(last.parent().unwrap_or(last))?;
         }
         for dir in missing.iter().rev() {
             match self.call(CallKind::CreateDir, dir)?.0.create_dir(dir) {
@@ -330,8 +330,6 @@ impl Io for SimIo {
                 }
                 made => made?,
             }
-        }
-        for dir in missing.iter().rev() {
             self.sync_dir(dir.parent().unwrap_or(dir))?;
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{DISK_FILE, prepare, read_identity, write_identity};
+use crate::disk::{DISK_FILE, prepare, read_identity, settle, write_identity};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::meta::{DiskState, StoreMeta};
 use crate::format::{DiskId, StoreId, TrackId};
@@ -137,6 +137,7 @@ fn identify(
                      another time?"
                 ));
             }
+            settle(io, path)?;
             Ok(id)
         }
         (Some(id), _) => Ok(id),
