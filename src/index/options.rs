@@ -32,6 +32,8 @@ fn database() -> Result<Options, rocksdb::Error> {
     // setter in these bindings.
     let mut options = Options::default()
         .get_options_from_string("avoid_flush_during_shutdown=true;max_bgerror_resume_count=0")?;
+    // By default 4 MiB are taken for the list of files, of which a small index uses some KiB.
+    options.set_manifest_preallocation_size(64 << 10);
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_atomic_flush(true);
