@@ -38,9 +38,11 @@ pub struct Moment<'a> {
     machine: &'a Machine,
 }
 
+type Look = dyn FnMut(&Moment<'_>) + Send;
+
 /// Called before each call, while the machine stands still.
 #[derive(Clone)]
-pub(super) struct Witness(Arc<Mutex<dyn FnMut(&Moment<'_>) + Send>>);
+pub(super) struct Witness(Arc<Mutex<Look>>);
 
 impl Moment<'_> {
     /// The machine as [`SimIo::kill`] would give it now.
