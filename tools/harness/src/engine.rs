@@ -16,11 +16,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::operation::{Durability, How};
 
+/// All engines.
+pub static ALL: &[&dyn Engine] = &[&kogia::Kogia];
+
+pub fn by_name(name: &str) -> Option<&'static dyn Engine> {
+    ALL.iter().copied().find(|engine| engine.name() == name)
+}
+
 pub type Result<T> = std::result::Result<T, Failure>;
 
 /// An engine, not open.
 pub trait Engine: Send + Sync {
     fn name(&self) -> &'static str;
+
+    /// What it is, in a line.
+    fn about(&self) -> &'static str;
 
     /// What it promises beyond what every engine does.
     fn promises(&self) -> Promises;
@@ -32,6 +42,12 @@ pub trait Engine: Send + Sync {
 
     /// Opens it with everything made anew that can be derived.
     fn rebuild(&self, place: &Place, setup: &Setup) -> Result<Box<dyn Store>> {
+        let _ = (place, setup);
+        Err(Failure::Unsupported)
+    }
+
+    /// Opens it in spite of damage to what was acknowledged, without what is damaged.
+    fn open_damaged(&self, place: &Place, setup: &Setup) -> Result<Box<dyn Store>> {
         let _ = (place, setup);
         Err(Failure::Unsupported)
     }

@@ -29,7 +29,7 @@ use crate::engine::{Failure, Promises};
 use crate::operation::{Change, Durability, Operation, Print};
 use crate::session::{Observation, Outcome};
 
-pub use verdict::Loss;
+pub use verdict::{Loss, LossKind};
 
 /// What broke.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -156,6 +156,7 @@ impl Oracle {
         match outcome {
             Outcome::Nothing | Outcome::Failed(Failure::Unsupported | Failure::Refused) => {
                 self.pending.remove(at);
+                self.backups.retain(|backup| backup.number != number);
             }
             Outcome::Done if operation.settles() => self.settle(number),
             _ if self.pending[at].changes.is_empty() => {
@@ -233,6 +234,11 @@ impl Oracle {
     /// Judges what is found in a store that went on: all that was acknowledged is there.
     pub fn look(&self, seen: &Observation, now_ms: u64) -> Result<(), Vec<Loss>> {
         self.judge(Break::Process, seen, now_ms)
+    }
+
+    /// Whether a backup was ever begun.
+    pub(crate) fn has_backups(&self) -> bool {
+        !self.backups.is_empty()
     }
 
     /// Judges what is found in the backup, or that there is none.

@@ -41,6 +41,12 @@ impl<'a> Session<'a> {
         Session { engine, place, setup, store: None }
     }
 
+    /// The store, where it is open.
+    pub fn store(&self) -> Option<&dyn Store> {
+        self.store.as_deref()
+    }
+
+    #[cfg(test)]
     pub fn place(&self) -> &Place {
         &self.place
     }

@@ -49,6 +49,16 @@ pub fn by_name(name: &str) -> Option<&'static Workload> {
     all().find(|workload| workload.name == name)
 }
 
+/// What a store is made to do that has come up after a break: its tags are those of no workload.
+pub fn following(seed: u64, count: usize) -> Vec<Operation> {
+    const NO_WORKLOADS_TAG: u64 = 1 << 40;
+    let mut random = Random::of(seed, "following");
+    let next_tag = NO_WORKLOADS_TAG + (random.below(1 << 20) << 16);
+    let mut script = Script { random, seed, next_tag, operations: Vec::new() };
+    drawn::mix(&mut script, count);
+    script.operations
+}
+
 impl Workload {
     pub fn run(&self, seed: u64) -> Run {
         let mut random = Random::of(seed, self.name);

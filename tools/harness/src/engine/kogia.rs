@@ -31,6 +31,10 @@ impl Engine for Kogia {
         "kogia"
     }
 
+    fn about(&self) -> &'static str {
+        "this project's own store"
+    }
+
     fn promises(&self) -> Promises {
         Promises { loses_suffixes: true, failed_is_gone: true }
     }
@@ -45,6 +49,10 @@ impl Engine for Kogia {
 
     fn rebuild(&self, place: &Place, setup: &Setup) -> Result<Box<dyn Store>> {
         opened(options(place, setup).rebuild(&place.home)?, place)
+    }
+
+    fn open_damaged(&self, place: &Place, setup: &Setup) -> Result<Box<dyn Store>> {
+        opened(options(place, setup).accept_loss(true).open(&place.home)?, place)
     }
 
     fn open_backup(&self, place: &Place, setup: &Setup) -> Result<Option<Box<dyn Store>>> {

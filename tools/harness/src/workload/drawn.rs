@@ -32,7 +32,7 @@ fn any_setup(random: &mut Random) -> Setup {
     }
 }
 
-fn mix(script: &mut Script, count: usize) {
+pub(super) fn mix(script: &mut Script, count: usize) {
     for _ in 0..count {
         match script.random.below(20) {
             0..10 => write(script),

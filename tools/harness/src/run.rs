@@ -1,0 +1,185 @@
+//! Deals worlds and workloads over threads, and puts together what they say.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::ScopedJoinHandle;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::cli;
+use crate::engine::Engine;
+use crate::report::{Report, Row};
+use crate::workload::Workload;
+use crate::world::{self, Coverage, Share, Task, Watch, World};
+
+/// States of each sequence, where a workload is a family of sequences.
+const STATES_A_VARIANT: u64 = 40;
+
+/// No state takes so long, nor does making a failing history smaller.
+const STALLED: Duration = Duration::from_secs(15 * 60);
+
+/// A piece of work that one thread does.
+struct Pass<'a> {
+    row: usize,
+    world: &'static dyn World,
+    task: Task<'a>,
+}
+
+/// Runs what the command line asks for. An error says what is wrong with that, or with the machine.
+pub fn run(options: &cli::Run) -> Result<Report, Wrong> {
+    let engine = crate::engine::by_name(&options.engine)
+        .ok_or_else(|| Wrong::usage("engine", &options.engine))?;
+    let threads = options.threads.unwrap_or_else(processors).max(1);
+    let mut rows = Vec::new();
+    let mut passes = Vec::new();
+    for world in worlds(&options.world)? {
+        for workload in workloads(&options.workload)? {
+            if !world.suits(engine) || !workload.run(options.seed).fits(engine) {
+                continue;
+            }
+            rows.push(Row::new(world.name(), workload.name));
+            let tasks = tasks(options, engine, workload, threads);
+            let row = rows.len() - 1;
+            passes.extend(tasks.into_iter().map(|task| Pass { row, world, task }));
+        }
+    }
+    let started = Instant::now();
+    let total: u64 = passes.iter().map(|p| p.task.states / p.task.share.of as u64).sum();
+    let progress = progress(total, options.json);
+    let watches: Vec<Watch> = rows.iter().map(|_| Watch::with(progress.clone())).collect();
+    let covered = go_through(&passes, &watches, threads)?;
+    progress.finish_and_clear();
+    for (at, (row, watch)) in rows.iter_mut().zip(&watches).enumerate() {
+        row.states = watch.states();
+        row.failing = watch.failing().len();
+        row.coverage = covered.get(&at).copied().unwrap_or_default();
+    }
+    let failing = watches.iter().flat_map(Watch::failing).collect();
+    Ok(Report::new(options, rows, failing, threads, started.elapsed()))
+}
+
+/// Why nothing was run to its end.
+#[derive(Debug)]
+pub enum Wrong {
+    Usage(String),
+    Machine(String),
+}
+
+impl Wrong {
+    fn usage(what: &str, name: &str) -> Self {
+        Wrong::Usage(format!(
+            "there is no {what} `{name}`; `kogia-crash list` says which there are"
+        ))
+    }
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn worlds(names: &[String]) -> Result<Vec<&'static dyn World>, Wrong> {
+    let by_name = |name: &String| world::ALL.iter().copied().find(|world| world.name() == *name);
+    names.iter().map(|name| by_name(name).ok_or_else(|| Wrong::usage("world", name))).collect()
+}
+
+fn workloads(names: &[String]) -> Result<Vec<&'static Workload>, Wrong> {
+    if names.iter().any(|name| name == "all") {
+        return Ok(crate::workload::all().collect());
+    }
+    let by_name = crate::workload::by_name;
+    names.iter().map(|name| by_name(name).ok_or_else(|| Wrong::usage("workload", name))).collect()
+}
+
+/// The tasks of one workload: one a seed and a thread, or one a sequence.
+fn tasks<'a>(
+    options: &'a cli::Run,
+    engine: &'a dyn Engine,
+    workload: &'a Workload,
+    threads: usize,
+) -> Vec<Task<'a>> {
+    let task = Task {
+        engine,
+        workload,
+        seed: options.seed,
+        states: options.states,
+        share: Share::ALL,
+        operations: options.operations.as_deref(),
+        state: options.state.as_deref(),
+        lying: options.lying_disk,
+    };
+    if options.state.is_some() {
+        return vec![Task { states: 1, ..task }];
+    }
+    let Some(variants) = workload.variants else {
+        let seeds = options.seed..options.seed + options.seeds;
+        let shares = (0..threads).map(|number| Share { number, of: threads });
+        return seeds
+            .flat_map(|seed| shares.clone().map(move |share| Task { seed, share, ..task }))
+            .collect();
+    };
+    let wanted = options.states * options.seeds;
+    let count = (wanted / STATES_A_VARIANT).clamp(1, variants);
+    let states = wanted / count;
+    // Evenly over all of them, and others for another seed.
+    let seed = |n: u64| (options.seed - 1 + n * variants / count) % variants;
+    (0..count).map(|n| Task { seed: seed(n), states, ..task }).collect()
+}
+
+/// Goes through all passes; gives what was covered, by row.
+fn go_through(
+    passes: &[Pass<'_>],
+    watches: &[Watch],
+    threads: usize,
+) -> Result<BTreeMap<usize, Coverage>, Wrong> {
+    let (next, covered) = (AtomicUsize::new(0), Mutex::new(BTreeMap::<usize, Coverage>::new()));
+    let work = || {
+        while let Some(pass) = passes.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if watches[pass.row].is_over() {
+                continue;
+            }
+            let coverage = pass.world.run(&pass.task, &watches[pass.row])?;
+            covered.lock().expect("no panic holds it").entry(pass.row).or_default().add(coverage);
+        }
+        Ok(())
+    };
+    let (done, is_done) = channel::<()>();
+    let ended: Vec<Result<(), String>> = std::thread::scope(|scope| {
+        scope.spawn(|| watch_over(watches, is_done));
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let join = |worker: ScopedJoinHandle<'_, _>| worker.join().expect("worlds catch panics");
+        let ended = workers.into_iter().map(join).collect();
+        drop(done);
+        ended
+    });
+    ended.into_iter().collect::<Result<(), String>>().map_err(Wrong::Machine)?;
+    Ok(covered.into_inner().expect("no panic held it"))
+}
+
+/// Ends the process where nothing is judged any more: an engine that waits for ever has lost
+/// everything, and its threads can't be ended.
+fn watch_over(watches: &[Watch], is_done: Receiver<()>) {
+    let judged = || watches.iter().map(Watch::states).sum::<u64>();
+    let mut before = judged();
+    while is_done.recv_timeout(STALLED) == Err(RecvTimeoutError::Timeout) {
+        if judged() == before {
+            let (after, minutes) = (before, STALLED.as_secs() / 60);
+            eprintln!(
+                "kogia-crash: nothing was judged for {minutes} minutes, after {after} states"
+            );
+            std::process::exit(i32::from(crate::LOST));
+        }
+        before = judged();
+    }
+}
+
+fn progress(total: u64, is_quiet: bool) -> ProgressBar {
+    if is_quiet {
+        return ProgressBar::hidden();
+    }
+    let style = "{wide_bar} {pos} of {len} states, {per_sec}, {eta} left";
+    let style = ProgressStyle::with_template(style).expect("the template is right");
+    ProgressBar::new(total).with_style(style)
+}

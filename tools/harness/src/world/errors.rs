@@ -1,0 +1,284 @@
+//! Every I/O call of a workload fails, once and from then on.
+//!
+//! A failing call changes the run behind it, so that each is a run of its own: the workload goes on
+//! as well as it can, reopening what does not answer any more. Then the power is cut.
+
+use std::fmt;
+use std::str::FromStr;
+
+use kogia::io::sim::{Fail, Fault, Keep};
+
+use super::life::{Rules, guarded};
+use super::machine::Machine;
+use super::recording::{Recorder, Step};
+use super::{Coverage, Task, Watch, World};
+use crate::engine::{Capability, Engine, Failure, Promises, Setup};
+use crate::history::{History, Moment};
+use crate::operation::Operation;
+use crate::oracle::{Break, Loss, LossKind, Oracle};
+use crate::session::{Outcome, Session};
+use crate::shrink::shrink;
+
+/// What a short read or write moves.
+const SHORT_BYTES: usize = 1000;
+/// A store that fails so many operations one after the other is opened anew.
+const FAILURES_IN_A_ROW: usize = 2;
+
+/// Runs until a failing call is given up that lost something in another one.
+const MOST_RUNS: usize = 10;
+
+const MODES: [Mode; 7] = [
+    Mode { name: "eio", fail: Fail::Eio, lasts: false },
+    Mode { name: "enospc", fail: Fail::Enospc, lasts: false },
+    Mode { name: "eintr", fail: Fail::Eintr, lasts: false },
+    Mode { name: "short", fail: Fail::Short(SHORT_BYTES), lasts: false },
+    Mode { name: "eio-for-ever", fail: Fail::Eio, lasts: true },
+    Mode { name: "enospc-for-ever", fail: Fail::Enospc, lasts: true },
+    // Nobody is interrupted for ever.
+    Mode { name: "short-for-ever", fail: Fail::Short(SHORT_BYTES), lasts: true },
+];
+
+pub struct Errors;
+
+/// How a call fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Mode {
+    name: &'static str,
+    fail: Fail,
+    lasts: bool,
+}
+
+/// Which call fails, and how.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Case {
+    call: u64,
+    mode: Mode,
+}
+
+/// A run in which something failed, and what was lost.
+struct Found {
+    case: Case,
+    losses: Vec<Loss>,
+    history: History,
+}
+
+impl World for Errors {
+    fn name(&self) -> &'static str {
+        "errors"
+    }
+
+    fn about(&self) -> &'static str {
+        "every I/O call fails once and for ever: EIO, ENOSPC, EINTR, short"
+    }
+
+    fn suits(&self, engine: &dyn Engine) -> bool {
+        engine.has(Capability::Simulated)
+    }
+
+    fn run(&self, task: &Task<'_>, watch: &Watch) -> Result<Coverage, String> {
+        let (setup, operations) = task.operations();
+        let rules = rules(task.engine, setup);
+        let report = |kept: &[usize], found: Found| {
+            let state = found.case.to_string();
+            watch.fail(task.failing(self.name(), kept, &state, found.losses, found.history));
+        };
+        let all = task.chosen(operations.len());
+        if let Some(state) = task.state {
+            // Not each run makes the same calls in the same order.
+            let case = state.parse()?;
+            let mut runs = (0..MOST_RUNS).filter_map(|_| attempt(&rules, &operations, case));
+            if let Some(found) = runs.next() {
+                report(&all, found);
+            }
+            return Ok(Coverage::default());
+        }
+        let calls = undisturbed(&rules, &operations).last().map_or(0, |step| step.end);
+        let cases = plan(calls, task.states, task.seed);
+        let hit = (calls.min(task.states), calls);
+        for case in cases.into_iter().enumerate().filter(|(n, _)| task.share.has(*n)) {
+            if watch.is_over() {
+                break;
+            }
+            match attempt(&rules, &operations, case.1) {
+                None => watch.judged(),
+                Some(found) => {
+                    let (kept, found) = smallest(&rules, &operations, found);
+                    let kept: Vec<usize> = kept.into_iter().map(|at| all[at]).collect();
+                    report(&kept, found);
+                    break;
+                }
+            }
+        }
+        Ok(task.share.whole(hit.1, hit.0))
+    }
+}
+
+/// A failed sync may lose something of before a write that was durable later: elsewhere.
+fn rules(engine: &dyn Engine, setup: Setup) -> Rules<'_> {
+    let promises = Promises { loses_suffixes: false, ..engine.promises() };
+    Rules { engine, setup, promises }
+}
+
+/// Each call in as many ways as there are states for, or as many calls as there are states.
+fn plan(calls: u64, wanted: u64, seed: u64) -> Vec<Case> {
+    let modes = MODES.len() as u64;
+    let count = wanted.min(calls * modes);
+    let case = |n: u64| {
+        let (call, round) =
+            if count < calls { (n * calls / count, 0) } else { (n % calls, n / calls) };
+        Case { call, mode: MODES[((call + seed + round) % modes) as usize] }
+    };
+    (0..count).map(case).collect()
+}
+
+/// Runs a workload of which one call fails; gives what was lost.
+fn attempt(rules: &Rules<'_>, operations: &[Operation], case: Case) -> Option<Found> {
+    let machine = Machine::new(1, &rules.setup);
+    let fault = Fault::call(case.call, case.mode.fail);
+    machine.io.fail(if case.mode.lasts { fault.lasting() } else { fault });
+    let mut recorder = Recorder::unwitnessed();
+    let losses = guarded(|| go_on(rules, &machine, &mut recorder, operations, case)).err()?;
+    let moment = Moment { call: case.call, words: case.mode.name.replace('-', " ") };
+    let history = History::of(recorder.steps(), machine.io.calls(), moment);
+    Some(Found { case, losses, history })
+}
+
+/// Runs a workload of which nothing fails.
+fn undisturbed(rules: &Rules<'_>, operations: &[Operation]) -> Vec<Step> {
+    let machine = Machine::new(1, &rules.setup);
+    let mut session = Session::new(rules.engine, machine.place(), rules.setup);
+    let mut recorder = Recorder::unwitnessed();
+    for operation in operations {
+        recorder.carry_out(&mut session, &machine, operation);
+    }
+    machine.io.power_off();
+    session.abandon();
+    recorder.into_steps()
+}
+
+fn go_on(
+    rules: &Rules<'_>,
+    machine: &Machine,
+    recorder: &mut Recorder,
+    operations: &[Operation],
+    case: Case,
+) -> Result<(), Vec<Loss>> {
+    let mut session = Session::new(rules.engine, machine.place(), rules.setup);
+    let mut oracle = rules.oracle();
+    let mut failed_in_a_row = 0;
+    for operation in operations {
+        if !session.is_open() && !reopen(&mut session, &mut oracle, machine)? {
+            continue;
+        }
+        let number = oracle.begin(operation, machine.clock.now_ms());
+        let step = recorder.carry_out(&mut session, machine, operation);
+        oracle.end(number, operation, &step.outcome, None);
+        failed_in_a_row = match step.outcome {
+            Outcome::Failed(Failure::Failed(_) | Failure::Damaged(_)) => failed_in_a_row + 1,
+            _ => 0,
+        };
+        if failed_in_a_row == FAILURES_IN_A_ROW {
+            session.abandon();
+            failed_in_a_row = 0;
+        }
+    }
+    machine.io.heal();
+    if !session.is_open() && !reopen(&mut session, &mut oracle, machine)? {
+        let words = "it does not open again when nothing fails any more";
+        return Err(vec![Loss::new(LossKind::Unusable, words)]);
+    }
+    // Everything that was acknowledged is seen, by the store that lived through it and after a cut.
+    let broken = machine.image();
+    machine.io.power_off();
+    session.abandon();
+    rules.judge(&broken.cut(keep(case)), oracle, case.call)
+}
+
+/// Opens a store again that has failed; gives whether it opens. What is found decides what became of
+/// operations that failed.
+fn reopen(
+    session: &mut Session<'_>,
+    oracle: &mut Oracle,
+    machine: &Machine,
+) -> Result<bool, Vec<Loss>> {
+    match session.observe() {
+        Ok(seen) => oracle.recover(Break::Power, &seen, machine.clock.now_ms()).map(|()| true),
+        Err(_) => {
+            session.abandon();
+            Ok(false)
+        }
+    }
+}
+
+fn keep(case: Case) -> Keep {
+    match case.call % 3 {
+        0 => Keep::Nothing,
+        1 => Keep::Everything,
+        _ => Keep::Random(case.call),
+    }
+}
+
+/// Leaves operations out as long as a failing call in the same one loses something.
+fn smallest(rules: &Rules<'_>, operations: &[Operation], found: Found) -> (Vec<usize>, Found) {
+    let Some(during) = found.history.during() else {
+        return ((0..operations.len()).collect(), found);
+    };
+    let fails = |kept: &[usize]| {
+        let place = kept.iter().position(|at| *at == during)?;
+        let fewer: Vec<Operation> = kept.iter().map(|&at| operations[at].clone()).collect();
+        let steps = undisturbed(rules, &fewer);
+        let step = steps.get(place)?;
+        let mut cases = (step.begin..step.end).map(|call| Case { call, ..found.case });
+        cases.find_map(|case| attempt(rules, &fewer, case))
+    };
+    let (case, history, losses) = (found.case, found.history.clone(), found.losses.clone());
+    shrink((0..operations.len()).collect(), Found { case, losses, history }, fails)
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.call, self.mode.name)
+    }
+}
+
+impl FromStr for Case {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let case = text.split_once(':').and_then(|(call, name)| {
+            let mode = *MODES.iter().find(|mode| mode.name == name)?;
+            Some(Case { call: call.parse().ok()?, mode })
+        });
+        case.ok_or_else(|| format!("`{text}` is no failing call; one is `17:eio-for-ever`"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_fails_in_every_way_where_there_are_states_for_it() {
+        let cases = plan(5, 1000, 3);
+        assert_eq!(cases.len(), 5 * MODES.len());
+        for call in 0..5 {
+            for mode in MODES {
+                assert!(cases.contains(&Case { call, mode }), "{call} {}", mode.name);
+            }
+        }
+        let cases = plan(9, 9, 1);
+        assert_eq!(
+            cases.iter().map(|case| case.call).collect::<Vec<_>>(),
+            (0..9).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn a_case_is_read_as_it_is_written() {
+        for mode in MODES {
+            let case = Case { call: 12, mode };
+            assert_eq!(case.to_string().parse::<Case>(), Ok(case));
+        }
+        assert!("12:on-fire".parse::<Case>().is_err());
+    }
+}

@@ -1,0 +1,148 @@
+//! What a machine goes through after a cut: it is opened, looked at, works on, and is perhaps
+//! recorded, to be cut again.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::machine::{Image, Machine};
+use super::recording::{Recorder, Recording};
+use crate::engine::{Capability, Engine, Failure, Promises, Setup};
+use crate::operation::Operation;
+use crate::oracle::{Break, Loss, LossKind, Oracle};
+use crate::random::Random;
+use crate::session::{Outcome, Session};
+use crate::workload;
+
+/// Operations of a machine that works on.
+const FOLLOWING: usize = 5;
+/// Of so many states one is opened a second time.
+const OPENED_TWICE: u64 = 8;
+
+/// What a machine is judged by.
+#[derive(Clone, Copy)]
+pub struct Rules<'a> {
+    pub engine: &'a dyn Engine,
+    pub setup: Setup,
+    pub promises: Promises,
+}
+
+/// A life that was recorded, and what an oracle knew when the store was open.
+pub struct Recorded {
+    pub recording: Recording,
+    pub recovered: Oracle,
+}
+
+impl Rules<'_> {
+    pub fn oracle(&self) -> Oracle {
+        Oracle::new(self.promises, self.setup.disks)
+    }
+
+    /// Opens what a cut has left, and judges it by what the oracle knew. A panic is a loss, too.
+    pub fn judge(&self, image: &Image, oracle: Oracle, seed: u64) -> Result<(), Vec<Loss>> {
+        guarded(|| {
+            let machine = Machine::of(image);
+            let mut life = Life::open(self, &machine, oracle)?;
+            life.judge_backup(image)?;
+            life.look_again(&mut Random::of(seed, "second look"))?;
+            life.end();
+            Ok(())
+        })
+    }
+
+    /// The same for a machine that is recorded from when it comes up, and works on.
+    pub fn record(&self, image: &Image, oracle: Oracle, seed: u64) -> Result<Recorded, Vec<Loss>> {
+        guarded(|| {
+            let machine = Machine::of(image);
+            let mut recorder = Recorder::start(&machine, self.setup.disks);
+            let mut life = Life::open(self, &machine, oracle)?;
+            let recovered = life.oracle.clone();
+            for operation in workload::following(seed, FOLLOWING) {
+                let number = life.oracle.begin(&operation, machine.clock.now_ms());
+                let step = recorder.carry_out(&mut life.session, &machine, &operation);
+                life.oracle.end(number, &operation, &step.outcome, step.disk);
+            }
+            life.look()?;
+            let recording = recorder.finish(&machine);
+            life.end();
+            Ok(Recorded { recording, recovered })
+        })
+    }
+}
+
+/// A machine that has come up, with its store open.
+struct Life<'a> {
+    rules: &'a Rules<'a>,
+    machine: &'a Machine,
+    session: Session<'a>,
+    oracle: Oracle,
+}
+
+impl<'a> Life<'a> {
+    fn open(rules: &'a Rules<'a>, machine: &'a Machine, oracle: Oracle) -> Result<Self, Vec<Loss>> {
+        let session = Session::new(rules.engine, machine.place(), rules.setup);
+        let mut life = Life { rules, machine, session, oracle };
+        let seen = life.session.observe().map_err(unusable("it does not open after the cut"))?;
+        life.oracle.recover(Break::Power, &seen, machine.clock.now_ms())?;
+        Ok(life)
+    }
+
+    fn look(&mut self) -> Result<(), Vec<Loss>> {
+        let seen = self.session.observe().map_err(unusable("it can't be read"))?;
+        self.oracle.look(&seen, self.machine.clock.now_ms())
+    }
+
+    /// Opens the backup on a machine of its own: an open backup is written to.
+    fn judge_backup(&self, image: &Image) -> Result<(), Vec<Loss>> {
+        if !self.oracle.has_backups() || !self.rules.engine.has(Capability::Backup) {
+            return Ok(());
+        }
+        let machine = Machine::of(&image.fork());
+        let session = Session::new(self.rules.engine, machine.place(), self.rules.setup);
+        let seen = session.observe_backup().map_err(unusable("the backup does not open"))?;
+        self.oracle.judge_backup(seen.as_ref(), machine.clock.now_ms())
+    }
+
+    /// Now and then: what was found once is found again, however the store was left.
+    fn look_again(&mut self, random: &mut Random) -> Result<(), Vec<Loss>> {
+        if !random.one_in(OPENED_TWICE) {
+            return Ok(());
+        }
+        match random.below(3) {
+            0 => self.look_after(Operation::Reopen),
+            1 if self.rules.engine.has(Capability::Rebuild) => self.look_after(Operation::Rebuild),
+            _ => {
+                let killed = Machine::of(&self.machine.image());
+                let place = killed.place();
+                let mut session = Session::new(self.rules.engine, place, self.rules.setup);
+                let seen = session.observe().map_err(unusable("it opens once, and not again"))?;
+                self.oracle.look(&seen, killed.clock.now_ms())
+            }
+        }
+    }
+
+    fn look_after(&mut self, operation: Operation) -> Result<(), Vec<Loss>> {
+        let outcome = self.session.carry_out(&operation);
+        if let Outcome::Failed(failure) = outcome {
+            return Err(unusable("it opens once, and not again")(failure));
+        }
+        self.look()
+    }
+
+    /// Nobody waits for a store whose machine is gone.
+    fn end(mut self) {
+        self.machine.io.power_off();
+        self.session.abandon();
+    }
+}
+
+fn unusable(what: &'static str) -> impl Fn(Failure) -> Vec<Loss> {
+    move |failure| vec![Loss::new(LossKind::Unusable, format!("{what}: {failure}"))]
+}
+
+/// Takes a panic for a loss.
+pub fn guarded<T>(life: impl FnOnce() -> Result<T, Vec<Loss>>) -> Result<T, Vec<Loss>> {
+    catch_unwind(AssertUnwindSafe(life)).unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words = words.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no words");
+        Err(vec![Loss::new(LossKind::Died, format!("a panic: {words}"))])
+    })
+}

@@ -1,0 +1,257 @@
+//! A simulated machine whose power is cut at every call of a recorded run.
+//!
+//! The workload runs once. Before each call that changes something the machine is forked; each fork
+//! is cut in as many ways as the budget allows, opened and judged. Some of the machines that come
+//! up are recorded in turn, recovery and a little work, and cut again; some of those a third time.
+
+mod plan;
+mod trail;
+
+use super::life::{Recorded, Rules};
+use super::recording::{Cut, Recording};
+use super::{Coverage, Failing, Task, Watch, World};
+use crate::engine::{Capability, Engine};
+use crate::history::{History, Moment};
+use crate::operation::Operation;
+use crate::oracle::{Loss, Oracle};
+use crate::shrink::shrink;
+use plan::plan;
+use trail::{Trail, Turn};
+
+/// How deep cuts go, the first one included.
+const MOST_TURNS: usize = 3;
+/// Of so many states of each depth one is recorded and cut again.
+const RECORDED: usize = 7;
+/// In so many states, on the second turn and on the third.
+const STATES_AGAIN: [u64; 2] = [3, 2];
+/// Runs until a state is given up that was wrong in another one.
+const MOST_RUNS: usize = 10;
+/// States that are tried of each cut when a failing history is made smaller.
+const STATES_SHRINKING: u64 = 6;
+
+pub struct Sim;
+
+/// A run that is cut, and where the oracle begins.
+struct Scene<'a> {
+    rules: Rules<'a>,
+    watch: &'a Watch,
+    recording: &'a Recording,
+    before: &'a Oracle,
+    trail: Trail,
+}
+
+/// A state that is not as it may be.
+struct Found {
+    trail: Trail,
+    losses: Vec<Loss>,
+    history: History,
+}
+
+impl World for Sim {
+    fn name(&self) -> &'static str {
+        "sim"
+    }
+
+    fn about(&self) -> &'static str {
+        "a simulated machine loses power at every I/O call, also in recovery"
+    }
+
+    fn suits(&self, engine: &dyn Engine) -> bool {
+        engine.has(Capability::Simulated)
+    }
+
+    fn run(&self, task: &Task<'_>, watch: &Watch) -> Result<Coverage, String> {
+        let (setup, operations) = task.operations();
+        let rules = Rules { engine: task.engine, setup, promises: task.engine.promises() };
+        if let Some(state) = task.state {
+            return again(task, rules, &state.parse()?, watch).map(|()| Coverage::default());
+        }
+        let recording = Recording::of(task.engine, setup, &operations, task.lying);
+        let before = rules.oracle();
+        let trail = Trail::default();
+        let scene = Scene { rules, watch, recording: &recording, before: &before, trail };
+        let (coverage, found) = scene.explore(task);
+        if let Some(found) = found {
+            let needed = scene.needed(&found.trail);
+            let (kept, found) = smallest(task, rules, needed, found);
+            watch.fail(failing(task, &kept, found));
+        }
+        Ok(coverage)
+    }
+}
+
+impl Scene<'_> {
+    /// Cuts in about as many ways as the task wants; ends with the first state that is wrong.
+    fn explore(&self, task: &Task<'_>) -> (Coverage, Option<Found>) {
+        let again: u64 =
+            STATES_AGAIN[0] + STATES_AGAIN[0].div_ceil(RECORDED as u64) * STATES_AGAIN[1];
+        let wanted = task.states * RECORDED as u64 / (RECORDED as u64 + again);
+        let planned = self.plan(wanted.max(1), task.seed);
+        let mut hit: Vec<u64> = planned.iter().map(|(cut, _)| self.cut(*cut).call).collect();
+        hit.sort_unstable();
+        hit.dedup();
+        let coverage = task.share.whole(self.points(), hit.len() as u64);
+        for (number, (cut, keep)) in planned.into_iter().enumerate() {
+            if task.share.has(number) && !self.watch.is_over() {
+                let is_recorded = (number / task.share.of).is_multiple_of(RECORDED);
+                if let Err(found) = self.judge(cut, keep, is_recorded) {
+                    return (coverage, Some(*found));
+                }
+            }
+        }
+        (coverage, None)
+    }
+
+    /// Calls that change something: before each of the others the machine is as before the next.
+    fn points(&self) -> u64 {
+        let mut calls: Vec<u64> = self.recording.cuts.iter().map(|cut| cut.call).collect();
+        calls.dedup();
+        calls.len() as u64
+    }
+
+    fn plan(&self, wanted: u64, seed: u64) -> Vec<plan::Planned> {
+        let states: Vec<u128> =
+            self.recording.cuts.iter().map(|cut| cut.image.io.crash_states()).collect();
+        plan(&states, wanted, seed)
+    }
+
+    fn cut(&self, cut: usize) -> &Cut {
+        &self.recording.cuts[cut]
+    }
+
+    /// One state, and those behind it.
+    fn judge(
+        &self,
+        cut: usize,
+        keep: kogia::io::sim::Keep,
+        is_recorded: bool,
+    ) -> Result<(), Box<Found>> {
+        let cut = self.cut(cut);
+        let turn = Turn { call: cut.call, is_before_flush: cut.is_before_flush, keep };
+        let trail = self.trail.then(turn);
+        let (image, oracle) =
+            (cut.image.cut(keep), self.recording.follow(self.before.clone(), cut));
+        let found =
+            |losses| Box::new(Found { trail: trail.clone(), losses, history: self.history(cut) });
+        let seed = trail.seed();
+        if !is_recorded || trail.0.len() == MOST_TURNS {
+            self.rules.judge(&image, oracle, seed).map_err(found)?;
+            self.watch.judged();
+            return Ok(());
+        }
+        let life = self.rules.record(&image, oracle, seed).map_err(found)?;
+        self.watch.judged();
+        self.judge_behind(&life, trail)
+    }
+
+    /// The states behind a life that was recorded.
+    fn judge_behind(&self, life: &Recorded, trail: Trail) -> Result<(), Box<Found>> {
+        let seed = trail.seed();
+        let wanted = STATES_AGAIN[trail.0.len() - 1];
+        let scene = self.behind(life, trail);
+        for (number, (cut, keep)) in scene.plan(wanted, seed).into_iter().enumerate() {
+            scene.judge(cut, keep, number == 0)?;
+        }
+        Ok(())
+    }
+
+    fn behind<'b>(&'b self, life: &'b Recorded, trail: Trail) -> Scene<'b> {
+        Scene {
+            rules: self.rules,
+            watch: self.watch,
+            recording: &life.recording,
+            before: &life.recovered,
+            trail,
+        }
+    }
+
+    /// Goes one trail again.
+    fn follow(&self, trail: &Trail) -> Result<Option<Found>, String> {
+        let depth = self.trail.0.len();
+        let turn = trail.0[depth];
+        let is_it =
+            |cut: &Cut| (cut.call, cut.is_before_flush) == (turn.call, turn.is_before_flush);
+        let at = self.recording.cuts.iter().position(is_it);
+        let at = at.ok_or_else(|| format!("no call {} of this run changes anything", turn.call))?;
+        let is_last = depth + 1 == trail.0.len();
+        if is_last && let Err(found) = self.judge(at, turn.keep, false) {
+            return Ok(Some(*found));
+        }
+        let cut = self.cut(at);
+        let here = self.trail.then(turn);
+        let oracle = self.recording.follow(self.before.clone(), cut);
+        match self.rules.record(&cut.image.cut(turn.keep), oracle, here.seed()) {
+            Ok(_) if is_last => Ok(None),
+            Ok(life) => self.behind(&life, here).follow(trail),
+            Err(losses) => Ok(Some(Found { trail: here, losses, history: self.history(cut) })),
+        }
+    }
+
+    /// How many operations lead to the first cut of a trail: those behind it have nothing to do with
+    /// what it leaves.
+    fn needed(&self, trail: &Trail) -> usize {
+        let first = trail.0[0].call;
+        self.recording.steps.iter().take_while(|step| step.begin <= first).count()
+    }
+
+    fn history(&self, cut: &Cut) -> History {
+        let moment = Moment { call: cut.call, words: format!("the power is cut {}", cut.place()) };
+        History::of(&self.recording.steps, self.recording.calls, moment)
+    }
+}
+
+/// Goes one trail again. Where several disks are written to at once the calls don't come in the same
+/// order each time, so that it may take some runs until they do.
+fn again(task: &Task<'_>, rules: Rules<'_>, trail: &Trail, watch: &Watch) -> Result<(), String> {
+    let (setup, operations) = task.operations();
+    let before = rules.oracle();
+    let mut followed = Ok(None);
+    for _ in 0..MOST_RUNS {
+        let recording = Recording::of(task.engine, setup, &operations, task.lying);
+        let trail_here = Trail::default();
+        let scene =
+            Scene { rules, watch, recording: &recording, before: &before, trail: trail_here };
+        followed = scene.follow(trail);
+        if let Ok(Some(found)) = followed {
+            watch.fail(failing(task, &task.chosen(operations.len()), found));
+            return Ok(());
+        }
+    }
+    followed.map(drop)
+}
+
+/// Leaves operations out as long as a cut in the same one loses something. A cut of a recovery is
+/// left as it is: what led there would be another with any operation less.
+fn smallest(task: &Task<'_>, rules: Rules<'_>, needed: usize, found: Found) -> (Vec<usize>, Found) {
+    let all = task.chosen(needed);
+    if found.trail.0.len() > 1 {
+        return (all, found);
+    }
+    let (_, operations) = task.operations();
+    let fails = |kept: &[usize]| {
+        let fewer: Vec<Operation> = kept.iter().map(|&at| operations[at].clone()).collect();
+        search(task, rules, &fewer)
+    };
+    let (kept, found) = shrink((0..needed).collect(), found, fails);
+    (kept.into_iter().map(|at| all[at]).collect(), found)
+}
+
+/// Looks for a wrong state in the last operations of a run.
+fn search(task: &Task<'_>, rules: Rules<'_>, operations: &[Operation]) -> Option<Found> {
+    let recording = Recording::of(task.engine, rules.setup, operations, task.lying);
+    let (before, watch) = (rules.oracle(), Watch::default());
+    let trail = Trail::default();
+    let scene = Scene { rules, watch: &watch, recording: &recording, before: &before, trail };
+    let from = recording.steps.last().map_or(0, |step| step.begin);
+    let first = recording.cuts.partition_point(|cut| cut.call < from);
+    let states: Vec<u128> =
+        recording.cuts[first..].iter().map(|cut| cut.image.io.crash_states()).collect();
+    let planned = plan(&states, states.len() as u64 * STATES_SHRINKING, task.seed);
+    planned
+        .into_iter()
+        .find_map(|(cut, keep)| scene.judge(first + cut, keep, false).err().map(|found| *found))
+}
+
+fn failing(task: &Task<'_>, kept: &[usize], found: Found) -> Failing {
+    task.failing(Sim.name(), kept, &found.trail.to_string(), found.losses, found.history)
+}

@@ -1,0 +1,98 @@
+//! The name of a broken state: where the power was cut, what the cut left, and so on into recovery.
+//!
+//! `17:random-5/3:nothing` is a cut before call 17 that left what seed 5 draws, and another before
+//! call 3 of the machine that came up then, which left nothing unsynced. `17<` is the same call
+//! with the index from before its last flush.
+
+use std::fmt;
+use std::str::FromStr;
+
+use kogia::io::sim::Keep;
+
+/// One cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Turn {
+    pub call: u64,
+    pub is_before_flush: bool,
+    pub keep: Keep,
+}
+
+/// One cut behind the other, each on the machine that the one before has left.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Trail(pub Vec<Turn>);
+
+impl Trail {
+    pub fn then(&self, turn: Turn) -> Trail {
+        Trail(self.0.iter().copied().chain([turn]).collect())
+    }
+
+    /// A number that hardly another trail has.
+    pub fn seed(&self) -> u64 {
+        let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        self.to_string().bytes().fold(0xcbf2_9ce4_8422_2325, fold)
+    }
+}
+
+impl fmt::Display for Turn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let before = if self.is_before_flush { "<" } else { "" };
+        write!(f, "{}{before}:", self.call)?;
+        match self.keep {
+            Keep::Nothing => f.write_str("nothing"),
+            Keep::Everything => f.write_str("everything"),
+            Keep::Random(seed) => write!(f, "random-{seed}"),
+            Keep::Nth(n) => write!(f, "nth-{n}"),
+        }
+    }
+}
+
+impl FromStr for Turn {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no cut; one is `17:random-5`");
+        let (call, keep) = text.split_once(':').ok_or_else(wrong)?;
+        let (call, is_before_flush) = match call.strip_suffix('<') {
+            Some(call) => (call, true),
+            None => (call, false),
+        };
+        let keep = match keep.split_once('-') {
+            None if keep == "nothing" => Keep::Nothing,
+            None if keep == "everything" => Keep::Everything,
+            Some(("random", seed)) => Keep::Random(seed.parse().map_err(|_| wrong())?),
+            Some(("nth", n)) => Keep::Nth(n.parse().map_err(|_| wrong())?),
+            _ => return Err(wrong()),
+        };
+        Ok(Turn { call: call.parse().map_err(|_| wrong())?, is_before_flush, keep })
+    }
+}
+
+impl fmt::Display for Trail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let turns: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&turns.join("/"))
+    }
+}
+
+impl FromStr for Trail {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.split('/').map(str::parse).collect::<Result<_, _>>().map(Trail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trail_is_read_as_it_is_written() {
+        for text in ["17:random-5/3:nothing", "0<:everything", "4:nth-340282366920938463463"] {
+            assert_eq!(text.parse::<Trail>().unwrap().to_string(), text);
+        }
+        for wrong in ["", "17", "17:some", "x:nothing", "17:nth-x", "17:nothing/"] {
+            assert!(wrong.parse::<Trail>().is_err(), "{wrong}");
+        }
+    }
+}
