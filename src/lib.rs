@@ -24,6 +24,9 @@
 
 #![deny(unsafe_code, missing_docs)]
 
+#[macro_use]
+mod step;
+
 mod compaction;
 mod compression;
 mod disk;

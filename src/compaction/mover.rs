@@ -34,8 +34,10 @@ impl Shared {
         let volume = recovery::attach_volume(&self.options, self.id, &path, state.id)?;
         let owner: Arc<dyn Owner> = self.clone();
         volume.set_owner(Arc::downgrade(&owner));
+        step!("add-disk.prepared");
         // `META` first: a track on a disk that it does not know would be lost at the next open.
         self.ledger.update(|meta| meta.disks.push(state))?;
+        step!("add-disk.named");
         self.volumes.add(volume.clone());
         Ok(volume)
     }
@@ -70,6 +72,7 @@ impl Shared {
             return Err(Error::invalid(what).with_path(&volume.disk.path));
         }
         self.set_draining(&volume, true)?;
+        step!("drain.marked");
         // The disk's own compaction ends, and seals what it writes there.
         self.compaction.call();
         let mut report = self.report();
@@ -99,6 +102,7 @@ impl Shared {
             // Behind this, nothing that was placed here before is on its way any more.
             self.sync()?;
             self.seal_active(volume)?;
+            step!("drain.active-sealed");
             let tracks = self.tracks_on(disk);
             if tracks.is_empty() && self.take_out(volume)? {
                 return Ok(());
@@ -110,12 +114,14 @@ impl Shared {
             for (track, end) in todo {
                 passed.insert((track, end));
                 self.compact_one(track, Target::Others(disk), options, outputs, report)?;
+                step!("drain.track-moved");
                 report.tracks_left = self.tracks_on(disk).len() as u64;
                 if report.stopped || report.held_back {
                     return Ok(());
                 }
             }
             self.tidy()?;
+            step!("drain.tidied");
             let left = self.tracks_on(disk);
             if !left.is_empty() && left.iter().all(|(id, _)| report.blocked.contains(id)) {
                 return Ok(());
@@ -150,10 +156,13 @@ impl Shared {
             volume.stay();
             return Ok(false);
         }
+        step!("drain.left");
         // The index must not know the disk when `META` does not any more.
         self.checkpoint().inspect_err(|_| volume.stay())?;
+        step!("drain.checkpointed");
         self.volumes.remove(disk);
         self.ledger.update(|meta| meta.disks.retain(|state| state.id != disk))?;
+        step!("drain.forgotten");
         tracing::info!(%disk, path = %volume.disk.path.display(), "the disk was drained");
         Ok(true)
     }
@@ -167,6 +176,7 @@ impl Shared {
             let target = Target::Disk(target);
             outcome = self
                 .compact_one(track, target, options, &mut outputs, &mut report)
+                .inspect(|()| step!("rebalance.track-moved"))
                 .and_then(|()| self.give_back());
             if outcome.is_err() || report.stopped || report.tracks == tracks {
                 break;

@@ -126,6 +126,7 @@ fn lay_out(
 
 fn seal(shared: &Shared, output: &Output) -> Result<()> {
     output.cut()?;
+    step!("output.cut");
     let (track, end) = (output.track(), output.applied());
     shared.change(&mut shared.books(), |join| {
         if let Some(row) = join.track(track) {
@@ -134,6 +135,7 @@ fn seal(shared: &Shared, output: &Output) -> Result<()> {
         Ok(())
     })?;
     shared.files.seal(track, end);
+    step!("output.sealed");
     Ok(())
 }
 

@@ -102,6 +102,7 @@ impl<'a> Pass<'a> {
         // Behind this, all that have a seq below are applied: what is found live then was so as of
         // that seq.
         shared.sync()?;
+        step!("pass.begun");
         let row = row_of(shared, busy.track)?;
         let slice_bytes = slice_bytes(shared.options.reserve_bytes) as usize;
         Ok(Pass {
@@ -127,6 +128,7 @@ impl<'a> Pass<'a> {
             // What was appended and not swapped must not be found later.
             self.outputs.seal(self.shared)?;
         }
+        step!("pass.ended");
         self.steering.control.progress(self.disk, |progress| {
             progress.track = None;
             progress.tracks += u64::from(matches!(ended, Ok(End::Done)));
@@ -336,6 +338,7 @@ impl<'a> Pass<'a> {
         if slice.passed.end > 0 {
             let mut books = self.shared.books_to_swap();
             self.shared.change(&mut books, |join| join.pass(self.track.id, &slice.passed))?;
+            step!("slice.passed");
         }
         self.outputs.debt.bytes += slice.bytes as u64;
         self.outputs.debt.batch = self.shared.books().state.batch;
@@ -363,9 +366,11 @@ impl<'a> Pass<'a> {
                 }
             }
         }
+        step!("slice.copied");
         // Before the swaps: what is swapped must not be lost, since its original may be gone with
         // the next checkpoint (invariant I1).
         self.outputs.sync()?;
+        step!("slice.synced");
         for (chain, originals) in &chains {
             self.swap(chain, originals)?;
         }
@@ -393,6 +398,7 @@ impl<'a> Pass<'a> {
         }
         shared.checkpoints.wrote(u64::from(facts.chunks), false);
         output.told(chain);
+        step!("slice.swapped");
         Ok(())
     }
 
@@ -437,6 +443,7 @@ impl<'a> Pass<'a> {
         }
         self.outputs.trim();
         self.shared.give_back()?;
+        step!("slice.given-back");
         let mut waited = 0;
         while self.shared.reusable_batch() < batch {
             if !(self.steering.go_on)() {

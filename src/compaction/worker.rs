@@ -297,6 +297,7 @@ impl Shared {
         if sealed.is_empty() {
             return Ok(());
         }
+        step!("active.sealed");
         self.change(&mut self.books(), |join| {
             for sealed in &sealed {
                 match join.track(sealed.track) {
@@ -309,6 +310,7 @@ impl Shared {
             Ok(())
         })?;
         sealed.iter().for_each(|sealed| self.files.seal(sealed.track, sealed.end));
+        step!("active.seal-known");
         Ok(())
     }
 
@@ -363,7 +365,9 @@ impl Shared {
         let outcome = self.compact_all(options, &mut outputs, &mut report);
         outputs.seal(self)?;
         outcome?;
+        step!("compact.copied");
         self.give_back_all(report.stopped)?;
+        step!("compact.ended");
         report.after_bytes = self.room(|_| true).used;
         Ok(report)
     }

@@ -396,6 +396,7 @@ impl Volume {
             next = next.map(|first| Seq(first.0 + records));
             self.answer(request, ack);
         }
+        step!("write.answered");
     }
 
     /// Appends and applies all of the group that the active track has the dictionary for; the
@@ -438,8 +439,10 @@ impl Volume {
         let first = owner.take_seqs(parts.len() as u64 + 1);
         let chain_seq = Seq(first.0 + parts.len() as u64);
         let start = lane.append(&layout, first, chain_seq, group)?;
+        step!("write.appended");
         if group.iter().any(|request| request.durability == Durability::Sync) {
             lane.sync(&*owner)?;
+            step!("write.synced");
         }
         let sealed = std::mem::take(&mut lane.sealed);
         let active = lane.active.as_mut().expect("rolled to it above");
@@ -464,6 +467,7 @@ impl Volume {
         // Lock order: the apply lock is never taken under a lane.
         drop(lane);
         owner.apply(&chain)?;
+        step!("write.applied");
         Ok(Some(first))
     }
 
@@ -594,6 +598,7 @@ impl Lane {
             }
             self.sync(owner)?;
             self.retire(end);
+            step!("roll.sealed");
         }
         // File, header, directory; then META; then the first chain: whatever is cut off, META
         // never names a track that is not there, and no chain lies in a track it does not know.
@@ -605,6 +610,7 @@ impl Lane {
             self.created = Some(created);
             return Err(error);
         }
+        step!("roll.named");
         let Created { file, header, dictionary } = created;
         let appender = Appender::new(file, 1);
         let TrackHeader { floor, created_ms, .. } = header;

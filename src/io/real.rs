@@ -90,9 +90,12 @@ impl Io for RealIo {
         let mut file =
             tempfile::Builder::new().prefix(".replace-").permissions(readable).tempfile_in(dir)?;
         file.write_all(contents)?;
+        step!("replace.written");
         // Sync before the rename, or a crash leaves the name with no contents behind it.
         file.as_file().sync_all()?;
+        step!("replace.synced");
         file.persist(path)?;
+        step!("replace.renamed");
         self.sync_dir(dir)
     }
 

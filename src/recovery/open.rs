@@ -66,6 +66,7 @@ fn open(options: Options, home: &Path, rebuild: bool) -> Result<Store> {
     if options.create == Create::Always && is_store(&*io, &home)? {
         return Err(Error::new(ErrorKind::Exists, "there is a store here already").with_path(&home));
     }
+    step!("open.locked");
     let reserve = Reserve::find(io, &home, options.reserve_bytes);
     let mut opening = Opening::begin(options, home, is_new, rebuild)?;
     opening.replay()?;
@@ -141,6 +142,7 @@ impl Opening {
             }
             meta => (meta?, false),
         };
+        step!("open.meta-read");
         if rebuild && meta.is_none() {
             // Before the index goes: without disks there is nothing to rebuild it from.
             disks::check_given(&*io, &home, &options.disks)?;
@@ -150,6 +152,7 @@ impl Opening {
             disks::prepare_given(&*io, &options.disks)?;
         }
         let (mut index, mut books) = open_index(&options, &index_dir)?;
+        step!("open.index-opened");
         let store = match (&meta, &books) {
             (Some(meta), _) => meta.store,
             (None, Some(books)) => books.state.store,
@@ -171,6 +174,7 @@ impl Opening {
         }
         let found = disks::find(&options, &home, store, meta.as_ref())?;
         check_disks_of_rows(books.as_ref(), &found, &home)?;
+        step!("open.disks-found");
         let missing = Missing::of(&found);
         if rebuild || books.is_none() {
             missing.refuse_rebuild()?;
@@ -192,6 +196,7 @@ impl Opening {
                 accept_damage(damage, &options, &home, &mut report)?;
             }
             (index, books) = (empty_index(&options, &index_dir, index)?, None);
+            step!("rebuild.index-emptied");
         }
         let lost_meta = meta.is_none() && !(tracks.is_empty() && books.is_none());
         let rebuild = books.is_none() && !tracks.is_empty();
@@ -200,6 +205,7 @@ impl Opening {
             None => invent_meta(store, &tracks, books.as_ref(), lost_meta),
         };
         let ledger = begin_opening(&io, &home, &before, &found, &tracks)?;
+        step!("open.counted");
         let files = TrackFiles::new(io, store, options.map_tracks);
         let books = books.unwrap_or_else(|| Books::new(store));
         let (clean, rebuilt) = (before.clean, rebuild);
@@ -220,6 +226,7 @@ impl Opening {
             report,
         };
         opening.attach_volumes(&found, store)?;
+        step!("open.volumes-attached");
         opening.check_rows()?.check_unsynced_rows()
     }
 
@@ -342,6 +349,7 @@ impl Opening {
         for header in headers.values() {
             tails.push(self.tail(header, &marks)?);
         }
+        step!("open.tails-found");
         let total_bytes = tails.iter().map(|t| u64::from(t.end - t.from.min(t.end))).sum::<u64>();
         let total_bytes = total_bytes * CHUNK_BYTES as u64;
         if self.rebuild {
@@ -353,15 +361,18 @@ impl Opening {
         }
         if self.rebuild {
             rebuild::adopt_segments(&self.index, &mut self.books)?;
+            step!("rebuild.segments-adopted");
         }
         // Before the live values claim their chunks: those of a dead stream may be others' by now.
         self.free_dead_streams()?;
+        step!("open.dead-streams-freed");
         if self.rebuild {
             let overlaps = rebuild::claim_live(&self.index, &mut self.books)?;
             for damage in overlaps {
                 self.accept(damage)?;
             }
             self.books.state.rebuilding = false;
+            step!("rebuild.live-claimed");
         }
         Ok(())
     }
@@ -441,6 +452,7 @@ impl Opening {
         // Invariant I1: all that was replayed was synced before it was read.
         Join::new(&self.index, &mut self.books).commit()?;
         self.index.flush()?;
+        step!("open.flushed");
         let last: HashMap<_, _> =
             self.volumes.iter().map(|volume| (volume.disk.id, volume.last_track())).collect();
         let (rows, trims) = (&self.books.tracks, self.books.trims().collect());
@@ -458,7 +470,9 @@ impl Opening {
             }
             meta.trims = trims;
         })?;
+        step!("open.named");
         reserve.keep();
+        step!("open.reserved");
         self.report.duration = started.elapsed();
         let unknown_above = self.missing.unknown_above(&self.books);
         let shared = Arc::new(Shared::new(Parts {

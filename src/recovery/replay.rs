@@ -209,5 +209,6 @@ pub(super) fn cut_off(track: &TrackFile, end: u32) -> Result<Option<Torn>> {
         .set_len(len)
         .and_then(|()| track.file.sync_data())
         .map_err(|e| track.io_error("cut the torn end off", e))?;
+    step!("open.torn-cut");
     Ok(Some(Torn { track: track.id, chunk: end, bytes: there - len }))
 }

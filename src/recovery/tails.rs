@@ -91,11 +91,13 @@ impl Opening {
             self.ledger.update(|meta| meta.vouch_for(*disk, orphan))?;
         }
         self.ledger.forget_track(track.id, orphan)?;
+        step!("open.unfinished-unnamed");
         let io = &*self.options.io;
         let dir = track.path.parent().unwrap_or(&self.home);
         io.remove(&track.path)
             .and_then(|()| io.sync_dir(dir))
             .map_err(|e| track.io_error("remove the unfinished track", e))?;
+        step!("open.unfinished-removed");
         self.files.forget(track.id);
         self.tracks.remove(&track.id);
         Ok(())
@@ -148,6 +150,7 @@ impl Opening {
                 .sync_data()
                 .and_then(|()| track.file.drop_cache())
                 .map_err(|e| track.io_error("sync the tail of the track", e))?;
+            step!("open.tail-synced");
         }
         Ok(Tail { header: header.clone(), from, end, mark })
     }
@@ -175,6 +178,7 @@ impl Opening {
                 }
             }
             unflushed += join.commit()?;
+            step!("open.replayed");
             if let Some(on_progress) = &self.options.on_progress {
                 let (done_bytes, records) =
                     (self.report.replayed_bytes, self.report.replayed_records);
@@ -229,6 +233,7 @@ impl Opening {
             self.report.torn.extend(torn.filter(|_| !is_cut));
         }
         join.commit()?;
+        step!("open.track-ended");
         Ok(())
     }
 }

@@ -175,6 +175,7 @@ impl Shared {
     fn copy_to(&self, dir: &Path, options: &BackupOptions) -> Result<BackupReport> {
         let io = &self.options.io;
         let target = Target::take(io.clone(), dir, options.index_dir.as_deref(), self.id)?;
+        step!("backup.claimed");
         // What is dead already need not be copied.
         self.give_back()?;
         // From here to the end all that the index names stays where it is.
@@ -185,6 +186,7 @@ impl Shared {
             let moment = Moment { books: books.clone(), meta: self.ledger.get() };
             Ok((self.index.stage()?, self.index.snapshot(), moment))
         })?;
+        step!("backup.staged");
         let past = self.of_own_past(target.earlier.as_ref());
         let plan = past.and_then(|past| self.plan(&moment, &view, past, options.mode));
         // It holds rows in the index, and what follows takes long.
@@ -192,8 +194,10 @@ impl Shared {
         let filled = plan.and_then(|plan| {
             let (mut report, tracks) = self.fill(&target, &plan, &moment, options)?;
             report.index_bytes = bring_index(&target, &staged, options.mode)?;
+            step!("backup.index-brought");
             Ok((report, tracks, self.leave_mark()?))
         });
+        step!("backup.marked");
         Index::forget_staged(self.index.path())?;
         let (report, tracks, mark) = filled.inspect_err(|_| {
             // Best effort: the room is wanted back, and the next backup cleans up, too.
@@ -209,7 +213,9 @@ impl Shared {
             tracks,
         };
         target.switch(meta, &backup)?;
+        step!("backup.switched");
         target.finish()?;
+        step!("backup.finished");
         Ok(report)
     }
 
@@ -349,12 +355,14 @@ impl Shared {
                 let item = Item { from, to: &to, len, may_link: planned.is_sealed };
                 transfer.bring(io, item, &mut report, &mut on_bytes)?;
             }
+            step!("backup.track-brought");
             tracks.push(planned.track);
             now.records += 1;
         }
         for folder in &folders {
             io.sync_dir(folder).map_err(|e| Error::io("sync", folder, e))?;
         }
+        step!("backup.tracks-synced");
         Ok((report, tracks))
     }
 

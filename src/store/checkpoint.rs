@@ -252,6 +252,7 @@ impl Shared {
         let started = Instant::now();
         // Most of what has to be synced is synced here, while writers go on.
         self.sync()?;
+        step!("checkpoint.synced");
         self.make_room_for_meta();
         self.make_room()?;
         let mut books = self.books();
@@ -272,11 +273,13 @@ impl Shared {
             }
             Ok(())
         })?;
+        step!("checkpoint.rows-written");
         let flushed = self.index.flush();
         if let Err(error) = flushed {
             self.poison(&error);
             return Err(error);
         }
+        step!("checkpoint.flushed");
         let seen = look(&books);
         let batch = books.state.batch;
         let outputs: BTreeMap<TrackId, u32> = books
@@ -309,6 +312,7 @@ impl Shared {
             meta.trims = trims;
         })?;
         self.checkpoints.durable_batch.store(batch, Ordering::Release);
+        step!("checkpoint.named");
         tracing::debug!(batch, took = ?started.elapsed(), "checkpoint");
         seen
     }

@@ -444,11 +444,15 @@ impl Store {
         self.housekeeper.stop(&self.shared);
         self.shared.check_poison()?;
         self.shared.sync()?;
+        step!("close.synced");
         self.shared.checkpoint()?;
+        step!("close.checkpointed");
         self.shared.make_room_for_meta();
         // A disk that was missing has its tracks gone over when it is back.
         let clean = self.shared.unknown_above.is_none();
-        self.shared.ledger.update(|meta| meta.clean = clean)
+        self.shared.ledger.update(|meta| meta.clean = clean)?;
+        step!("close.named");
+        Ok(())
     }
 }
 

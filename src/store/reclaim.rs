@@ -94,6 +94,7 @@ impl Shared {
                     let (offset, len) = (offset * CHUNK_BYTES as u64, len * CHUNK_BYTES as u64);
                     let outcome = file.file.punch(offset, len);
                     outcome.map_err(|e| file.io_error("punch freed chunks out of", e))?;
+                    step!("reclaim.punched");
                 }
                 Ok(Some(is_free))
             };
@@ -112,6 +113,7 @@ impl Shared {
         self.change(&mut self.books(), |join| {
             punched.iter().try_for_each(|&(chunk, row)| join.set_punched(track, chunk, row))
         })?;
+        step!("reclaim.punches-noted");
         Ok(held_chunks)
     }
 
@@ -169,7 +171,9 @@ impl Shared {
         let path = volume.dir.join(id.file_name());
         let io = &*self.options.io;
         self.vouch_for_predecessor(id, row)?;
+        step!("unlink.vouched");
         self.ledger.forget_track(id, self.last_beside(id, row.disk))?;
+        step!("unlink.unnamed");
         // Unlink, then sync the directory, then forget the tombstones: in any other order a power
         // cut brings the track back without the tombstones that hide its records (I9).
         match io.remove(&path) {
@@ -177,7 +181,9 @@ impl Shared {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             removed => removed.map_err(|e| Error::io("unlink the track", &path, e))?,
         }
+        step!("unlink.removed");
         io.sync_dir(&volume.dir).map_err(|e| Error::io("sync the disk", &volume.dir, e))?;
+        step!("unlink.directory-synced");
         self.files.forget(id);
         let graves = if row.graves > 0 {
             index::graves(&self.index, |grave| grave.track == id)?
@@ -193,10 +199,12 @@ impl Shared {
             }
             join.drop_track(id)
         })?;
+        step!("unlink.rows-dropped");
         self.ledger.update(|meta| {
             meta.cuts.retain(|(track, _)| *track != id);
             meta.trims.retain(|(track, _)| *track != id);
         })?;
+        step!("unlink.forgotten");
         self.compaction.came_back(u64::from(row.applied - row.punched_chunks) * CHUNK_BYTES as u64);
         tracing::info!(track = %id, "unlinked a dead track");
         Ok(())
@@ -271,7 +279,9 @@ impl Shared {
                 }
             }
             Ok(())
-        })
+        })?;
+        step!("reclaim.floors-raised");
+        Ok(())
     }
 
     /// Invariant I9: a tombstone may go when every track's floor is above it.
@@ -296,6 +306,7 @@ impl Shared {
                 }
                 Ok(())
             })?;
+            step!("reclaim.graves-forgotten");
         }
         Ok(())
     }

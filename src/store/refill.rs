@@ -121,6 +121,7 @@ impl Shared {
         body.push(value);
         let Some((segment, taken)) = self.refill(&mut body)? else { return Ok(None) };
         taken.sync()?;
+        step!("refill.synced");
         let pass = Pass::of(options.condition);
         let _gate = self.gates.pass([(Space::Object, key, pass)]);
         self.check_condition(key, options.condition)?;
@@ -152,6 +153,7 @@ impl Shared {
         let mut buffers = [IoSlice::new(body.seal(&place, 0, chunks))];
         io::write_all_at(&*track.file, &mut buffers, offset)
             .map_err(|e| track.io_error("refill freed chunks of", e))?;
+        step!("refill.written");
         let refilled = Some(Refilled { track: extent.track, chunk: extent.chunk, crc });
         Ok(Some((SegmentRef { seq, len, refilled }, taken)))
     }

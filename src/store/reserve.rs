@@ -53,6 +53,7 @@ impl Reserve {
         let before = self.io.available_space(&self.home).unwrap_or(0);
         if self.io.remove(&self.path()).is_ok() {
             *there = false;
+            step!("reserve.removed");
             tracing::warn!(home = %self.home.display(), "the file system is full; the reserve is used");
             self.await_room(before + self.bytes / 2);
         }

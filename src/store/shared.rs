@@ -283,12 +283,15 @@ impl Owner for Shared {
                 state.outputs.push((track.id, 1));
             }
         })?;
+        step!("output.named");
         self.files.add_open(track, dir);
         let row = TrackRow::new(disk, header.kind, header.shard, header.created_ms, header.floor);
         self.change(&mut self.books(), |join| {
             join.add_track(track.id, row);
             Ok(())
-        })
+        })?;
+        step!("output.known");
+        Ok(())
     }
 
     fn track_cut(&self, track: TrackId, end: u32) -> Result<()> {

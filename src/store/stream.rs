@@ -314,6 +314,7 @@ impl<'a> Segments<'a> {
         // Synced all at once, before the record that names them is appended.
         let outcome = volume.submit(proposal, Durability::Os, false, share);
         self.in_flight.push_back(InFlight::Queued { outcome, len });
+        step!("stream.segment-queued");
         Ok(())
     }
 
@@ -337,6 +338,7 @@ impl<'a> Segments<'a> {
         let syncs: Vec<_> = self.used.iter().map(|volume| volume.submit_sync()).collect();
         syncs.iter().try_for_each(wait)?;
         self.taken.iter().try_for_each(Taken::sync)?;
+        step!("stream.segments-synced");
         Ok((self.len, self.crc, SegmentList(self.done.clone())))
     }
 

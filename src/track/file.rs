@@ -54,14 +54,17 @@ impl TrackFile {
         let file =
             io.open(&path, OpenMode::CreateNew).map_err(|e| fail("create the track")(&path, e))?;
         let chunk = header.to_chunk(dictionary.map_or(&[], Dictionary::bytes));
+        step!("track.created");
         let written = io::write_all_at(&*file, &mut [std::io::IoSlice::new(&chunk)], 0)
             .and_then(|()| file.sync_data())
+            .inspect(|()| step!("track.header-synced"))
             .and_then(|()| io.sync_dir(dir));
         if let Err(e) = written {
             // Best effort: an unfinished track without chains is removed at the next open, too.
             let _ = io.remove(&path);
             return Err(fail("create the track")(&path, e));
         }
+        step!("track.directory-synced");
         Ok(Self::new(header.store, header.track, path, file))
     }
 

@@ -149,15 +149,19 @@ impl Target {
             .replace(&path, &backup.encode())
             .and_then(|()| self.io.sync_dir(&self.dir))
             .map_err(|e| Error::io("replace", &path, e))?;
+        step!("backup.described");
         // The order is this module's first paragraphs'.
         Index::retire(&self.index_dir)?;
+        step!("backup.index-retired");
         Ledger::create(self.io.clone(), &self.dir, meta)?;
+        step!("backup.named");
         Index::install(&self.index_dir)
     }
 
     /// Removes what `META` does not name, and then the file that says there may be such things.
     pub(super) fn finish(&self) -> Result<()> {
         self.clean_but(self.generation)?;
+        step!("backup.old-tracks-removed");
         let path = self.dir.join(UNFINISHED_FILE);
         self.io
             .remove(&path)

@@ -413,6 +413,7 @@ impl Shared {
             }
             proposal
         })?;
+        step!("expire.deleted");
         let bytes = same.iter().map(|object| object.len).sum();
         Ok(Some((same.len() as u64, bytes)))
     }
