@@ -34,6 +34,18 @@ pub struct RealIo;
 #[derive(Debug)]
 struct RealFile(fs::File);
 
+/// A file that is locked until this is dropped.
+#[derive(Debug)]
+struct Locked(fs::File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that another thread is just starting has the file open,
+        // too, until it runs its program.
+        let _ = FileExt::unlock(&self.0);
+    }
+}
+
 impl Io for RealIo {
     fn open(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn File>> {
         let file = OpenOptions::new()
@@ -141,7 +153,7 @@ impl Io for RealIo {
     fn lock(&self, path: &Path) -> Result<Box<dyn Send + Sync>> {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
         FileExt::try_lock_exclusive(&file)?;
-        Ok(Box::new(file))
+        Ok(Box::new(Locked(file)))
     }
 
     fn canonicalize(&self, path: &Path) -> Result<PathBuf> {

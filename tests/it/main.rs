@@ -14,6 +14,7 @@ mod full;
 mod held;
 mod invariants;
 mod kill;
+mod lock;
 mod machine;
 mod marks;
 mod missing;
