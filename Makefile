@@ -26,8 +26,8 @@ test: ## Run all tests
 	$(CARGO) test --release --locked --workspace
 
 test-full: ## Fill file systems to the last byte; as root, where loop devices can be mounted
-	@tools/demo/packages.sh $(build_packages) e2fsprogs xfsprogs
-	tests/full-disk.sh ext4 xfs tmpfs
+	@tools/demo/packages.sh $(build_packages) e2fsprogs xfsprogs btrfs-progs
+	tests/full-disk.sh
 
 crash: ## Cut the power, fail calls and let files rot under workloads: a few minutes
 	@tools/demo/packages.sh $(build_packages)

@@ -215,9 +215,9 @@ impl Shared {
             row.disk == fullest.disk.id
                 && row.sealed == Some(row.applied)
                 && !blocked.contains(id)
-                && Room::of(row, fullest.punches()).cost as f64 <= most
+                && Room::of(row, fullest.holes_are_room()).cost as f64 <= most
         });
-        let best = movable.max_by_key(|(_, row)| Room::of(row, fullest.punches()).cost)?;
-        (Room::of(best.1, fullest.punches()).cost > 0).then_some((*best.0, emptiest.disk.id))
+        let best = movable.max_by_key(|(_, row)| Room::of(row, fullest.holes_are_room()).cost)?;
+        (Room::of(best.1, fullest.holes_are_room()).cost > 0).then_some((*best.0, emptiest.disk.id))
     }
 }

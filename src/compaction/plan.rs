@@ -88,7 +88,7 @@ impl Shared {
             .volumes
             .all()
             .iter()
-            .filter_map(|volume| volume.punches().then_some(volume.disk.id))
+            .filter_map(|volume| volume.holes_are_room().then_some(volume.disk.id))
             .collect();
         let books = self.books();
         let stats = |(id, row): (&TrackId, &TrackRow)| {
@@ -110,7 +110,9 @@ impl Shared {
                 row.sealed = Some(row.applied);
             }
             let victims = self.victims(&tracks, volume, options).into_iter();
-            plan.extend(victims.map(|id| TrackStats::new(id, &tracks[&id], volume.punches())));
+            plan.extend(
+                victims.map(|id| TrackStats::new(id, &tracks[&id], volume.holes_are_room())),
+            );
         }
         plan
     }

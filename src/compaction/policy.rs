@@ -3,7 +3,8 @@
 //! A track's *cost* is what it would take once rewritten, and its *gain* what comes back:
 //!
 //! ```text
-//! used  = (applied - punched) chunks
+//! used  = (applied - punched) chunks; where holes are no room, only those count that a pass left
+//!         behind: there everything is gone
 //! live  = packed bytes + 64 × (live records + tombstones)
 //! dead  = dead bytes + 64 × dead records
 //! cost  = owned chunks + head chunks × live / (live + dead)
@@ -43,7 +44,7 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// The room of a track on a disk that punches holes, or doesn't.
+    /// The room of a track on a disk where holes are room, or aren't.
     pub(crate) fn of(row: &TrackRow, punches: bool) -> Self {
         let bytes = |chunks: u32| u64::from(chunks) * CHUNK_BYTES as u64;
         let live = row.packed_bytes + RECORD_BYTES * (row.live_records + row.graves);
@@ -53,7 +54,9 @@ impl Room {
             0 => 0,
             all => (u128::from(head) * u128::from(live) / u128::from(all)) as u64,
         };
-        let used = bytes(row.applied).saturating_sub(bytes(row.punched_chunks));
+        let passed = row.start.saturating_sub(1);
+        let holes = if punches { row.punched_chunks } else { row.punched_chunks.min(passed) };
+        let used = bytes(row.applied).saturating_sub(bytes(holes));
         let pending = if punches { bytes(row.free_chunks) } else { 0 };
         Room { used, cost: bytes(row.owned_chunks) + live_head, pending }
     }
@@ -246,6 +249,14 @@ mod tests {
         let row = TrackRow { head_chunks: 0, live_records: 4, packed_bytes: 0, ..row };
         assert_eq!(Room::of(&row, true).gain(), CHUNK_BYTES as u64);
         assert_eq!(Room::of(&row, false).gain(), 601 * CHUNK_BYTES as u64);
+    }
+
+    #[test]
+    fn where_holes_are_no_room_only_what_a_pass_has_left_behind_has_come_back() {
+        let row = TrackRow { punched_chunks: 600, start: 201, owned_chunks: 400, ..packed(0, 0) };
+        let row = TrackRow { head_chunks: 0, live_records: 4, packed_bytes: 0, ..row };
+        assert_eq!(Room::of(&row, true).used, 401 * CHUNK_BYTES as u64);
+        assert_eq!(Room::of(&row, false).used, 801 * CHUNK_BYTES as u64);
     }
 
     #[test]

@@ -247,7 +247,7 @@ impl Shared {
     ) -> Option<TrackId> {
         let situation = Situation {
             disk: volume.disk.id,
-            punches: volume.punches(),
+            punches: volume.holes_are_room(),
             refills: self.options.refill,
             track_chunks: self.options.track_chunks(),
             max_amplification: self.options.max_space_amplification,
@@ -275,7 +275,7 @@ impl Shared {
     fn is_worn(&self, volume: &Volume, track: TrackId) -> bool {
         let books = self.books();
         let row = books.tracks.get(&track).filter(|row| row.sealed.is_none());
-        row.is_some_and(|row| Room::of(row, volume.punches()).share() >= 0.1)
+        row.is_some_and(|row| Room::of(row, volume.holes_are_room()).share() >= 0.1)
     }
 
     fn seal_worn(&self, volume: &Volume, outputs: &mut Outputs) {
@@ -324,8 +324,9 @@ impl Shared {
 
     pub(super) fn room(&self, of: impl Fn(DiskId) -> bool) -> Room {
         let volumes = self.volumes.all();
-        let punches =
-            |disk: DiskId| volumes.iter().any(|volume| volume.disk.id == disk && volume.punches());
+        let punches = |disk: DiskId| {
+            volumes.iter().any(|volume| volume.disk.id == disk && volume.holes_are_room())
+        };
         let mut all = Room::default();
         for row in self.books().tracks.values().filter(|row| of(row.disk)) {
             all.add(Room::of(row, punches(row.disk)));
@@ -515,7 +516,7 @@ pub(super) fn active_worth_it(
 ) -> Option<TrackId> {
     let (active, _) = volume.last_track()?;
     let row = tracks.get(&active).filter(|row| row.sealed.is_none())?;
-    let share = Room::of(row, volume.punches()).share();
+    let share = Room::of(row, volume.holes_are_room()).share();
     let is_worth_it = match &options.tracks {
         Some(tracks) => tracks.contains(&active),
         // The header alone is no garbage to speak of.

@@ -17,5 +17,5 @@ mod writer;
 pub(crate) use identity::{DISK_FILE, prepare, read_identity, settle, write_identity};
 pub(crate) use output::{CopiedChain, Output};
 pub(crate) use proposal::{Ack, Proposal, Request};
-pub(crate) use volume::{Appended, Owner, Volume, slice_bytes};
+pub(crate) use volume::{Appended, Holes, Owner, Volume, slice_bytes};
 pub(crate) use writer::{Disk, wait};

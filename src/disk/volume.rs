@@ -110,7 +110,18 @@ pub(crate) struct Volume {
     queued_bytes: AtomicU64,
     placed_bytes: AtomicU64,
     available_bytes: AtomicU64,
-    punches: bool,
+    holes: Holes,
+}
+
+/// What freed chunks in the middle of a track bring back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holes {
+    /// Nothing: they are not punched out.
+    None,
+    /// Their room, at once.
+    Room,
+    /// Their room, when everything that was written together with them is freed, too.
+    LateRoom,
 }
 
 /// What placement weighs of a disk.
@@ -162,7 +173,7 @@ impl Volume {
         dir: PathBuf,
         track_chunks: u32,
         reserve_bytes: u64,
-        punches: bool,
+        holes: Holes,
     ) -> Self {
         let available = disk.io().available_space(&dir).unwrap_or(0);
         Volume {
@@ -181,7 +192,7 @@ impl Volume {
             queued_bytes: AtomicU64::new(0),
             placed_bytes: AtomicU64::new(0),
             available_bytes: AtomicU64::new(available),
-            punches,
+            holes,
         }
     }
 
@@ -253,6 +264,11 @@ impl Volume {
         let fits = lane.space.check(self.disk.io(), &self.dir, bytes, keep).is_ok();
         self.full.store(!fits, Ordering::Relaxed);
         fits
+    }
+
+    /// Says that chunks or tracks of the disk were given back to the file system.
+    pub(crate) fn room_came_back(&self) {
+        self.lock().space.came_back();
     }
 
     /// Keeps so much from puts beside the reserve.
@@ -338,7 +354,12 @@ impl Volume {
 
     /// Whether freed chunks of this disk are given back to the file system.
     pub(crate) fn punches(&self) -> bool {
-        self.punches
+        self.holes != Holes::None
+    }
+
+    /// Whether that brings their room back, whatever lies around them.
+    pub(crate) fn holes_are_room(&self) -> bool {
+        self.holes == Holes::Room
     }
 
     pub(super) fn enqueued(&self, bytes: u64) {
@@ -381,6 +402,10 @@ impl Volume {
         {
             self.full.store(true, Ordering::Relaxed);
             group = self.refuse_puts(group, full);
+            if group.is_empty() {
+                // The reserve is not for puts: what follows, deletes and checkpoints, would lack it.
+                return;
+            }
             outcome = self.owner().and_then(|owner| {
                 owner.release_reserve();
                 self.append_and_apply(&mut group)
@@ -440,7 +465,8 @@ impl Volume {
         let chain_seq = Seq(first.0 + parts.len() as u64);
         let start = lane.append(&layout, first, chain_seq, group)?;
         step!("write.appended");
-        if group.iter().any(|request| request.durability == Durability::Sync) {
+        let is_asked_for = group.iter().any(|request| request.durability == Durability::Sync);
+        if is_asked_for || self.ends_extent(&lane) {
             lane.sync(&*owner)?;
             step!("write.synced");
         }
@@ -469,6 +495,15 @@ impl Volume {
         owner.apply(&chain)?;
         step!("write.applied");
         Ok(Some(first))
+    }
+
+    /// Whether what was appended is to be written out, although nobody asked for it: what is written
+    /// at once can only be freed at once.
+    fn ends_extent(&self, lane: &Lane) -> bool {
+        const EXTENT_CHUNKS: u32 = 1024;
+        let appender = lane.active.as_ref().map(|active| &active.appender);
+        let unsynced = appender.map_or(0, |appender| appender.end() - appender.synced());
+        self.holes == Holes::LateRoom && unsynced >= EXTENT_CHUNKS
     }
 
     /// Counts `bytes` that are to be written; refuses them where less than the reserve would be

@@ -110,6 +110,21 @@ pub trait Io: Send + Sync + Debug + 'static {
     /// Bytes that can still be written on the file system of `path`.
     fn available_space(&self, path: &Path) -> Result<u64>;
 
+    /// Whether the room of a hole that is punched into a file comes back at once. On btrfs it does
+    /// when all that was written in one go with it is gone, too.
+    fn holes_are_room(&self, path: &Path) -> Result<bool> {
+        let _ = path;
+        Ok(true)
+    }
+
+    /// Makes [`available_space`](Self::available_space) count all that was written and removed. Most
+    /// file systems always do, and this does nothing there; btrfs says what it had left when it last
+    /// committed, which may be half a minute ago.
+    fn settle_space(&self, path: &Path) -> Result<()> {
+        let _ = path;
+        Ok(())
+    }
+
     /// Takes the exclusive lock on a file, which is created if need be; an error of kind
     /// `WouldBlock` if another holder has it. Released when the guard is dropped.
     fn lock(&self, path: &Path) -> Result<Box<dyn Send + Sync>>;

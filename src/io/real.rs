@@ -150,6 +150,18 @@ impl Io for RealIo {
         fs2::available_space(path)
     }
 
+    fn settle_space(&self, path: &Path) -> Result<()> {
+        let dir = fs::File::open(path)?;
+        if is_btrfs(&dir)? {
+            rustix::fs::syncfs(&dir)?;
+        }
+        Ok(())
+    }
+
+    fn holes_are_room(&self, path: &Path) -> Result<bool> {
+        Ok(!is_btrfs(&fs::File::open(path)?)?)
+    }
+
     fn lock(&self, path: &Path) -> Result<Box<dyn Send + Sync>> {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
         FileExt::try_lock_exclusive(&file)?;
@@ -166,6 +178,11 @@ impl Io for RealIo {
         debug_assert_eq!(filled, id.len(), "requests of up to 256 bytes are never cut short");
         Ok(id)
     }
+}
+
+fn is_btrfs(dir: &fs::File) -> Result<bool> {
+    const BTRFS_MAGIC: u32 = 0x9123_683e;
+    Ok(rustix::fs::fstatfs(dir)?.f_type as u32 == BTRFS_MAGIC)
 }
 
 /// The directory that holds `path`.

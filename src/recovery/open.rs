@@ -15,7 +15,7 @@ use super::missing::Missing;
 use super::rebuild;
 use super::report::{Damage, RecoveryReport};
 use super::tails::new_join;
-use crate::disk::{Disk, Owner, Volume};
+use crate::disk::{Disk, Holes, Owner, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::chunk::CHUNK_BYTES;
 use crate::format::entry::TrackRow;
@@ -506,10 +506,14 @@ pub(crate) fn attach_volume(
     let io = &options.io;
     let dir = path.join(store.to_string());
     io.create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
-    let punches = options.punch && can_punch(&**io, &dir);
+    let holes = match options.punch && can_punch(&**io, &dir) {
+        false => Holes::None,
+        true if io.holes_are_room(&dir).unwrap_or(true) => Holes::Room,
+        true => Holes::LateRoom,
+    };
     let (track_chunks, reserve_bytes) = (options.track_chunks(), options.reserve_bytes);
     let disk = Disk::attach(io, path, disk)?;
-    Ok(Arc::new(Volume::new(disk, store, dir, track_chunks, reserve_bytes, punches)))
+    Ok(Arc::new(Volume::new(disk, store, dir, track_chunks, reserve_bytes, holes)))
 }
 
 /// The place of a store on a disk that is not there: nothing is made in its mount point.

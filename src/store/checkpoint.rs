@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::TrackId;
 use crate::format::chunk::CHUNK_BYTES;
 use crate::index::Books;
+use crate::io::{Io, RealIo};
 
 /// What has come together since the last checkpoint, and who waits for the next.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(crate) struct Checkpoints {
     /// Bytes that the unflushed index takes, about.
     memtable_bytes: AtomicUsize,
     track_bytes: AtomicU64,
+    /// Bytes that were written since the file system was last made to count everything.
+    unsettled_bytes: AtomicU64,
     /// Whether chains were appended that are not yet synced.
     unsynced: AtomicBool,
     /// The last index batch that is durable.
@@ -49,6 +52,7 @@ impl Checkpoints {
             serial: Mutex::new(()),
             memtable_bytes: AtomicUsize::new(0),
             track_bytes: AtomicU64::new(0),
+            unsettled_bytes: AtomicU64::new(0),
             unsynced: AtomicBool::new(false),
             durable_batch: AtomicU64::new(durable_batch),
             signals: Mutex::default(),
@@ -65,6 +69,7 @@ impl Checkpoints {
     /// Counts what was appended to tracks.
     pub(crate) fn wrote(&self, chunks: u64, unsynced: bool) {
         self.track_bytes.fetch_add(chunks * CHUNK_BYTES as u64, Ordering::Relaxed);
+        self.unsettled_bytes.fetch_add(chunks * CHUNK_BYTES as u64, Ordering::Relaxed);
         if unsynced {
             self.unsynced.store(true, Ordering::Relaxed);
         }
@@ -158,10 +163,9 @@ impl Shared {
     /// and for compaction: behind that the store could neither be opened again nor get any room back.
     pub(crate) fn admit_delete(&self) -> Result<()> {
         self.admit_swap()?;
-        let index = self.index.path();
         let lacks_room = || {
             let kept = self.flush_bytes() + 2 * slice_bytes(self.options.reserve_bytes);
-            available(index) < kept
+            self.available_to_index(kept) < kept
         };
         if !lacks_room() {
             return Ok(());
@@ -173,7 +177,7 @@ impl Shared {
         if lacks_room() {
             let what =
                 "what room is left is kept for checkpoints and compaction; compact the store";
-            return Err(Error::new(ErrorKind::Full, what).with_path(index));
+            return Err(Error::new(ErrorKind::Full, what).with_path(self.index.path()));
         }
         Ok(())
     }
@@ -335,15 +339,33 @@ impl Shared {
         for volume in self.volumes.all().iter() {
             volume.keep_for_index(if is_beside(index, &volume.dir) { compaction } else { 0 });
         }
-        self.index.compact_itself(available(index) >= needed + compaction)?;
-        if available(index) < needed {
+        let wanted = needed + compaction;
+        self.index.compact_itself(self.available_to_index(wanted) >= wanted)?;
+        if self.available_to_index(needed) < needed {
             self.reserve.release();
         }
-        if available(index) < needed {
+        if self.available_to_index(needed) < needed {
             let what = format!("no room for a checkpoint of the index, which needs {needed} bytes");
             return Err(Error::new(ErrorKind::Full, what).with_path(index));
         }
         Ok(())
+    }
+
+    /// Room on the index's file system, where so many bytes are needed: counted anew where what was
+    /// written since the last count makes a difference. The index is always on the operating
+    /// system's file system.
+    fn available_to_index(&self, needed: u64) -> u64 {
+        let path = self.index.path();
+        let available = || RealIo.available_space(path).unwrap_or(u64::MAX);
+        let unsettled = &self.checkpoints.unsettled_bytes;
+        let left = available();
+        if left >= needed.saturating_add(unsettled.load(Ordering::Relaxed)) {
+            return left;
+        }
+        unsettled.store(0, Ordering::Relaxed);
+        // Best effort: where it fails, there is nothing better than what was said before.
+        let _ = RealIo.settle_space(path);
+        available()
     }
 
     /// What a flush of the index takes at most.
@@ -351,11 +373,6 @@ impl Shared {
         let memtables = self.checkpoints.memtable_bytes.load(Ordering::Relaxed) as u64;
         memtables * 2 + (1 << 20)
     }
-}
-
-/// The index is always on the operating system's file system.
-fn available(path: &Path) -> u64 {
-    fs2::available_space(path).unwrap_or(u64::MAX)
 }
 
 /// Whether two paths are on one file system of the operating system's.

@@ -63,6 +63,7 @@ impl Shared {
             let Some(volume) = self.volumes.of(disk) else { continue };
             if volume.punches() && !self.volumes.are_without(&volume) {
                 let punched = self.punch_track(track, reusable);
+                volume.room_came_back();
                 held_chunks += self.isolate(&volume, punched)?.unwrap_or_default();
             }
         }
@@ -184,6 +185,7 @@ impl Shared {
         step!("unlink.removed");
         io.sync_dir(&volume.dir).map_err(|e| Error::io("sync the disk", &volume.dir, e))?;
         step!("unlink.directory-synced");
+        volume.room_came_back();
         self.files.forget(id);
         let graves = if row.graves > 0 {
             index::graves(&self.index, |grave| grave.track == id)?

@@ -24,7 +24,12 @@ impl Reserve {
     pub(crate) fn find(io: Arc<dyn Io>, home: &Path, bytes: u64) -> Self {
         let there = io.exists(&home.join(RESERVE_FILE)).unwrap_or(false);
         let reserve = Reserve { io, home: home.to_owned(), bytes, there: Mutex::new(there) };
-        if reserve.io.available_space(home).is_ok_and(|available| available < bytes) {
+        let available = || reserve.io.available_space(home).unwrap_or(u64::MAX);
+        if available() < bytes.saturating_mul(4) {
+            // Best effort: where it fails, it will be known from what is written.
+            let _ = reserve.io.settle_space(home);
+        }
+        if available() < bytes {
             reserve.release();
         }
         reserve
@@ -63,8 +68,8 @@ impl Reserve {
     /// file later, and until then whoever asks is refused.
     fn await_room(&self, bytes: u64) {
         const PATIENCE: Duration = Duration::from_millis(20);
-        // Best effort: it hurries btrfs.
-        let _ = self.io.sync_dir(&self.home);
+        // Best effort: it hurries them.
+        let _ = self.io.sync_dir(&self.home).and_then(|()| self.io.settle_space(&self.home));
         for _ in 0..50 {
             if self.io.available_space(&self.home).is_ok_and(|available| available >= bytes) {
                 return;

@@ -358,3 +358,24 @@ fn nothing_acknowledged_is_lost_by_concurrent_writers_on_a_full_disk() {
     filled.check();
     filled.check_after_crash();
 }
+
+/// Symptom: on btrfs, a store that had been written full could neither be opened nor compacted: the
+/// index found no room. Cause: there a disk is full before `statvfs` says so, and the put that found
+/// out was refused, but the reserve was given up for it first, and went to whoever wrote next. Rule:
+/// the reserve is for deletes, checkpoints and compaction, and a put that is refused leaves it alone.
+#[test]
+fn a_put_that_finds_the_disk_full_unexpectedly_leaves_the_reserve() {
+    let mut filled = Filled::new(&["/a"]);
+    filled.put(3000).unwrap();
+    filled.store().checkpoint().unwrap();
+    let reserve = Path::new("/home/reserve");
+    assert_eq!(filled.io.read_file(reserve).unwrap().len() as u64, RESERVE);
+    filled.io.fail(Fault::next(CallKind::Write, Fail::Enospc).under("/a").lasting());
+    assert_eq!(filled.put(3000).unwrap_err().kind(), ErrorKind::Full);
+    assert_eq!(filled.io.read_file(reserve).unwrap().len() as u64, RESERVE);
+    filled.io.heal();
+    filled.io.fail(Fault::next(CallKind::Write, Fail::Enospc).under("/a"));
+    filled.delete(1);
+    assert!(filled.io.read_file(reserve).is_err(), "a delete may have it");
+    filled.check();
+}
