@@ -19,7 +19,9 @@ mod view;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rocksdb::{ColumnFamily, DB, DBPinnableSlice, FlushOptions, WriteBatch, WriteOptions};
+use rocksdb::{
+    ColumnFamily, DB, DBPinnableSlice, FlushOptions, WriteBatch, WriteOptions, properties,
+};
 
 pub(crate) use books::Books;
 pub(crate) use cursor::{Cursor, RowCursor};
@@ -174,22 +176,51 @@ impl Index {
     /// Makes all that was written durable, over all column families at once. The caller has made
     /// sure of invariant I1.
     pub(crate) fn flush(&self) -> Result<()> {
-        let mut wait = FlushOptions::default();
-        wait.set_wait(true);
+        self.flush_families(true)
+    }
+
+    /// Begins to, and does not wait: what is written when this has returned has no part in it. Takes
+    /// the books, so that the caller holds the apply lock (invariant I1).
+    pub(crate) fn begin_flush(&self, _books: &mut Books) -> Result<()> {
+        // Only where RocksDB has stopped writes would it refuse, and have to be waited for.
+        let stopped = self.property(Family::State, properties::IS_WRITE_STOPPED)? > 0;
+        self.flush_families(stopped)
+    }
+
+    fn flush_families(&self, waits: bool) -> Result<()> {
+        let mut options = FlushOptions::default();
+        options.set_wait(waits);
         let families = Family::ALL.map(|family| self.family(family));
         // A plain `flush` would take the default family only.
-        self.db.flush_cfs_opt(&families, &wait).map_err(|e| self.error(e))
+        self.db.flush_cfs_opt(&families, &options).map_err(|e| self.error(e))
+    }
+
+    /// Whether a flush that was begun is not yet done.
+    pub(crate) fn is_flushing(&self) -> Result<bool> {
+        for family in Family::ALL {
+            if self.property(family, properties::NUM_IMMUTABLE_MEM_TABLE)? > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether RocksDB has ever failed in the background, in a flush or a compaction: what was begun
+    /// then may never be done.
+    pub(crate) fn has_failed(&self) -> Result<bool> {
+        let errors = self.db.property_int_value(properties::BACKGROUND_ERRORS);
+        Ok(errors.map_err(|e| self.error(e))?.unwrap_or(0) > 0)
+    }
+
+    fn property(&self, family: Family, name: &properties::PropName) -> Result<u64> {
+        let value = self.db.property_int_value_cf(self.family(family), name);
+        Ok(value.map_err(|e| self.error(e))?.unwrap_or(0))
     }
 
     /// Room that RocksDB may need to compact itself: as much as what it rewrites takes.
     pub(crate) fn compaction_bytes(&self) -> u64 {
-        let files = Family::ALL.map(|family| {
-            let bytes = self.db.property_int_value_cf(
-                self.family(family),
-                rocksdb::properties::TOTAL_SST_FILES_SIZE,
-            );
-            bytes.ok().flatten().unwrap_or(0)
-        });
+        let files = Family::ALL
+            .map(|family| self.property(family, properties::TOTAL_SST_FILES_SIZE).unwrap_or(0));
         files.iter().sum::<u64>().min(MOST_COMPACTION_BYTES)
     }
 

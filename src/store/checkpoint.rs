@@ -1,7 +1,8 @@
 //! Checkpoints: the moments at which the index is made durable.
 //!
-//! A checkpoint syncs every disk, flushes the index over all column families, and writes to
-//! `META` how far each active track is durable. What the index freed before it may then be reused.
+//! A checkpoint syncs every disk, cuts the index over all column families, flushes what came before
+//! the cut while writers go on behind it, and writes to `META` how far each active track is durable.
+//! What the index freed before the cut may then be reused.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -13,8 +14,8 @@ use std::time::{Duration, Instant};
 use super::Shared;
 use crate::disk::{Owner, slice_bytes, wait};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::TrackId;
 use crate::format::chunk::CHUNK_BYTES;
+use crate::format::{DiskId, TrackId};
 use crate::index::Books;
 use crate::io::{Io, RealIo};
 
@@ -23,8 +24,10 @@ use crate::io::{Io, RealIo};
 pub(crate) struct Checkpoints {
     /// Held by whoever takes a checkpoint.
     serial: Mutex<()>,
-    /// Bytes that the unflushed index takes, about.
+    /// Bytes that the index takes, about, that came since the last cut.
     memtable_bytes: AtomicUsize,
+    /// Bytes that came before it and are being flushed.
+    flushing_bytes: AtomicUsize,
     track_bytes: AtomicU64,
     /// Bytes that were written since the file system was last made to count everything.
     unsettled_bytes: AtomicU64,
@@ -42,8 +45,20 @@ pub(crate) struct Signals {
     pub(crate) stop: bool,
     pub(crate) checkpoint: bool,
     pub(crate) expiry: bool,
+    /// A checkpoint is wanted for what has come together; the next one serves, whoever takes it.
+    flush: bool,
     /// Checkpoints taken or given up so far.
     rounds: u64,
+}
+
+/// What a flush makes durable.
+struct Cut {
+    batch: u64,
+    /// Each disk's last track, and where it is durable to.
+    ends: Vec<(DiskId, Option<(TrackId, u32)>)>,
+    /// Where the tracks of compaction are durable to.
+    outputs: BTreeMap<TrackId, u32>,
+    trims: Vec<(TrackId, u32)>,
 }
 
 impl Checkpoints {
@@ -51,6 +66,7 @@ impl Checkpoints {
         Checkpoints {
             serial: Mutex::new(()),
             memtable_bytes: AtomicUsize::new(0),
+            flushing_bytes: AtomicUsize::new(0),
             track_bytes: AtomicU64::new(0),
             unsettled_bytes: AtomicU64::new(0),
             unsynced: AtomicBool::new(false),
@@ -92,6 +108,32 @@ impl Checkpoints {
         self.wake.notify_all();
     }
 
+    /// Asks for a checkpoint because of what has come together since the last one.
+    fn request_flush(&self) {
+        self.signals().flush = true;
+        self.wake.notify_all();
+    }
+
+    /// Bytes of the index that are in no durable checkpoint, about.
+    fn unflushed_bytes(&self) -> usize {
+        self.memtable_bytes.load(Ordering::Relaxed) + self.flushing_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Counts anew: what has come together is being flushed. Under the apply lock.
+    fn cut(&self) {
+        let bytes = self.memtable_bytes.swap(0, Ordering::Relaxed);
+        self.flushing_bytes.store(bytes, Ordering::Relaxed);
+        self.track_bytes.store(0, Ordering::Relaxed);
+        self.signals().flush = false;
+    }
+
+    /// What came before the cut is durable.
+    fn flushed(&self) {
+        self.flushing_bytes.store(0, Ordering::Relaxed);
+        // Whoever misses this is woken at the round's end.
+        self.done.notify_all();
+    }
+
     /// Asks the housekeeper to see whether something has to go.
     pub(crate) fn request_expiry(&self) {
         self.signals().expiry = true;
@@ -106,12 +148,13 @@ impl Checkpoints {
 
     /// Waits up to `timeout` for a signal; gives it, and takes what was requested.
     pub(crate) fn sleep(&self, timeout: Duration) -> Signals {
-        let idle = |s: &mut Signals| !s.stop && !s.checkpoint && !s.expiry;
+        let idle = |s: &mut Signals| !s.stop && !s.checkpoint && !s.flush && !s.expiry;
         let slept = self.wake.wait_timeout_while(self.signals(), timeout, idle);
         let mut signals = slept.expect("no panic holds it").0;
-        let checkpoint = std::mem::take(&mut signals.checkpoint);
+        let flush = std::mem::take(&mut signals.flush);
+        let checkpoint = std::mem::take(&mut signals.checkpoint) || flush;
         let expiry = std::mem::take(&mut signals.expiry);
-        Signals { stop: signals.stop, checkpoint, expiry, rounds: signals.rounds }
+        Signals { stop: signals.stop, checkpoint, expiry, flush, rounds: signals.rounds }
     }
 
     /// Whether chains wait for a sync; taken.
@@ -135,23 +178,28 @@ impl Shared {
     /// The same, for what brings room or is bounded elsewhere.
     pub(crate) fn admit_rows(&self) -> Result<()> {
         let (checkpoints, limit) = (&self.checkpoints, self.options.memtable_bytes());
-        let grown = || checkpoints.memtable_bytes.load(Ordering::Relaxed);
-        if grown() >= limit / 4 * 3 || self.due_by_bytes() {
-            checkpoints.request();
+        let grown = checkpoints.memtable_bytes.load(Ordering::Relaxed);
+        if grown >= limit / 4 * 3 || self.due_by_bytes() {
+            checkpoints.request_flush();
         }
-        while grown() >= limit {
+        let is_full = || checkpoints.unflushed_bytes() >= limit;
+        while is_full() {
             self.check_poison()?;
             let mut signals = checkpoints.signals();
-            // Asked for and waited for under one lock, so that no round comes between.
-            signals.checkpoint = true;
-            checkpoints.wake.notify_all();
+            // One that is under way makes room as well.
+            let asks = checkpoints.flushing_bytes.load(Ordering::Relaxed) == 0;
+            if asks {
+                // Asked for and waited for under one lock, so that no round comes between.
+                signals.flush = true;
+                checkpoints.wake.notify_all();
+            }
             let round = signals.rounds;
             let waiting = |s: &mut Signals| {
-                s.rounds == round && !s.stop && self.check_poison().is_ok() && grown() >= limit
+                s.rounds == round && !s.stop && self.check_poison().is_ok() && is_full()
             };
             let signals = checkpoints.done.wait_while(signals, waiting);
-            let gave_up = signals.expect("no panic holds it").rounds > round && grown() >= limit;
-            if gave_up {
+            let is_over = signals.expect("no panic holds it").rounds > round;
+            if asks && is_over && is_full() {
                 let what = "the file system has no room for a checkpoint of the index";
                 return Err(Error::new(ErrorKind::Full, what).with_path(&self.home));
             }
@@ -228,8 +276,8 @@ impl Shared {
     /// runs under the apply lock, and finds the flushed index as the books are.
     pub(crate) fn checkpoint_and<T>(&self, look: impl FnOnce(&Books) -> Result<T>) -> Result<T> {
         let outcome = {
-            let serial = self.checkpoints.serial.lock().expect("no panic holds it");
-            self.flush_and(&serial, look)
+            let _serial = self.checkpoints.serial.lock().expect("no panic holds it");
+            self.flush_and(look)
         };
         self.end_round();
         outcome
@@ -241,32 +289,56 @@ impl Shared {
     }
 
     fn try_checkpoint(&self) -> Result<()> {
-        let serial = self.checkpoints.serial.lock().expect("no panic holds it");
+        let _serial = self.checkpoints.serial.lock().expect("no panic holds it");
         if self.books().state.batch == self.checkpoints.durable_batch() {
             return Ok(());
         }
-        self.flush_and(&serial, |_| Ok(()))
+        let started = Instant::now();
+        self.prepare()?;
+        let cut = {
+            let mut books = self.books();
+            let cut = self.cut(&mut books)?;
+            self.or_poison(self.index.begin_flush(&mut books))?;
+            self.checkpoints.cut();
+            cut
+        };
+        self.await_flush()?;
+        self.note_durable(cut, started)
     }
 
-    fn flush_and<T>(
-        &self,
-        _serial: &MutexGuard<'_, ()>,
-        look: impl FnOnce(&Books) -> Result<T>,
-    ) -> Result<T> {
+    fn flush_and<T>(&self, look: impl FnOnce(&Books) -> Result<T>) -> Result<T> {
         let started = Instant::now();
-        // Most of what has to be synced is synced here, while writers go on.
+        self.prepare()?;
+        let (cut, seen) = {
+            let mut books = self.books();
+            let cut = self.cut(&mut books)?;
+            self.or_poison(self.index.flush())?;
+            self.checkpoints.cut();
+            self.checkpoints.flushed();
+            (cut, look(&books))
+        };
+        self.note_durable(cut, started)?;
+        seen
+    }
+
+    /// What needs no apply lock: most of what has to be synced is synced here, while writers go on.
+    fn prepare(&self) -> Result<()> {
         self.sync()?;
         step!("checkpoint.synced");
         self.make_room_for_meta();
-        self.make_room()?;
-        let mut books = self.books();
+        self.make_room()
+    }
+
+    /// Syncs whatever the index reflects, and says so in it. Whoever flushes begins to before the
+    /// apply lock is given back.
+    fn cut(&self, books: &mut Books) -> Result<Cut> {
         self.check_poison()?;
         // Invariant I1: under the apply lock, after every disk is synced, all families at once.
         let mut ends = Vec::new();
         for volume in self.volumes.all().iter() {
             ends.push((volume.disk.id, volume.sync_applied()?));
         }
-        self.change(&mut books, |join| {
+        self.change(books, |join| {
             let ids: Vec<_> = join.books.tracks.keys().copied().collect();
             for id in ids {
                 if join.books.tracks[&id].synced < join.books.tracks[&id].applied
@@ -278,26 +350,39 @@ impl Shared {
             Ok(())
         })?;
         step!("checkpoint.rows-written");
-        let flushed = self.index.flush();
-        if let Err(error) = flushed {
-            self.poison(&error);
-            return Err(error);
+        let compacted = books.tracks.iter().filter(|(_, row)| row.compacted);
+        Ok(Cut {
+            batch: books.state.batch,
+            ends,
+            outputs: compacted.map(|(id, row)| (*id, row.synced)).collect(),
+            trims: books.trims().collect(),
+        })
+    }
+
+    /// Waits until what came before the cut is durable. Writers go on: what they write is in
+    /// memtables that this flush has no part in.
+    fn await_flush(&self) -> Result<()> {
+        const LOOK_EVERY: Duration = Duration::from_millis(1);
+        while self.index.is_flushing()? {
+            self.check_poison()?;
+            if self.index.has_failed()? {
+                // A flush that failed, or a compaction: only one that is waited for says which.
+                let mut books = self.books();
+                self.cut(&mut books)?;
+                self.or_poison(self.index.flush())?;
+            } else {
+                std::thread::sleep(LOOK_EVERY);
+            }
         }
+        self.checkpoints.flushed();
         step!("checkpoint.flushed");
-        let seen = look(&books);
-        let batch = books.state.batch;
-        let outputs: BTreeMap<TrackId, u32> = books
-            .tracks
-            .iter()
-            .filter(|(_, row)| row.compacted)
-            .map(|(id, row)| (*id, row.synced))
-            .collect();
-        let trims: Vec<_> = books.trims().collect();
-        self.checkpoints.memtable_bytes.store(0, Ordering::Relaxed);
-        self.checkpoints.track_bytes.store(0, Ordering::Relaxed);
-        drop(books);
-        // After the flush: META is the last witness of what was synced, also for a rebuild
-        // (invariant I10), and what a punch takes away later lies before these ends.
+        Ok(())
+    }
+
+    /// After the flush: `META` is the last witness of what was synced, also for a rebuild
+    /// (invariant I10), and what a punch takes away later lies before these ends.
+    fn note_durable(&self, cut: Cut, started: Instant) -> Result<()> {
+        let Cut { batch, ends, outputs, trims } = cut;
         self.ledger.update(|meta| {
             for (disk, synced) in ends {
                 // A disk that has rolled meanwhile is not taken back to the track before.
@@ -318,7 +403,12 @@ impl Shared {
         self.checkpoints.durable_batch.store(batch, Ordering::Release);
         step!("checkpoint.named");
         tracing::debug!(batch, took = ?started.elapsed(), "checkpoint");
-        seen
+        Ok(())
+    }
+
+    /// An index that can't be flushed takes no more.
+    fn or_poison(&self, flushed: Result<()>) -> Result<()> {
+        flushed.inspect_err(|error| self.poison(error))
     }
 
     /// `META` is replaced by a file that is written beside it.
@@ -370,8 +460,7 @@ impl Shared {
 
     /// What a flush of the index takes at most.
     fn flush_bytes(&self) -> u64 {
-        let memtables = self.checkpoints.memtable_bytes.load(Ordering::Relaxed) as u64;
-        memtables * 2 + (1 << 20)
+        self.checkpoints.unflushed_bytes() as u64 * 2 + (1 << 20)
     }
 }
 

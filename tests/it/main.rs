@@ -10,6 +10,7 @@ mod concurrency;
 mod damage;
 mod disks;
 mod fixture;
+mod flushing;
 mod full;
 mod held;
 mod invariants;
