@@ -1,16 +1,17 @@
 //! Gates on keys: what was checked of a key still holds when the write is applied (I6).
 
-use std::cmp::Reverse;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::format::record::Space;
 
 /// Keys share this many gates: enough that threads seldom meet at one by chance.
-const GATES: usize = 4096;
+const GATES: usize = 1 << GATE_BITS;
+const GATE_BITS: u32 = 12;
+/// A word of a set of gates has this many.
+const WORD_GATES: usize = u64::BITS as usize;
 
 /// How a write passes its key's gate.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Pass {
     /// It asks nothing of the key's state: any number at once.
     Shared,
@@ -20,10 +21,10 @@ pub(crate) enum Pass {
 
 /// The gates of a store.
 #[derive(Debug)]
-pub(crate) struct Gates {
-    hasher: RandomState,
-    gates: Vec<RwLock<()>>,
-}
+pub(crate) struct Gates(Vec<RwLock<()>>);
+
+/// A bit for each gate.
+struct GateSet([u64; GATES / WORD_GATES]);
 
 /// Gates that are held; dropped when the write has been applied.
 #[expect(dead_code, reason = "the guards are held for what their drop does")]
@@ -37,8 +38,7 @@ enum Guard<'a> {
 
 impl Gates {
     pub(crate) fn new() -> Self {
-        let gates = std::iter::repeat_with(RwLock::default).take(GATES).collect();
-        Gates { hasher: RandomState::new(), gates }
+        Gates(std::iter::repeat_with(RwLock::default).take(GATES).collect())
     }
 
     /// Waits for the gates of the keys, and holds them.
@@ -46,26 +46,66 @@ impl Gates {
         &self,
         keys: impl IntoIterator<Item = (Space, &'k [u8], Pass)>,
     ) -> Passed<'_> {
-        // In the order of the gates, each once, so that no two callers wait for each other.
-        let keys = keys.into_iter();
-        let mut wanted: Vec<_> =
-            keys.map(|(space, key, pass)| (self.of(space, key), pass)).collect();
-        // Of several passes of one gate that alone is first, and stays.
-        wanted.sort_unstable_by_key(|&(gate, pass)| (gate, Reverse(pass)));
-        wanted.dedup_by_key(|(gate, _)| *gate);
-        let hold = |(gate, pass): (usize, Pass)| match pass {
-            Pass::Shared => Guard::Shared(self.gates[gate].read().expect("no panic holds it")),
-            Pass::Alone => Guard::Alone(self.gates[gate].write().expect("no panic holds it")),
+        // Of several passes of one gate that alone counts.
+        let (mut wanted, mut alone) = (GateSet::new(), GateSet::new());
+        for (space, key, pass) in keys {
+            let gate = gate_of(space, key);
+            wanted.insert(gate);
+            if pass == Pass::Alone {
+                alone.insert(gate);
+            }
+        }
+        let hold = |gate: usize| {
+            let lock = &self.0[gate];
+            if alone.contains(gate) {
+                Guard::Alone(lock.write().expect("no panic holds it"))
+            } else {
+                Guard::Shared(lock.read().expect("no panic holds it"))
+            }
         };
-        Passed(wanted.into_iter().map(hold).collect())
+        // In the order of the gates, each once, so that no two callers wait for each other.
+        let mut passed = Vec::with_capacity(wanted.len());
+        passed.extend(wanted.iter().map(hold));
+        Passed(passed)
+    }
+}
+
+impl GateSet {
+    fn new() -> Self {
+        GateSet([0; GATES / WORD_GATES])
     }
 
-    fn of(&self, space: Space, key: &[u8]) -> usize {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(key);
-        hasher.write_u8(space as u8);
-        hasher.finish() as usize % GATES
+    fn insert(&mut self, gate: usize) {
+        self.0[gate / WORD_GATES] |= 1 << (gate % WORD_GATES);
     }
+
+    fn contains(&self, gate: usize) -> bool {
+        self.0[gate / WORD_GATES] & 1 << (gate % WORD_GATES) != 0
+    }
+
+    fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// The gates, ascending.
+    fn iter(&self) -> impl Iterator<Item = usize> {
+        let words = self.0.iter().enumerate().filter(|(_, word)| **word != 0);
+        words.flat_map(|(at, word)| {
+            let gates = (0..WORD_GATES).filter(move |gate| word & 1 << gate != 0);
+            gates.map(move |gate| at * WORD_GATES + gate)
+        })
+    }
+}
+
+/// The gate of a key: the highest bits of a hash by rotation and multiplication, of eight bytes at
+/// a time.
+fn gate_of(space: Space, key: &[u8]) -> usize {
+    const FACTOR: u64 = 0x517c_c1b7_2722_0a95;
+    let mix = |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(FACTOR);
+    let (words, rest) = key.as_chunks::<8>();
+    let hash = words.iter().fold(space as u64, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+    let rest = rest.iter().fold(rest.len() as u64, |rest, byte| rest << 8 | u64::from(*byte));
+    (mix(hash, rest) >> (u64::BITS - GATE_BITS)) as usize
 }
 
 #[cfg(test)]
@@ -76,7 +116,7 @@ mod tests {
     fn a_key_that_is_passed_both_ways_is_passed_alone() {
         let gates = Gates::new();
         let (key, other) = (&b"key"[..], &b"other"[..]);
-        let gate = |key| &gates.gates[gates.of(Space::Object, key)];
+        let gate = |key| &gates.0[gate_of(Space::Object, key)];
         for passes in [[Pass::Shared, Pass::Alone], [Pass::Alone, Pass::Shared]] {
             let keys = passes.map(|pass| (Space::Object, key, pass));
             let held = gates.pass(keys.into_iter().chain([(Space::Object, other, Pass::Shared)]));
@@ -88,5 +128,16 @@ mod tests {
         let held = gates.pass([(Space::Object, key, Pass::Shared)]);
         assert!(gate(key).try_read().is_ok());
         drop(held);
+    }
+
+    #[test]
+    fn keys_that_count_up_are_spread_over_the_gates() {
+        let keys = (0..GATES).map(|at| format!("camera-{:02}/2026-11-20/{:08}", at % 64, at / 64));
+        let mut gates = GateSet::new();
+        keys.for_each(|key| gates.insert(gate_of(Space::Object, key.as_bytes())));
+        // By chance alone it would be 63 in a hundred.
+        assert!(gates.len() > GATES / 2, "{}", gates.len());
+        assert!(gates.iter().is_sorted() && gates.iter().count() == gates.len());
+        assert!(gates.iter().all(|gate| gates.contains(gate)));
     }
 }
