@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{Compressed, Meta, OWNED_MIN_BYTES, SegmentList, Space};
 use super::track_header::TrackKind;
-use super::{DiskId, Fault, Seq, StoreId, TrackId, chunk, codec};
+use super::{DiskId, Fault, Seq, StoreId, TrackId, chunk, codec, plain};
 
 /// The version of the rows; an index of another version is rebuilt.
 pub const INDEX_VERSION: u32 = 3;
@@ -116,17 +116,21 @@ impl<'a> Entry<'a> {
     /// The row's bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        encode(self, 64 + self.meta.attributes.len())
+        let mut out = Vec::with_capacity(64 + self.meta.attributes.len());
+        self.encode_into(&mut out);
+        out
     }
 
     /// Appends the row's bytes to `out`.
     pub fn encode_into(&self, out: &mut Vec<u8>) {
-        codec::encode_into(self, out);
+        if !plain::encode_entry(self, out) {
+            codec::encode_into(self, out);
+        }
     }
 
     /// Decodes a row, borrowing its attributes.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Fault> {
-        codec::decode("index entry", bytes)
+        plain::decode_entry(bytes).map_or_else(|| codec::decode("index entry", bytes), Ok)
     }
 
     /// The whole chunks that the value owns in the put's chain.

@@ -24,6 +24,7 @@ mod codec;
 pub mod entry;
 mod ids;
 pub mod meta;
+mod plain;
 pub mod record;
 pub mod track_header;
 

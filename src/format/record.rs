@@ -19,7 +19,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fault, Seq, TrackId, bytes_at, codec};
+use super::{Fault, Seq, TrackId, bytes_at, codec, plain};
 
 /// Bytes of an entry before its operation.
 pub const PREFIX_BYTES: usize = 12;
@@ -294,7 +294,9 @@ impl Record<'_> {
     pub fn encode_into(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&[0; PREFIX_BYTES]);
-        codec::encode_into(self, out);
+        if !plain::encode_record(self, out) {
+            codec::encode_into(self, out);
+        }
         let length = u32::try_from(out.len() - start).expect("an entry is bounded in bytes");
         out[start..start + 4].copy_from_slice(&length.to_le_bytes());
     }
@@ -324,7 +326,9 @@ pub fn decode(entry: &[u8]) -> Result<(Seq, Record<'_>), Fault> {
     if length != entry.len() {
         return Err(Fault::Short { what: "record", needed: length, found: entry.len() });
     }
-    let record = codec::decode("record", &entry[PREFIX_BYTES..])?;
+    let operation = &entry[PREFIX_BYTES..];
+    let plain = plain::decode_record(operation);
+    let record = plain.map_or_else(|| codec::decode("record", operation), Ok)?;
     check(&record)?;
     Ok((Seq(u64::from_le_bytes(bytes_at(entry, 4))), record))
 }
