@@ -56,6 +56,8 @@ fn rows(family: Family, tuning: &Tuning, cache: &Cache) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
     blocks.set_block_size(4 << 10);
+    // A seek goes over the rows behind the restart point that it finds, one by one.
+    blocks.set_block_restart_interval(4);
     blocks.set_cache_index_and_filter_blocks(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
     blocks.set_optimize_filters_for_memory(true);
