@@ -36,6 +36,24 @@ pub(crate) struct ChainFacts {
     pub(crate) synced: u32,
 }
 
+/// What was found of some objects' keys when batch `batch` was the last one.
+pub(crate) struct Ahead {
+    batch: u64,
+    rows: Rows,
+}
+
+impl Index {
+    /// Looks up objects' keys before the chain that they are from is brought in. Batch `batch` was
+    /// there before this is called.
+    pub(crate) fn look_ahead(&self, batch: u64, keys: &[&[u8]]) -> Result<Ahead> {
+        Ok(Ahead { batch, rows: self.look_up(keys)? })
+    }
+
+    fn look_up(&self, keys: &[&[u8]]) -> Result<Rows> {
+        Rows::look_up(keys, |keys| self.get_sorted(Family::Objects, keys))
+    }
+}
+
 /// Changes that become one batch.
 pub(crate) struct Join<'a> {
     pub(super) index: &'a Index,
@@ -103,17 +121,25 @@ impl<'a> Join<'a> {
     }
 
     /// Looks up what the records are about, all at once: that costs less than one by one. The
-    /// join has looked up or changed nothing yet.
-    pub(crate) fn look_up(&mut self, records: &[DirectoryEntry<'_>]) -> Result<()> {
+    /// join has looked up or changed nothing yet. What was found ahead serves, if it is of these
+    /// records and nothing has changed since.
+    pub(crate) fn look_up(
+        &mut self,
+        records: &[DirectoryEntry<'_>],
+        ahead: Option<Ahead>,
+    ) -> Result<()> {
         let keys = records.iter().filter_map(|entry| match &entry.record {
             Record::Put(Put { space: Space::Object, key, .. })
             | Record::Delete { space: Space::Object, key } => Some(*key),
             _ => None,
         });
         let keys: Vec<&[u8]> = keys.collect();
-        if keys.len() > 1 {
-            let get = |keys: &[&[u8]]| self.index.get_sorted(Family::Objects, keys);
-            self.entries[Space::Object as usize] = Rows::look_up(&keys, get)?;
+        let ahead =
+            ahead.filter(|ahead| ahead.batch + 1 == self.number && ahead.rows.are_of(&keys));
+        if let Some(Ahead { rows, .. }) = ahead {
+            self.entries[Space::Object as usize] = rows;
+        } else if keys.len() > 1 {
+            self.entries[Space::Object as usize] = self.index.look_up(&keys)?;
         }
         Ok(())
     }

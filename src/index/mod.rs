@@ -27,7 +27,7 @@ pub(crate) use books::Books;
 pub(crate) use cursor::{Cursor, RowCursor};
 pub(crate) use free::free_rows;
 pub(crate) use graves::{grave, graves};
-pub(crate) use join::{ChainFacts, Join};
+pub(crate) use join::{Ahead, ChainFacts, Join};
 pub(crate) use moves::{Original, Passed};
 pub(crate) use view::{View, ViewRef};
 

@@ -65,6 +65,12 @@ impl Rows {
         Ok(rows)
     }
 
+    /// Whether these very keys were looked up, in this order.
+    pub(super) fn are_of(&self, keys: &[&[u8]]) -> bool {
+        let known = |at: &u32| &self.bytes[self.looked_up[*at as usize].key.clone()];
+        self.order.len() == keys.len() && self.order.iter().map(known).eq(keys.iter().copied())
+    }
+
     /// The row of a key, if it is known here: `Some(None)` where there is none.
     pub(super) fn get(&self, key: &[u8]) -> Option<Option<&[u8]>> {
         if let Some(at) = self.find(key) {
@@ -182,6 +188,10 @@ mod tests {
             assert_eq!(rows.get(key.as_bytes()), Some(Some(format!("old {key}").as_bytes())));
         }
         assert_eq!(rows.get(b"cam/3"), None);
+        let keys = keys.map(str::as_bytes);
+        let mut others = keys;
+        others.swap(0, 1);
+        assert!(rows.are_of(&keys) && !rows.are_of(&keys[1..]) && !rows.are_of(&others));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod gate;
 mod housekeeper;
 mod ledger;
 mod list;
+mod look_ahead;
 mod moment;
 mod object;
 mod paging;

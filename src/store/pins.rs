@@ -34,11 +34,16 @@ impl Pins {
         self.visible.store(number, Ordering::Release);
     }
 
+    /// The last batch that readers see.
+    pub(crate) fn visible(&self) -> u64 {
+        self.visible.load(Ordering::Acquire)
+    }
+
     /// Holds what is there now.
     pub(crate) fn pin(&self) -> Pin<'_> {
         // Under the shard's lock: whoever computes the oldest pin sees either this one, or a
         // look-up that has not begun and will find what is there then.
-        self.pin_batch(|| self.visible.load(Ordering::Acquire))
+        self.pin_batch(|| self.visible())
     }
 
     /// Holds all that there is, what was freed long ago, too: no freed chunk is reused and no track
@@ -58,7 +63,7 @@ impl Pins {
     /// What was freed by this batch or an earlier one is out of every reader's reach.
     pub(crate) fn oldest(&self) -> u64 {
         // Before the shards: a reader that pins behind this has a batch at least as great.
-        let visible = self.visible.load(Ordering::Acquire);
+        let visible = self.visible();
         let oldest = self.shards.iter().filter_map(|shard| {
             let pins = shard.lock().expect("no panic holds it");
             pins.first_key_value().map(|(batch, _)| *batch)

@@ -10,6 +10,7 @@ use super::budget::Budget;
 use super::checkpoint::Checkpoints;
 use super::gate::Gates;
 use super::ledger::Ledger;
+use super::look_ahead::LookAhead;
 use super::pins::Pins;
 use super::refill::Refills;
 use super::reserve::Reserve;
@@ -23,7 +24,7 @@ use crate::format::chain::{DirectoryEntry, Room};
 use crate::format::entry::TrackRow;
 use crate::format::track_header::{TrackHeader, TrackKind};
 use crate::format::{DiskId, Seq, StoreId, TrackId, record};
-use crate::index::{Books, ChainFacts, Index, Join};
+use crate::index::{Ahead, Books, ChainFacts, Index, Join};
 use crate::options::Options;
 use crate::recovery::RecoveryReport;
 use crate::track::{TrackFile, TrackFiles};
@@ -55,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) refills: Refills,
     pub(crate) compaction: Control,
     pub(crate) retention: Retention,
+    pub(crate) look_ahead: LookAhead,
     /// Held by whoever takes a backup; before all other locks.
     pub(crate) backing_up: Mutex<()>,
     /// Held by whoever adds a disk; after the backup lock.
@@ -111,6 +113,7 @@ impl Shared {
             refills: Refills::default(),
             compaction: Control::new(parts.options.compaction_rate),
             retention: Retention::new(&parts.options.retention, parts.options.checkpoint_interval),
+            look_ahead: LookAhead::default(),
             backing_up: Mutex::default(),
             adding_disk: Mutex::default(),
             compressor: parts.options.compression.map(Compressor::new),
@@ -183,6 +186,7 @@ impl Shared {
         &self,
         join: &mut Join<'_>,
         chain: &Appended<'c>,
+        ahead: Option<Ahead>,
     ) -> Result<Vec<DirectoryEntry<'c>>> {
         for sealed in &chain.sealed {
             if let Some(row) = join.track(sealed.track) {
@@ -194,7 +198,7 @@ impl Shared {
         });
         let facts = chain.facts();
         let records = self.records(chain)?;
-        join.look_up(&records)?;
+        join.look_up(&records, ahead)?;
         records.iter().try_for_each(|record| join.record(&facts, record))?;
         join.end_chain(&facts, 0);
         Ok(records)
@@ -304,9 +308,10 @@ impl Owner for Shared {
     }
 
     fn apply(&self, chain: &Appended<'_>) -> Result<()> {
+        let ahead = self.look_ahead.take(chain.records.len());
         let records = {
             let mut books = self.books();
-            self.change(&mut books, |join| self.join_chain(join, chain))?
+            self.change(&mut books, |join| self.join_chain(join, chain, ahead))?
         };
         self.note_puts(&records);
         for sealed in &chain.sealed {

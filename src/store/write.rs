@@ -207,8 +207,9 @@ impl Shared {
             self.check_condition(batch.key(operation), operation.condition)?;
         }
         let now_ms = self.now_ms();
-        let first = self
-            .append(bytes, durability, deletes_only, |encoder| propose(batch, encoder, now_ms))?;
+        let keys: Vec<&[u8]> = batch.operations.iter().map(|one| batch.key(one)).collect();
+        let frame = |encoder: &Encoder<'_>| propose(batch, encoder, now_ms);
+        let first = self.append_looking_ahead(bytes, durability, deletes_only, frame, &keys)?;
         Ok((first.0..).take(batch.len()).map(Seq).collect())
     }
 
@@ -251,6 +252,19 @@ impl Shared {
         uses_reserve: bool,
         frame: impl Fn(&Encoder<'_>) -> Proposal,
     ) -> Result<Seq> {
+        self.append_looking_ahead(bytes, durability, uses_reserve, frame, &[])
+    }
+
+    /// The same; looks up these objects' keys, which the records are about, in their order, while the
+    /// disk appends.
+    fn append_looking_ahead(
+        &self,
+        bytes: usize,
+        durability: Option<Durability>,
+        uses_reserve: bool,
+        frame: impl Fn(&Encoder<'_>) -> Proposal,
+        keys: &[&[u8]],
+    ) -> Result<Seq> {
         self.check_poison()?;
         let durability = durability.unwrap_or(self.options.durability);
         let (mut refusals, mut stale) = (0, 0);
@@ -258,7 +272,13 @@ impl Shared {
             let volume = self.place(bytes as u64, uses_reserve)?;
             let share = self.budget.take(bytes);
             let proposal = frame(&self.encoder(&volume, stale < MAX_STALE));
-            match wait(&volume.submit(proposal, durability, uses_reserve, share)) {
+            let (turn, framed_bytes) = (self.look_ahead.turn(), proposal.bytes() as u64);
+            let outcome = volume.submit(proposal, durability, uses_reserve, share);
+            // Behind others', it would be one of a group, after whose changes this says nothing.
+            if volume.load().queued_bytes <= framed_bytes {
+                self.look_ahead(&turn, keys);
+            }
+            match wait(&outcome) {
                 Ok(Ack::Done { first }) => return Ok(first),
                 Ok(Ack::Stale) => stale += 1,
                 // The disk has filled up meanwhile, or fails: another may do. What a failing one

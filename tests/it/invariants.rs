@@ -379,6 +379,42 @@ fn of_two_puts_the_one_with_the_greater_seq_wins_now_and_after_recovery() {
     assert_value(&machine.rebuild(), "k", b"second");
 }
 
+/// I6, src/index/join.rs, `look_up`: `ahead.batch + 1 == self.number`
+///
+/// The caller of a batch looks its keys up while the batch is synced. One of them is put meanwhile,
+/// and the batch, whose seqs are smaller, is applied last.
+#[test]
+fn what_a_batch_has_looked_up_ahead_is_forgotten_where_anything_was_put_since() {
+    let machine = Machine::new(1, 2);
+    let (store, held) = open_held(&machine);
+    store.put("1", value(1, 8192)).unwrap();
+    store.put("2", value(1, 8192)).unwrap();
+    let sync = held.hold_next(Call::Sync, "/mnt");
+    std::thread::scope(|scope| {
+        let batch = scope.spawn(|| {
+            let mut batch = Batch::new();
+            for at in 0..200 {
+                batch.put(format!("k{at}"), "in the batch");
+            }
+            store.write(batch)
+        });
+        sync.wait();
+        // Nothing tells when it has looked up; a put that comes before that is no harm, and no test.
+        std::thread::sleep(Duration::from_millis(200));
+        let newer = store.put("k7", "newer").unwrap();
+        sync.let_go();
+        let seqs = batch.join().unwrap().unwrap();
+        assert!(seqs[199] < newer);
+    });
+    for at in (0..200).filter(|at| *at != 7) {
+        assert_value(&store, &format!("k{at}"), b"in the batch");
+    }
+    assert_value(&store, "k7", b"newer");
+    assert_sound(&store);
+    let machine = machine.cut(store, Keep::Nothing);
+    assert_value(&machine.open(), "k7", b"newer");
+}
+
 /// I6, src/store/write.rs, `put`: `let _gate = self.gates.pass([(Space::Object, key, pass)]);`
 #[test]
 fn of_many_puts_if_absent_one_wins_also_after_a_crash() {
