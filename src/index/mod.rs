@@ -182,9 +182,8 @@ impl Index {
     /// Begins to, and does not wait: what is written when this has returned has no part in it. Takes
     /// the books, so that the caller holds the apply lock (invariant I1).
     pub(crate) fn begin_flush(&self, _books: &mut Books) -> Result<()> {
-        // Only where RocksDB has stopped writes would it refuse, and have to be waited for.
-        let stopped = self.property(Family::State, properties::IS_WRITE_STOPPED)? > 0;
-        self.flush_families(stopped)
+        // Where RocksDB has stopped writes it refuses, and has to be waited for.
+        self.flush_families(false).or_else(|_| self.flush_families(true))
     }
 
     fn flush_families(&self, waits: bool) -> Result<()> {
