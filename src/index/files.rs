@@ -74,7 +74,9 @@ pub(super) fn has_room_to_compact(path: &Path, memtable_bytes: usize) -> bool {
     };
     let tables: u64 = fs::read_dir(path).map_or(0, |files| files.flatten().map(size).sum());
     let needed = tables.min(super::MOST_COMPACTION_BYTES) + 2 * memtable_bytes as u64;
-    fs2::available_space(path).is_ok_and(|available| available >= needed)
+    // A new index has no directory yet.
+    let available = path.ancestors().find_map(|dir| fs2::available_space(dir).ok());
+    available.is_some_and(|available| available >= needed)
 }
 
 /// `index.name` for `index`.
@@ -93,4 +95,16 @@ fn rename(from: &Path, to: &Path) -> Result<()> {
         renamed => renamed,
     };
     renamed.and_then(|()| RealIo.sync_dir(parent)).map_err(|e| Error::io("rename", from, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_that_is_still_to_be_made_has_the_room_of_the_directory_it_will_lie_in() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert!(has_room_to_compact(&dir.path().join("store/index"), 1));
+        assert!(!has_room_to_compact(&dir.path().join("store/index"), usize::MAX / 4));
+    }
 }
