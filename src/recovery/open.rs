@@ -526,7 +526,7 @@ fn missing_volume(
     let disk = Disk::attach(&options.io, &found.path, found.state.id)?;
     let dir = found.path.join(store.to_string());
     let (track_chunks, reserve_bytes) = (options.track_chunks(), options.reserve_bytes);
-    let volume = Volume::new(disk, store, dir, track_chunks, reserve_bytes, false);
+    let volume = Volume::new(disk, store, dir, track_chunks, reserve_bytes, Holes::None);
     volume.leave_out(error);
     Ok(Arc::new(volume))
 }
