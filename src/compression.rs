@@ -62,7 +62,7 @@ impl std::fmt::Debug for Dictionary {
 pub(crate) struct Compressor {
     level: i32,
     contexts: Idle<CCtx<'static>>,
-    /// Lock: the last to be taken; under a disk's lane where that begins a track.
+    /// Lock: taken alone.
     samples: Mutex<Samples>,
 }
 

@@ -454,8 +454,12 @@ impl Volume {
         if layout.chunks > MAX_CHUNKS {
             return Err(Error::invalid("a batch of more than 1 GiB"));
         }
+        // Training takes a good part of a second: not under the lane, for which a checkpoint may wait
+        // that holds up all disks.
+        let begins_track = self.lock().begins_track(self, layout.chunks);
+        let trained = if begins_track { owner.train_dictionary() } else { None };
         let mut lane = self.lock();
-        lane.roll(self, &*owner, layout.chunks)?;
+        lane.roll(self, &*owner, layout.chunks, trained)?;
         let dictionary = lane.active.as_ref().and_then(|active| active.dictionary.as_ref());
         if !group.iter().all(|request| request.fits(dictionary)) {
             return Ok(None);
@@ -619,18 +623,31 @@ impl Lane {
         Err(Error::new(ErrorKind::Full, "the disk was drained").with_path(&volume.dir))
     }
 
-    /// Makes sure that `chunks` more have a track to go to.
-    fn roll(&mut self, volume: &Volume, owner: &dyn Owner, chunks: u32) -> Result<()> {
+    /// Whether `chunks` more go to a track that is not there yet.
+    fn begins_track(&self, volume: &Volume, chunks: u32) -> bool {
+        let fits = self.active.as_ref().is_some_and(|active| active.has_room(volume, chunks));
+        !fits && self.created.is_none()
+    }
+
+    /// Makes sure that `chunks` more have a track to go to; one that is begun has the dictionary that
+    /// was `trained`, or else the last one's.
+    fn roll(
+        &mut self,
+        volume: &Volume,
+        owner: &dyn Owner,
+        chunks: u32,
+        trained: Option<Arc<Dictionary>>,
+    ) -> Result<()> {
         self.check_stays(volume)?;
         if let Some(active) = &self.active {
             if active.appender.failed() {
                 let what = "a sync of the active track has failed";
                 return Err(Error::new(ErrorKind::Poisoned, what));
             }
-            let end = active.appender.end();
-            if end == 1 || u64::from(end) + u64::from(chunks) <= volume.track_chunks.into() {
+            if active.has_room(volume, chunks) {
                 return Ok(());
             }
+            let end = active.appender.end();
             self.sync(owner)?;
             self.retire(end);
             step!("roll.sealed");
@@ -639,7 +656,7 @@ impl Lane {
         // never names a track that is not there, and no chain lies in a track it does not know.
         let created = match self.created.take() {
             Some(created) => created,
-            None => self.create_track(volume, owner)?,
+            None => self.create_track(volume, owner, trained)?,
         };
         if let Err(error) = owner.track_created(volume.disk.id, &created.file, &volume.dir) {
             self.created = Some(created);
@@ -654,7 +671,12 @@ impl Lane {
         Ok(())
     }
 
-    fn create_track(&self, volume: &Volume, owner: &dyn Owner) -> Result<Created> {
+    fn create_track(
+        &self,
+        volume: &Volume,
+        owner: &dyn Owner,
+        trained: Option<Arc<Dictionary>>,
+    ) -> Result<Created> {
         let (track, floor) = owner.take_track();
         let header = TrackHeader {
             store: volume.store,
@@ -666,7 +688,7 @@ impl Lane {
             predecessor: self.predecessor,
             created_ms: owner.now_ms(),
         };
-        let dictionary = owner.train_dictionary().or_else(|| volume.dictionary());
+        let dictionary = trained.or_else(|| volume.dictionary());
         let io = volume.disk.io();
         let file = TrackFile::create(io, &volume.dir, &header, dictionary.as_deref())?;
         Ok(Created { file: Arc::new(file), header, dictionary })
@@ -688,6 +710,14 @@ impl Lane {
         }
         let proposals: Vec<_> = group.iter_mut().map(|request| &mut request.proposal).collect();
         append_chain(&mut active.appender, layout, seq, proposals, &mut self.head)
+    }
+}
+
+impl Active {
+    /// Whether the track has room for so many chunks more; a first chain always has.
+    fn has_room(&self, volume: &Volume, chunks: u32) -> bool {
+        let end = self.appender.end();
+        end == 1 || u64::from(end) + u64::from(chunks) <= volume.track_chunks.into()
     }
 }
 
