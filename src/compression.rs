@@ -22,6 +22,8 @@ use crate::format::{Fault, chunk};
 
 /// The levels that are taken: beyond 19 zstd wants memory that a small machine has not.
 pub(crate) const LEVELS: std::ops::RangeInclusive<i32> = -7..=19;
+/// For what is copied where the options give no level.
+pub(crate) const DEFAULT_LEVEL: i32 = 3;
 /// Values of up to this many bytes stay as they are, and a sample of them trains no dictionary.
 const TINY_BYTES: usize = 8;
 /// A dictionary of fewer values knows nothing of the next one.

@@ -29,10 +29,21 @@ struct Copied {
 }
 
 /// A value as it was read.
-pub(super) struct CopiedValue {
-    pub(super) value: Vec<u8>,
-    /// Its frame, where that is read without a dictionary: it is good for any track.
-    pub(super) frame: Option<Vec<u8>>,
+pub(super) enum CopiedValue {
+    Plain(Vec<u8>),
+    Compressed {
+        value: Vec<u8>,
+        /// Its frame, where that is read without a dictionary: it is good for any track.
+        frame: Option<Vec<u8>>,
+    },
+}
+
+impl CopiedValue {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            CopiedValue::Plain(value) | CopiedValue::Compressed { value, .. } => value,
+        }
+    }
 }
 
 impl Copies {
@@ -47,7 +58,7 @@ impl Copies {
         record.encode_into(&mut entry);
         record::set_seq(&mut entry, seq);
         self.bytes +=
-            entry.len() + value.as_ref().map_or(0, |copied| room(record, copied.value.len()));
+            entry.len() + value.as_ref().map_or(0, |copied| room(record, copied.bytes().len()));
         self.list.push(Copied { seq, entry, value });
         self.originals.push(original);
     }
@@ -57,11 +68,12 @@ impl Copies {
         self.bytes
     }
 
-    /// The small values, to train a dictionary from.
-    pub(super) fn small_values(&self) -> impl Iterator<Item = &[u8]> {
+    /// The small values that will be compressed, to train a dictionary from: all, or those that are.
+    fn small_values(&self, all: bool) -> impl Iterator<Item = &[u8]> {
         let values = self.list.iter().filter_map(|copied| copied.value.as_ref());
         values
-            .map(|copied| &copied.value[..])
+            .filter(move |value| all || matches!(value, CopiedValue::Compressed { .. }))
+            .map(CopiedValue::bytes)
             .filter(|value| (value.len() as u64) < OWNED_MIN_BYTES)
     }
 
@@ -73,9 +85,9 @@ impl Copies {
             match (record, &copied.value) {
                 (record, None) => proposal.push(&record),
                 (Record::Put(put), Some(value)) => push_put(&mut proposal, put, value, encoder),
-                (record, Some(CopiedValue { value, .. })) => {
-                    let mut body = Body::with_capacity(value.len());
-                    body.push(value);
+                (record, Some(value)) => {
+                    let mut body = Body::with_capacity(value.bytes().len());
+                    body.push(value.bytes());
                     proposal.push_owned(&record, body);
                 }
             }
@@ -92,21 +104,27 @@ fn room(record: &Record<'_>, len: usize) -> usize {
 }
 
 fn push_put(proposal: &mut Proposal, put: Put<'_>, copied: &CopiedValue, encoder: &Encoder<'_>) {
+    let (bytes, frame) = match copied {
+        CopiedValue::Plain(value) => (value, None),
+        CopiedValue::Compressed { value, frame } => (value, frame.as_ref()),
+    };
+    let was_compressed = matches!(copied, CopiedValue::Compressed { .. });
+    // A small value's may become smaller with a dictionary.
+    let is_small = (bytes.len() as u64) < OWNED_MIN_BYTES;
+    let tries = frame.is_none() || is_small;
+    let fresh = if tries { encoder.compress_copy(bytes, was_compressed) } else { None };
     let alone = |frame: &Vec<u8>| Compressed { bytes: frame.len() as u64, with_dictionary: false };
-    let is_small = (copied.value.len() as u64) < OWNED_MIN_BYTES;
-    let kept = copied.frame.as_ref().filter(|_| !is_small || !encoder.compresses());
-    let fresh = if kept.is_none() { encoder.compress(&copied.value) } else { None };
-    let (value, stored) = match (kept, &fresh) {
-        (Some(frame), _) => (Value::Compressed(alone(frame)), frame),
-        (None, Some((frame, compressed))) => (Value::Compressed(*compressed), frame),
-        (None, None) => (Value::Inline, &copied.value),
+    let (value, stored) = match (&fresh, frame) {
+        (Some((fresh, compressed)), _) => (Value::Compressed(*compressed), fresh),
+        (None, Some(frame)) => (Value::Compressed(alone(frame)), frame),
+        (None, None) => (Value::Inline, bytes),
     };
     encoder.push(proposal, &Record::Put(Put { value, ..put }), stored);
 }
 
 /// Of the small values of these copies as many as a dictionary is trained from.
-pub(super) fn samples<'c>(copies: impl Iterator<Item = &'c Copies>) -> Vec<&'c [u8]> {
-    compression::spread(&copies.flat_map(Copies::small_values).collect::<Vec<_>>())
+pub(super) fn samples<'c>(copies: impl Iterator<Item = &'c Copies>, all: bool) -> Vec<&'c [u8]> {
+    compression::spread(&copies.flat_map(|copies| copies.small_values(all)).collect::<Vec<_>>())
 }
 
 #[cfg(test)]
@@ -118,11 +136,12 @@ mod tests {
     fn copies_take_no_more_than_they_say() {
         for len in [1, 300, 4_073, OWNED_MIN_BYTES - 1, OWNED_MIN_BYTES, OWNED_MIN_BYTES + 1] {
             let record = Record::Segment { len, crc: 0 };
-            let value = CopiedValue { value: vec![7; len as usize], frame: None };
+            let value = CopiedValue::Plain(vec![7; len as usize]);
             let original = Original { track: TrackId(1), chain: Seq(2) };
             let mut copies = Copies::default();
             copies.push(Seq(3), &record, Some(value), original);
-            let proposal = copies.propose(&Encoder::new(None, None)).unwrap();
+            let compressor = compression::Compressor::new(3);
+            let proposal = copies.propose(&Encoder::new(&compressor, false, None)).unwrap();
             assert!(proposal.bytes() <= copies.bytes(), "{len}");
         }
     }

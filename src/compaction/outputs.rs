@@ -49,8 +49,7 @@ impl Outputs {
             }
         }
         self.full.extend(self.open.remove(&key));
-        let compressor = shared.compressor.as_ref();
-        let dictionary = compressor.and_then(|compressor| compressor.train(&alike())).map(Arc::new);
+        let dictionary = shared.compressor.train(&alike()).map(Arc::new);
         let before = shared.unvouched(volume.disk.id);
         let (proposal, layout) = lay_out(shared, dictionary.as_ref(), copies)?;
         let output = Output::create(volume, shard, floor, before, dictionary)?;
@@ -115,7 +114,8 @@ fn lay_out(
     dictionary: Option<&Arc<Dictionary>>,
     copies: &Copies,
 ) -> Result<(Proposal, Layout)> {
-    let encoder = Encoder::new(shared.compressor.as_ref(), dictionary.cloned());
+    let compresses = shared.options.compression.is_some();
+    let encoder = Encoder::new(&shared.compressor, compresses, dictionary.cloned());
     let proposal = copies.propose(&encoder).map_err(|fault| shared.index.fault(fault))?;
     let layout = proposal.layout();
     if layout.chunks > MAX_CHUNKS {

@@ -280,7 +280,7 @@ impl<'a> Pass<'a> {
             let fault = crate::format::Fault::Checksum { what: "value", stored: crc, computed };
             return Err(Error::chunk(&self.track.path, self.track.id, place.chunk, fault));
         }
-        Ok(CopiedValue { value, frame: None })
+        Ok(CopiedValue::Plain(value))
     }
 
     fn read_put(&self, put: &Put<'_>, place: ValuePlace) -> Result<CopiedValue> {
@@ -291,7 +291,7 @@ impl<'a> Pass<'a> {
         let packed = Packed { track: self.track.id, place, with_dictionary, len, crc };
         let frame = Shared::frame_unmapped(&self.track, &packed)?;
         let value = self.shared.expand(&self.track, &packed, &frame)?;
-        Ok(CopiedValue { value, frame: (!with_dictionary).then_some(frame) })
+        Ok(CopiedValue::Compressed { value, frame: (!with_dictionary).then_some(frame) })
     }
 
     fn copy(
@@ -351,11 +351,12 @@ impl<'a> Pass<'a> {
     fn write(&mut self, copies: Vec<(u8, Copies)>) -> Result<()> {
         let mut chains = Vec::new();
         let mut full = None;
+        let compresses = self.shared.options.compression.is_some();
         for (shard, batch) in &copies {
             let volume = self.target()?;
             let alike = || {
                 let same_shard = copies.iter().filter(|(other, _)| other == shard);
-                samples(same_shard.map(|(_, copies)| copies))
+                samples(same_shard.map(|(_, copies)| copies), compresses)
             };
             let floor = self.as_of;
             match self.outputs.append(self.shared, &volume, *shard, floor, batch, alike) {

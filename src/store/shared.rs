@@ -17,7 +17,7 @@ use super::reserve::Reserve;
 use super::retention::Retention;
 use super::volumes::Volumes;
 use crate::compaction::Control;
-use crate::compression::{Compressor, Decompressor, Dictionary};
+use crate::compression::{Compressor, DEFAULT_LEVEL, Decompressor, Dictionary};
 use crate::disk::{Appended, Owner, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::chain::{DirectoryEntry, Room};
@@ -61,8 +61,8 @@ pub(crate) struct Shared {
     pub(crate) backing_up: Mutex<()>,
     /// Held by whoever adds a disk; after the backup lock.
     pub(crate) adding_disk: Mutex<()>,
-    /// Where values are compressed.
-    pub(crate) compressor: Option<Compressor>,
+    /// For new values where the options say so, and for copies of those that are compressed.
+    pub(crate) compressor: Compressor,
     pub(crate) decompressor: Decompressor,
     /// The tombstones below this floor were forgotten already.
     pub(crate) grave_floor: AtomicU64,
@@ -116,7 +116,7 @@ impl Shared {
             look_ahead: LookAhead::default(),
             backing_up: Mutex::default(),
             adding_disk: Mutex::default(),
-            compressor: parts.options.compression.map(Compressor::new),
+            compressor: Compressor::new(parts.options.compression.unwrap_or(DEFAULT_LEVEL)),
             decompressor: Decompressor::default(),
             grave_floor: AtomicU64::new(0),
             unknown_above: parts.unknown_above,
@@ -253,7 +253,7 @@ impl Owner for Shared {
     }
 
     fn train_dictionary(&self) -> Option<Arc<Dictionary>> {
-        self.compressor.as_ref()?.train_offered().map(Arc::new)
+        self.compressor.train_offered().map(Arc::new)
     }
 
     fn track_created(
