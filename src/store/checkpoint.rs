@@ -46,7 +46,7 @@ pub(crate) struct Signals {
     pub(crate) checkpoint: bool,
     pub(crate) expiry: bool,
     /// A checkpoint is wanted for what has come together; the next one serves, whoever takes it.
-    flush: bool,
+    pub(crate) flush: bool,
     /// Checkpoints taken or given up so far.
     rounds: u64,
 }
@@ -152,7 +152,7 @@ impl Checkpoints {
         let slept = self.wake.wait_timeout_while(self.signals(), timeout, idle);
         let mut signals = slept.expect("no panic holds it").0;
         let flush = std::mem::take(&mut signals.flush);
-        let checkpoint = std::mem::take(&mut signals.checkpoint) || flush;
+        let checkpoint = std::mem::take(&mut signals.checkpoint);
         let expiry = std::mem::take(&mut signals.expiry);
         Signals { stop: signals.stop, checkpoint, expiry, flush, rounds: signals.rounds }
     }
@@ -272,6 +272,20 @@ impl Shared {
         outcome
     }
 
+    /// The same; writers wait while the index is flushed.
+    pub(crate) fn checkpoint_before_writes(&self) -> Result<()> {
+        let outcome = {
+            let _serial = self.checkpoints.serial.lock().expect("no panic holds it");
+            if self.has_changed() { self.flush_and(|_| Ok(())) } else { Ok(()) }
+        };
+        self.end_round();
+        outcome
+    }
+
+    fn has_changed(&self) -> bool {
+        self.books().state.batch != self.checkpoints.durable_batch()
+    }
+
     /// A checkpoint, also where nothing has changed, and a look at it before anything follows: `look`
     /// runs under the apply lock, and finds the flushed index as the books are.
     pub(crate) fn checkpoint_and<T>(&self, look: impl FnOnce(&Books) -> Result<T>) -> Result<T> {
@@ -290,7 +304,7 @@ impl Shared {
 
     fn try_checkpoint(&self) -> Result<()> {
         let _serial = self.checkpoints.serial.lock().expect("no panic holds it");
-        if self.books().state.batch == self.checkpoints.durable_batch() {
+        if !self.has_changed() {
             return Ok(());
         }
         let started = Instant::now();

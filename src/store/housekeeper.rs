@@ -63,8 +63,10 @@ fn run(shared: &Shared) {
             pass
         });
         let has_deleted = deleted_bytes >= shared.options.track_bytes / DELETED_PART;
-        if signals.checkpoint || has_deleted || checkpointed.elapsed() >= interval {
-            match shared.tidy() {
+        let wants_room = signals.checkpoint || has_deleted;
+        if wants_room || signals.flush || checkpointed.elapsed() >= interval {
+            // Where room is wanted writers wait for it, or they would take as much meanwhile.
+            match if wants_room { shared.tidy_before_writes() } else { shared.tidy() } {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Full => {
                     tracing::warn!(%error, "no checkpoint for want of room");

@@ -20,12 +20,21 @@ const GRAVES_A_BATCH: usize = 1000;
 impl Shared {
     /// A checkpoint, and everything that it makes possible.
     pub(crate) fn tidy(&self) -> Result<()> {
+        self.tidy_after(|| self.checkpoint())
+    }
+
+    /// The same; writers wait while the index is flushed.
+    pub(crate) fn tidy_before_writes(&self) -> Result<()> {
+        self.tidy_after(|| self.checkpoint_before_writes())
+    }
+
+    fn tidy_after(&self, checkpoint: impl FnOnce() -> Result<()>) -> Result<()> {
         // A disk that is missing may hold what assembles a part, or what a tombstone hides.
         let knows_all = self.unknown_above.is_none();
         if knows_all {
             self.age_out_parts()?;
         }
-        self.give_back()?;
+        self.give_back_after(checkpoint)?;
         self.reserve.keep();
         if knows_all {
             self.raise_floors()?;
@@ -37,7 +46,11 @@ impl Shared {
 
     /// A checkpoint, and the room that it makes. Passes no gates.
     pub(crate) fn give_back(&self) -> Result<()> {
-        self.checkpoint()?;
+        self.give_back_after(|| self.checkpoint())
+    }
+
+    fn give_back_after(&self, checkpoint: impl FnOnce() -> Result<()>) -> Result<()> {
+        checkpoint()?;
         let _serial = self.reclaiming.lock().expect("no panic holds it");
         self.unlink_dead_tracks()?;
         self.punch_freed()
