@@ -139,6 +139,15 @@ fn a_batch_is_there_as_a_whole_or_not_at_all() {
 }
 
 #[test]
+fn what_a_batch_writes_in_between_is_nobodys_to_see() {
+    let steps = vec![("a".to_owned(), Some(value(1))), ("a".to_owned(), None)];
+    let batch = Operation::Batch { steps, durability: Durability::Os };
+    let oracle = after(1, &[(batch, Outcome::Done, 0)]);
+    assert_eq!(wrong(&oracle, &[]), None);
+    assert_eq!(wrong(&oracle, &[("a", 1)]), Some(LossKind::Half));
+}
+
+#[test]
 fn what_failed_may_be_there_until_a_later_success() {
     let failed = (put("a", 1, How::SYNC), FAILED, 0);
     let oracle = after(1, std::slice::from_ref(&failed));

@@ -122,8 +122,13 @@ impl Oracle {
             Some(at) => format!("after {}, which was acknowledged", self.name(at)),
             None => "by what was found or durable before".to_owned(),
         };
-        let kind = match (found.map(|print| self.writer_of(name, print)), sure) {
+        let writer = found.map(|print| self.writer_of(name, print));
+        let kind = match (writer, sure) {
             (Some(None), _) => LossKind::WrongBytes,
+            // What it wrote in between, and nobody was to see.
+            (Some(Some(number)), _) if self.pending[first..].iter().any(|p| p.number == number) => {
+                LossKind::Half
+            }
             (Some(Some(_)), None) => LossKind::Resurrected,
             _ => LossKind::Lost,
         };

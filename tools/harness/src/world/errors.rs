@@ -220,12 +220,12 @@ fn keep(case: Case) -> Keep {
 
 /// Leaves operations out as long as a failing call in the same one loses something.
 fn smallest(rules: &Rules<'_>, operations: &[Operation], found: Found) -> (Vec<usize>, Found) {
-    let Some(during) = found.history.during() else {
-        return ((0..operations.len()).collect(), found);
-    };
+    let during = found.history.during();
     let fails = |kept: &[usize]| {
-        let place = kept.iter().position(|at| *at == during)?;
         let fewer: Vec<Operation> = kept.iter().map(|&at| operations[at].clone()).collect();
+        // Before the first of them the store was opened.
+        let Some(during) = during else { return attempt(rules, &fewer, found.case) };
+        let place = kept.iter().position(|at| *at == during)?;
         let steps = undisturbed(rules, &fewer);
         let step = steps.get(place)?;
         let mut cases = (step.begin..step.end).map(|call| Case { call, ..found.case });

@@ -14,8 +14,11 @@ use crate::session::{Outcome, Session};
 /// The machine just before a call that changes something.
 #[derive(Clone, Debug)]
 pub struct Cut {
-    /// The number of the call.
+    /// The number of the call among all.
     pub call: u64,
+    /// Its number among those that change something: who asks for free space now and then does not
+    /// shift it.
+    pub change: u64,
     /// Whether the index is the one before its last flush, which came between this call and the
     /// one before.
     pub is_before_flush: bool,
@@ -50,6 +53,7 @@ struct Notes {
     print: Print,
     indexes: Arc<Files>,
     last_disk: Option<usize>,
+    changes: u64,
 }
 
 /// A run while it is recorded.
@@ -67,6 +71,7 @@ impl Recorder {
             print: Print::of(&root),
             indexes: Arc::new(Files::of(&root)),
             last_disk: None,
+            changes: 0,
         };
         let notes = Arc::new(Mutex::new(notes));
         let (seen, clock) = (notes.clone(), machine.clock.clone());
@@ -83,8 +88,11 @@ impl Recorder {
                 now_ms: clock.now_ms(),
                 disks,
             };
+            let change = notes.changes;
+            notes.changes += 1;
             let cut = |image, is_before_flush| Cut {
                 call: moment.call,
+                change,
                 is_before_flush,
                 before: Some((moment.kind, moment.path.to_owned())),
                 image,
@@ -107,7 +115,7 @@ impl Recorder {
     /// Only notes what operations come to.
     pub fn unwitnessed() -> Self {
         let (print, indexes) = (Print::default(), Arc::default());
-        let notes = Notes { cuts: Vec::new(), print, indexes, last_disk: None };
+        let notes = Notes { cuts: Vec::new(), print, indexes, last_disk: None, changes: 0 };
         Recorder { notes: Arc::new(Mutex::new(notes)), steps: Vec::new() }
     }
 
@@ -138,10 +146,11 @@ impl Recorder {
     /// The last cut is the machine as it is now.
     pub fn finish(self, machine: &Machine) -> Recording {
         machine.io.dismiss_witness();
-        let mut cuts = std::mem::take(&mut lock(&self.notes).cuts);
-        let calls = machine.io.calls();
-        let image = machine.image();
-        cuts.push(Cut { call: calls, is_before_flush: false, before: None, image });
+        let (calls, image) = (machine.io.calls(), machine.image());
+        let mut notes = lock(&self.notes);
+        let (change, mut cuts) = (notes.changes, std::mem::take(&mut notes.cuts));
+        drop(notes);
+        cuts.push(Cut { call: calls, change, is_before_flush: false, before: None, image });
         Recording { cuts, steps: self.steps, calls }
     }
 }

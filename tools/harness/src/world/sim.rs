@@ -127,7 +127,7 @@ impl Scene<'_> {
         is_recorded: bool,
     ) -> Result<(), Box<Found>> {
         let cut = self.cut(cut);
-        let turn = Turn { call: cut.call, is_before_flush: cut.is_before_flush, keep };
+        let turn = Turn { change: cut.change, is_before_flush: cut.is_before_flush, keep };
         let trail = self.trail.then(turn);
         let (image, oracle) =
             (cut.image.cut(keep), self.recording.follow(self.before.clone(), cut));
@@ -170,9 +170,10 @@ impl Scene<'_> {
         let depth = self.trail.0.len();
         let turn = trail.0[depth];
         let is_it =
-            |cut: &Cut| (cut.call, cut.is_before_flush) == (turn.call, turn.is_before_flush);
+            |cut: &Cut| (cut.change, cut.is_before_flush) == (turn.change, turn.is_before_flush);
         let at = self.recording.cuts.iter().position(is_it);
-        let at = at.ok_or_else(|| format!("no call {} of this run changes anything", turn.call))?;
+        let at =
+            at.ok_or_else(|| format!("there is no change number {} in this run", turn.change))?;
         let is_last = depth + 1 == trail.0.len();
         if is_last && let Err(found) = self.judge(at, turn.keep, false) {
             return Ok(Some(*found));
@@ -190,8 +191,9 @@ impl Scene<'_> {
     /// How many operations lead to the first cut of a trail: those behind it have nothing to do with
     /// what it leaves.
     fn needed(&self, trail: &Trail) -> usize {
-        let first = trail.0[0].call;
-        self.recording.steps.iter().take_while(|step| step.begin <= first).count()
+        let first = self.recording.cuts.iter().find(|cut| cut.change == trail.0[0].change);
+        let call = first.map_or(u64::MAX, |cut| cut.call);
+        self.recording.steps.iter().take_while(|step| step.begin <= call).count()
     }
 
     fn history(&self, cut: &Cut) -> History {

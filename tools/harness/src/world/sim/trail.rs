@@ -1,8 +1,8 @@
 //! The name of a broken state: where the power was cut, what the cut left, and so on into recovery.
 //!
 //! `17:random-5/3:nothing` is a cut before call 17 that left what seed 5 draws, and another before
-//! call 3 of the machine that came up then, which left nothing unsynced. `17<` is the same call
-//! with the index from before its last flush.
+//! call 3 of the machine that came up then, which left nothing unsynced. Only calls that change
+//! something are counted. `17<` is the same call with the index from before its last flush.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +12,8 @@ use kogia::io::sim::Keep;
 /// One cut.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Turn {
-    pub call: u64,
+    /// The number of the call among those that change something.
+    pub change: u64,
     pub is_before_flush: bool,
     pub keep: Keep,
 }
@@ -36,7 +37,7 @@ impl Trail {
 impl fmt::Display for Turn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let before = if self.is_before_flush { "<" } else { "" };
-        write!(f, "{}{before}:", self.call)?;
+        write!(f, "{}{before}:", self.change)?;
         match self.keep {
             Keep::Nothing => f.write_str("nothing"),
             Keep::Everything => f.write_str("everything"),
@@ -51,10 +52,10 @@ impl FromStr for Turn {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is no cut; one is `17:random-5`");
-        let (call, keep) = text.split_once(':').ok_or_else(wrong)?;
-        let (call, is_before_flush) = match call.strip_suffix('<') {
-            Some(call) => (call, true),
-            None => (call, false),
+        let (change, keep) = text.split_once(':').ok_or_else(wrong)?;
+        let (change, is_before_flush) = match change.strip_suffix('<') {
+            Some(change) => (change, true),
+            None => (change, false),
         };
         let keep = match keep.split_once('-') {
             None if keep == "nothing" => Keep::Nothing,
@@ -63,7 +64,7 @@ impl FromStr for Turn {
             Some(("nth", n)) => Keep::Nth(n.parse().map_err(|_| wrong())?),
             _ => return Err(wrong()),
         };
-        Ok(Turn { call: call.parse().map_err(|_| wrong())?, is_before_flush, keep })
+        Ok(Turn { change: change.parse().map_err(|_| wrong())?, is_before_flush, keep })
     }
 }
 
