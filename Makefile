@@ -9,9 +9,11 @@ MEDIA ?=
 kogia := $(or $(CARGO_TARGET_DIR),target)/release/kogia
 crash := $(or $(CARGO_TARGET_DIR),target)/release/kogia-crash
 build_packages := g++ libclang-dev
+# Where processes are killed, and nothing has to outlive the power.
+shm := $(firstword $(wildcard /dev/shm) /tmp)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full crash crash-full
+.PHONY: help demo test test-full crash crash-full crash-disk
 
 help: ## Show what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -35,8 +37,18 @@ crash: ## Cut the power, fail calls and let files rot under workloads: a few min
 	$(crash) run --world sim --states 250
 	$(crash) run --world errors --states 40
 	$(crash) run --world bitrot --states 250
+	TMPDIR=$(shm) $(crash) run --world kill --states 10
 
 crash-full: crash ## The same with every call and every byte: hours
 	$(crash) run --world sim --states 40000
 	$(crash) run --world errors --states 100000
 	$(crash) run --world bitrot --states 10000000 --workload small-puts,parts,compaction,rebuild
+	TMPDIR=$(shm) $(crash) run --world kill --seed 2 --seeds 3 --states 120
+	$(crash) run --world kill --seed 5 --states 60
+
+crash-disk: ## Cut the power under ext4, xfs and btrfs, and let disks fail; as root, with loop devices and FUSE
+	@tools/demo/packages.sh $(build_packages) fuse3 e2fsprogs xfsprogs btrfs-progs
+	$(CARGO) build --release --locked --bin kogia-crash
+	$(crash) run --world disk --states 300
+	$(crash) run --world disk-xfs,disk-btrfs --states 80
+	$(crash) run --world disk-errors,disk-errors-xfs,disk-errors-btrfs --states 60

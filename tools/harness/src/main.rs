@@ -7,16 +7,21 @@
 //! | [`session`] | an engine at a place, told to carry operations out, and looked at |
 //! | [`oracle`] | what may be left of what was asked |
 //! | [`world`] | what breaks |
+//! | [`points`] | the steps of the library, and how to be killed at one |
+//! | [`child`], [`janitor`] | processes that are killed, and the one that cleans up behind all |
 //! | [`run`], [`report`], [`picture`] | all of it together, and what comes of it |
 
 #![deny(unsafe_code)]
 
+mod child;
 mod cli;
 mod engine;
 mod history;
+mod janitor;
 mod operation;
 mod oracle;
 mod picture;
+mod points;
 mod random;
 mod report;
 mod run;
@@ -37,6 +42,12 @@ const WRONG_USAGE: u8 = 2;
 const CANNOT: u8 = 3;
 
 fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match &arguments[..] {
+        [part, order] if part == child::ARGUMENT => return child::serve(order),
+        [part] if part == janitor::ARGUMENT => return janitor::serve(std::io::stdin()),
+        _ => {}
+    }
     match cli::Cli::parse().command {
         cli::Command::List => list(),
         cli::Command::Run(options) => match run(&options) {

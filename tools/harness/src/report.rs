@@ -19,6 +19,8 @@ pub struct Report {
     pub states_a_minute: f64,
     pub rows: Vec<Row>,
     pub failing: Vec<Failing>,
+    /// What else the worlds have to say.
+    pub notes: Vec<String>,
 }
 
 /// One workload in one world.
@@ -56,6 +58,7 @@ impl Report {
             states_a_minute: states as f64 * 60.0 / seconds.max(0.001),
             rows,
             failing,
+            notes: Vec::new(),
         }
     }
 }
@@ -65,12 +68,15 @@ impl fmt::Display for Report {
         for failing in &self.failing {
             writeln!(f, "{failing}")?;
         }
-        writeln!(f, "{:8}{:20}{:>9}{:>18}{:>8}", "world", "workload", "states", "points", "lost")?;
+        writeln!(f, "{:18}{:20}{:>9}{:>18}{:>8}", "world", "workload", "states", "points", "lost")?;
         for row in &self.rows {
             let Coverage { points, points_hit } = row.coverage;
             let points = format!("{points_hit} of {points}");
             let Row { world, workload, states, failing, .. } = row;
-            writeln!(f, "{world:8}{workload:20}{states:>9}{points:>18}{failing:>8}")?;
+            writeln!(f, "{world:18}{workload:20}{states:>9}{points:>18}{failing:>8}")?;
+        }
+        for note in &self.notes {
+            writeln!(f, "{note}")?;
         }
         let (states, seconds, pace) = (self.states, self.seconds, self.states_a_minute);
         write!(f, "{states} states in {seconds:.1} s, {pace:.0} a minute")?;

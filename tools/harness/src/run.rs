@@ -58,7 +58,8 @@ pub fn run(options: &cli::Run) -> Result<Report, Wrong> {
         row.coverage = covered.get(&at).copied().unwrap_or_default();
     }
     let failing = watches.iter().flat_map(Watch::failing).collect();
-    Ok(Report::new(options, rows, failing, threads, started.elapsed()))
+    let notes = worlds(&options.world)?.into_iter().flat_map(World::notes).collect();
+    Ok(Report { notes, ..Report::new(options, rows, failing, threads, started.elapsed()) })
 }
 
 /// Why nothing was run to its end.

@@ -1,7 +1,10 @@
 //! The worlds that are broken, and what each has to say in the end.
 
 mod bitrot;
+mod disk;
 mod errors;
+mod judge;
+mod kill;
 mod life;
 mod machine;
 pub mod recording;
@@ -20,12 +23,37 @@ use crate::history::History;
 use crate::operation::Operation;
 use crate::oracle::Loss;
 use crate::workload::Workload;
+use disk::FileSystem;
+use disk::errors::DiskErrors;
 
 /// Failures after which a run ends: they are most likely one and the same.
 const MOST_FAILING: usize = 20;
 
 /// All worlds.
-pub static ALL: &[&dyn World] = &[&sim::Sim, &errors::Errors, &bitrot::Bitrot];
+pub static ALL: &[&dyn World] = &[
+    &sim::Sim,
+    &errors::Errors,
+    &bitrot::Bitrot,
+    &KILL,
+    &DISKS[0],
+    &DISKS[1],
+    &DISKS[2],
+    &FAILING_DISKS[0],
+    &FAILING_DISKS[1],
+    &FAILING_DISKS[2],
+];
+
+static KILL: kill::Kill = kill::Kill::new();
+static DISKS: [disk::Disk; 3] = [
+    disk::Disk::new("disk", FileSystem::Ext4),
+    disk::Disk::new("disk-xfs", FileSystem::Xfs),
+    disk::Disk::new("disk-btrfs", FileSystem::Btrfs),
+];
+static FAILING_DISKS: [DiskErrors; 3] = [
+    DiskErrors::new("disk-errors", FileSystem::Ext4),
+    DiskErrors::new("disk-errors-xfs", FileSystem::Xfs),
+    DiskErrors::new("disk-errors-btrfs", FileSystem::Btrfs),
+];
 
 /// A world: it runs a workload, breaks, and lets the oracle judge.
 pub trait World: Sync {
@@ -43,6 +71,11 @@ pub trait World: Sync {
     /// Breaks one workload of one seed in about as many ways as asked for. What fails goes to the
     /// watch; an error is of the harness itself, or of the machine it runs on.
     fn run(&self, task: &Task<'_>, watch: &Watch) -> Result<Coverage, String>;
+
+    /// What there is to say in the end, beside states and losses, of all runs of this process.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// What a world is to do.
@@ -118,10 +151,7 @@ impl Share {
 impl Task<'_> {
     /// What is set up, and the operations that are carried out.
     pub fn operations(&self) -> (Setup, Vec<Operation>) {
-        let run = self.workload.run(self.seed);
-        let Some(chosen) = self.operations else { return (run.setup, run.operations) };
-        let operations = chosen.iter().filter_map(|&at| run.operations.get(at).cloned());
-        (run.setup, operations.collect())
+        operations(self.workload, self.seed, self.operations)
     }
 
     /// The places in the workload of the first `count` operations that are carried out.
@@ -150,6 +180,18 @@ impl Task<'_> {
         let state = state.to_owned();
         Failing { world, workload, seed, state, losses, command, history }
     }
+}
+
+/// What a workload of a seed sets up, and those of its operations that are chosen; all without.
+pub fn operations(
+    workload: &Workload,
+    seed: u64,
+    chosen: Option<&[usize]>,
+) -> (Setup, Vec<Operation>) {
+    let run = workload.run(seed);
+    let Some(chosen) = chosen else { return (run.setup, run.operations) };
+    let operations = chosen.iter().filter_map(|&at| run.operations.get(at).cloned());
+    (run.setup, operations.collect())
 }
 
 impl Coverage {
