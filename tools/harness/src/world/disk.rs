@@ -37,6 +37,8 @@ const DEPTH: usize = 3;
 const RECORDED: u64 = 12;
 /// Cuts of such a record.
 const CUTS_OF_A_LOOK: u64 = 4;
+/// Of so many states that are looked at, one is opened a second time.
+const OPENED_TWICE: u64 = 3;
 /// Operations that are carried out behind a look.
 const MORE_WORK: usize = 3;
 
@@ -176,15 +178,18 @@ impl<'t> Tape<'t> {
 }
 
 impl Breaking<'_> {
-    /// Mounts a state, opens what is there, looks, works, closes and looks again; and now and then
-    /// cuts the power while that is done.
+    /// Mounts a state, opens what is there, looks and works, now and then closes and looks again, and
+    /// now and then cuts the power while that is done.
     fn look(&self, state: State) -> Result<(), String> {
         let State { image, mut judge, name, words, at, depth, number } = state;
         let device = Arc::new(Device::new(image));
         let is_recorded = depth < DEPTH && number.is_multiple_of(RECORDED);
         let next = judge.next();
         let more = Part::Work { from: next, to: next + MORE_WORK };
-        let parts = vec![Part::Look, more, Part::Close, Part::Look];
+        let mut parts = vec![Part::Look, more];
+        if number.is_multiple_of(OPENED_TWICE) {
+            parts.extend([Part::Close, Part::Look]);
+        }
         let before = judge.clone();
         let Ok(recorded) = self.record(&device, &judge, parts, is_recorded) else {
             // The file system's loss, not the engine's.

@@ -19,6 +19,8 @@ use crate::world::judge::{Judge, Script, unusable};
 
 /// Looks at one store.
 const LOOKS: usize = 3;
+/// Of so many looks one is followed by another opening, and one by a rebuild.
+const OPENED_TWICE: u64 = 4;
 
 /// A store under way.
 pub struct Trial<'a> {
@@ -198,15 +200,17 @@ impl<'a> Trial<'a> {
         Ok(outcome)
     }
 
-    /// Opens the store, in this process, and judges what it shows; twice.
+    /// Opens the store, in this process, and judges what it shows; now and then twice.
     fn look(&mut self, root: &Path) -> Result<(), Vec<Loss>> {
         let place = child::place(root, self.setup.disks, self.judge.now_ms());
         let mut session = Session::new(self.task.engine, place, self.setup);
         self.judge.look(&looked(&mut session)?)?;
-        if self.judge.has_steps() && self.random.one_in(4) {
-            catch(|| session.rebuild().map(drop))?.map_err(|failure| unusable(&failure))?;
-        } else {
-            catch(|| session.close())?.map_err(|failure| unusable(&failure))?;
+        match self.random.below(OPENED_TWICE) {
+            0 => catch(|| session.close())?.map_err(|failure| unusable(&failure))?,
+            1 if self.judge.has_steps() => {
+                catch(|| session.rebuild().map(drop))?.map_err(|failure| unusable(&failure))?;
+            }
+            _ => return catch(|| session.close())?.map_err(|failure| unusable(&failure)),
         }
         self.judge.look(&looked(&mut session)?)?;
         catch(|| session.close())?.map_err(|failure| unusable(&failure))
