@@ -9,7 +9,7 @@
 //! | [`world`] | what breaks |
 //! | [`points`] | the steps of the library, and how to be killed at one |
 //! | [`child`], [`janitor`] | processes that are killed, and the one that cleans up behind all |
-//! | [`run`], [`report`], [`picture`] | all of it together, and what comes of it |
+//! | [`mod@run`], [`report`], [`picture`] | all of it together, and what comes of it |
 
 #![deny(unsafe_code)]
 
