@@ -40,5 +40,6 @@ fn is_named(disk: &DiskStats, name: &Path) -> bool {
         digits.len() >= MIN_DIGITS && disk.id.to_string().starts_with(&digits.to_ascii_lowercase())
     });
     // One that is missing has no place to be resolved.
-    is_its_id || disk.path == name || is_its_place()
+    let is_where_it_was = || std::path::absolute(name).is_ok_and(|name| name == disk.path);
+    is_its_id || is_where_it_was() || is_its_place()
 }
