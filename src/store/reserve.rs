@@ -56,6 +56,9 @@ impl Reserve {
             return;
         }
         let before = self.io.available_space(&self.home).unwrap_or(0);
+        // Best effort: xfs frees the blocks of a file that is made shorter at once, and those of one
+        // that is removed when it comes to it.
+        let _ = self.io.open(&self.path(), OpenMode::ReadWrite).and_then(|file| file.set_len(0));
         if self.io.remove(&self.path()).is_ok() {
             *there = false;
             step!("reserve.removed");
