@@ -6,7 +6,7 @@ use kogia_fuzz::format::entry::{
     Entry, FreeRow, Grave, INDEX_VERSION, Place, SegmentRow, StateRow, TrackRow, free_key,
     grave_key, parse_free_key, parse_seq_key, parse_track_key,
 };
-use kogia_fuzz::format::record::{SegmentList, SegmentRef, Space};
+use kogia_fuzz::format::record::{Compressed, OWNED_MIN_BYTES, SegmentList, SegmentRef, Space};
 use kogia_fuzz::format::track_header::TrackKind;
 use kogia_fuzz::format::{DiskId, Seq, StoreId, TrackId};
 use kogia_fuzz::seeds;
@@ -33,8 +33,9 @@ fuzz_target!(init: seeds::write_if_asked(samples), |data: &[u8]| {
     round_trip!(TrackRow, data);
     round_trip!(StateRow, data);
     if let Ok(entry) = Entry::decode(data) {
-        let owned = entry.owned_extent();
-        assert!(owned.is_none() || entry.inline_bytes() == entry.meta.len);
+        let (owned, bytes) = (entry.owned_extent(), entry.inline_bytes());
+        assert!(owned.is_none() || bytes >= OWNED_MIN_BYTES);
+        assert!(!matches!(entry.place, Place::Inline { .. }) || bytes == entry.meta.len);
     }
     if let Ok(row) = SegmentRow::decode(data) {
         let _ = row.extent();
@@ -59,6 +60,8 @@ fn samples() -> Vec<Vec<u8>> {
     let seq = Seq(Seq::first_of(2).0 + 77);
     let place = Place::Inline { chunk: 900, offset: 4000 };
     let inline = Entry { seq, track: TrackId(5), chain: seq, meta: seeds::meta(1 << 20), place };
+    let compressed = Compressed { bytes: 300, with_dictionary: true };
+    let compressed = Place::Compressed { chunk: 900, offset: 4000, compressed };
     let segment = SegmentRef { seq, len: 4096, refilled: None };
     let list = SegmentList(vec![segment, SegmentRef { seq: Seq(seq.0 + 1), ..segment }]);
     let segment = SegmentRow {
@@ -86,6 +89,7 @@ fn samples() -> Vec<Vec<u8>> {
     vec![
         inline.encode(),
         Entry { place: Place::Segments(list), ..inline.clone() }.encode(),
+        Entry { place: compressed, ..inline.clone() }.encode(),
         Entry { place: Place::Empty, meta: seeds::meta(0), ..inline }.encode(),
         Grave { seq, track: TrackId(300), chain: seq }.encode(),
         segment.encode(),

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use crate::format::record::{Meta, Put, Record, Refilled, SegmentList, SegmentRef, Space, Value};
+use crate::format::record::{
+    Compressed, Meta, Put, Record, Refilled, SegmentList, SegmentRef, Space, Value,
+};
 use crate::format::{Seq, TrackId};
 
 /// Names the directory that the seeds are to be written to.
@@ -44,6 +46,10 @@ pub fn records() -> Vec<Record<'static>> {
     vec![
         Record::Put(put(meta(100), Value::Inline)),
         Record::Put(put(meta(1 << 20), Value::Inline)),
+        Record::Put(put(
+            meta(300),
+            Value::Compressed(Compressed { bytes: 90, with_dictionary: true }),
+        )),
         Record::Put(put(meta(70_005), Value::Segments(SegmentList(segments)))),
         Record::Put(Put { space: Space::Part, key: b"part 8 B", ..put(meta(0), Value::Inline) }),
         Record::Delete { space: Space::Object, key: b"camera/1/0000.ts" },
