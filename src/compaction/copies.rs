@@ -6,7 +6,6 @@
 use crate::compression;
 use crate::disk::Proposal;
 use crate::error::Result;
-use crate::format::chain::Body;
 use crate::format::chunk::{self, CHUNK_BYTES};
 use crate::format::record::{self, Compressed, OWNED_MIN_BYTES, Put, Record, Value};
 use crate::format::{Fault, Seq};
@@ -85,11 +84,7 @@ impl Copies {
             match (record, &copied.value) {
                 (record, None) => proposal.push(&record),
                 (Record::Put(put), Some(value)) => push_put(&mut proposal, put, value, encoder),
-                (record, Some(value)) => {
-                    let mut body = Body::with_capacity(value.bytes().len());
-                    body.push(value.bytes());
-                    proposal.push_owned(&record, body);
-                }
+                (record, Some(value)) => proposal.push_stored(&record, value.bytes()),
             }
             proposal.keep_seq(copied.seq);
         }

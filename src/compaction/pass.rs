@@ -17,10 +17,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::chain::{DirectoryEntry, Room};
 use crate::format::checksum;
 use crate::format::chunk::CHUNK_BYTES;
-use crate::format::entry::{self, Grave, SegmentRow, TrackRow};
+use crate::format::entry::{self, Grave, TrackRow};
 use crate::format::record::{Compressed, Meta, Put, Record, Value};
 use crate::format::{DiskId, Seq, TrackId};
-use crate::index::{self, Family, Original, Passed};
+use crate::index::{self, Original, Passed};
 use crate::store::{Packed, Shared};
 use crate::track::{Chain, ChainHead, Scanner, TrackFile, ValuePlace};
 
@@ -468,19 +468,7 @@ impl<'a> Pass<'a> {
         if row_of(self.shared, self.busy.track)?.is_dead() {
             return Ok(End::Done);
         }
-        let mut rows: Vec<(Seq, SegmentRow)> = Vec::new();
-        let view = self.shared.index.snapshot();
-        let mut cursor = view.rows(Family::Segments);
-        cursor.seek(&[]);
-        while let Some((key, row)) = cursor.row()? {
-            let decoded = entry::parse_seq_key(key).and_then(|k| Ok((k, SegmentRow::decode(row)?)));
-            let (seq, row) = decoded.map_err(|fault| self.shared.index.fault(fault))?;
-            if row.track == self.busy.track {
-                rows.push((seq, row));
-            }
-            cursor.next();
-        }
-        drop(cursor);
+        let rows = index::segments(&self.shared.index, |row| row.track == self.busy.track)?;
         for (seq, row) in rows {
             let pin = self.shared.pins.pin();
             if self.shared.index.view().segment(seq)? != Some(row) {

@@ -14,6 +14,7 @@ mod join;
 mod moves;
 mod options;
 mod rows;
+mod segments;
 mod view;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ pub(crate) use free::free_rows;
 pub(crate) use graves::{grave, graves};
 pub(crate) use join::{Ahead, ChainFacts, Join};
 pub(crate) use moves::{Original, Passed};
+pub(crate) use segments::segments;
 pub(crate) use view::{View, ViewRef};
 
 use crate::error::{Error, Result};

@@ -69,7 +69,8 @@ impl<'a> Encoder<'a> {
 impl Shared {
     /// What compresses values for the disk's active track, or without a dictionary for any.
     pub(crate) fn encoder(&self, volume: &Volume, with_dictionary: bool) -> Encoder<'_> {
-        let dictionary = if with_dictionary { volume.dictionary() } else { None };
-        Encoder::new(&self.compressor, self.options.compression.is_some(), dictionary)
+        let compresses = self.options.compression.is_some();
+        let dictionary = if compresses && with_dictionary { volume.dictionary() } else { None };
+        Encoder::new(&self.compressor, compresses, dictionary)
     }
 }

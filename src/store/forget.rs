@@ -11,10 +11,10 @@ use super::gate::Pass;
 use super::{Info, PartId, Shared};
 use crate::disk::Proposal;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::entry::{self, Entry, Grave, Place, SegmentRow};
+use crate::format::entry::{self, Entry, Grave, Place};
 use crate::format::record::{Record, Space};
 use crate::format::{DiskId, Seq, TrackId};
-use crate::index::{self, Family, View};
+use crate::index::{self, View};
 
 /// Keys that are deleted in one append.
 const KEYS_A_BATCH: usize = 256;
@@ -45,19 +45,32 @@ impl Shared {
         disk: DiskId,
         on_object: &mut dyn FnMut(&[u8], &Info),
     ) -> Result<u64> {
-        let on_disk = self.tracks_of(disk);
-        let view = self.index.snapshot();
-        let mut cursor = view.entries(Space::Object);
         let mut objects = 0;
+        self.each_on(&self.tracks_of(disk), Space::Object, |key, entry| {
+            on_object(key, &Info::of(entry));
+            objects += 1;
+            Ok(())
+        })?;
+        Ok(objects)
+    }
+
+    /// Calls with what of a space lies on the disk, as it is now.
+    fn each_on(
+        &self,
+        on_disk: &OnDisk,
+        space: Space,
+        mut on_entry: impl FnMut(&[u8], &Entry<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let view = self.index.snapshot();
+        let mut cursor = view.entries(space);
         cursor.seek(&[]);
         while let Some((key, entry)) = cursor.entry()? {
             if on_disk.has(&view, &entry)? {
-                on_object(key, &Info::of(&entry));
-                objects += 1;
+                on_entry(key, &entry)?;
             }
             cursor.next();
         }
-        Ok(objects)
+        Ok(())
     }
 
     pub(crate) fn forget_disk(
@@ -100,20 +113,15 @@ impl Shared {
         on_disk: &OnDisk,
         on_object: &mut dyn FnMut(&[u8], &Info),
     ) -> Result<u64> {
-        let view = self.index.snapshot();
-        let mut cursor = view.entries(Space::Object);
         let (mut objects, mut lost) = (0, Vec::new());
-        cursor.seek(&[]);
-        while let Some((key, entry)) = cursor.entry()? {
-            if on_disk.has(&view, &entry)? {
-                on_object(key, &Info::of(&entry));
-                lost.push((key.to_vec(), entry.seq));
-            }
-            cursor.next();
+        self.each_on(on_disk, Space::Object, |key, entry| {
+            on_object(key, &Info::of(entry));
+            lost.push((key.to_vec(), entry.seq));
             if lost.len() >= KEYS_A_BATCH {
                 objects += self.delete_lost(&std::mem::take(&mut lost))?;
             }
-        }
+            Ok(())
+        })?;
         Ok(objects + self.delete_lost(&lost)?)
     }
 
@@ -148,17 +156,12 @@ impl Shared {
     }
 
     fn discard_parts_on(&self, on_disk: &OnDisk) -> Result<()> {
-        let view = self.index.snapshot();
-        let mut cursor = view.entries(Space::Part);
         let mut parts = Vec::new();
-        cursor.seek(&[]);
-        while let Some((key, entry)) = cursor.entry()? {
-            if on_disk.has(&view, &entry)? {
-                let id = entry::parse_seq_key(key).map_err(|fault| self.index.fault(fault))?;
-                parts.push(PartId(id.0));
-            }
-            cursor.next();
-        }
+        self.each_on(on_disk, Space::Part, |key, _| {
+            let id = entry::parse_seq_key(key).map_err(|fault| self.index.fault(fault))?;
+            parts.push(PartId(id.0));
+            Ok(())
+        })?;
         parts.into_iter().try_for_each(|part| self.discard_part(part).map(drop))
     }
 
@@ -186,8 +189,10 @@ impl Shared {
 
     /// Makes the index forget tracks in which nothing lives, but segments that nobody claimed.
     fn drop_tracks(&self, on_disk: &OnDisk) -> Result<()> {
-        let unclaimed = self.unclaimed_on(on_disk)?;
-        self.free_unowned(unclaimed)?;
+        let unclaimed = index::segments(&self.index, |row| {
+            row.owner.is_none() && on_disk.0.contains(&row.track)
+        })?;
+        self.free_unowned(unclaimed.into_iter().map(|(seq, _)| seq).collect())?;
         let graves = index::graves(&self.index, |grave| on_disk.0.contains(&grave.track))?;
         self.change(&mut self.books(), |join| {
             graves.iter().for_each(|(key, grave)| join.drop_grave(key, *grave));
@@ -195,21 +200,5 @@ impl Shared {
         })?;
         on_disk.0.iter().for_each(|id| self.files.forget(*id));
         Ok(())
-    }
-
-    fn unclaimed_on(&self, on_disk: &OnDisk) -> Result<Vec<Seq>> {
-        let view = self.index.snapshot();
-        let mut cursor = view.rows(Family::Segments);
-        let mut unclaimed = Vec::new();
-        cursor.seek(&[]);
-        while let Some((key, row)) = cursor.row()? {
-            let decoded = entry::parse_seq_key(key).and_then(|k| Ok((k, SegmentRow::decode(row)?)));
-            let (seq, row) = decoded.map_err(|fault| self.index.fault(fault))?;
-            if row.owner.is_none() && on_disk.0.contains(&row.track) {
-                unclaimed.push(seq);
-            }
-            cursor.next();
-        }
-        Ok(unclaimed)
     }
 }
