@@ -287,10 +287,6 @@ impl<'a> Join<'a> {
     /// A put that lost: it is dead from the start.
     fn bury(&mut self, loser: &Entry<'_>) -> Result<()> {
         self.bury_alone(loser)?;
-        if self.rebuild {
-            // Whose they are is known only when all puts are.
-            return Ok(());
-        }
         self.kill_segments(loser, |owner, _| owner.is_none())
     }
 
@@ -351,7 +347,13 @@ impl<'a> Join<'a> {
             if let Some(row) = self.segment_row(segment.seq)?
                 && which(row.owner, entry.seq)
             {
-                self.free_segment(segment.seq, &row)?;
+                if self.rebuild {
+                    // The put that has taken it over may come up behind what ends this one: both
+                    // may have been moved. Whose it is is known only when all puts are.
+                    self.segments.insert(segment.seq, Some(SegmentRow { owner: None, ..row }));
+                } else {
+                    self.free_segment(segment.seq, &row)?;
+                }
             }
         }
         Ok(())
