@@ -13,7 +13,7 @@ use rocksdb::WriteBatch;
 use super::books::STATE_KEY;
 use super::rows::Rows;
 use super::view::family_of;
-use super::{Books, Family, Index, graves};
+use super::{Books, Family, Index, Ready, graves};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::chain::{DirectoryEntry, Spot};
 use crate::format::entry::{self, Entry, Extent, FreeRow, Grave, Place, SegmentRow, TrackRow};
@@ -68,6 +68,8 @@ pub(crate) struct Join<'a> {
     pub(super) segments: HashMap<Seq, Option<SegmentRow>>,
     pub(super) free: BTreeMap<(TrackId, u32), Option<FreeRow>>,
     tracks: BTreeSet<TrackId>,
+    /// The last of them that was asked for.
+    last_track: Option<TrackId>,
 }
 
 impl<'a> Join<'a> {
@@ -83,6 +85,7 @@ impl<'a> Join<'a> {
             segments: HashMap::new(),
             free: BTreeMap::new(),
             tracks: BTreeSet::new(),
+            last_track: None,
         }
     }
 
@@ -93,7 +96,10 @@ impl<'a> Join<'a> {
 
     /// The track's row, to be written with the batch.
     pub(crate) fn track(&mut self, id: TrackId) -> Option<&mut TrackRow> {
-        self.tracks.insert(id);
+        if self.last_track != Some(id) {
+            self.tracks.insert(id);
+            self.last_track = Some(id);
+        }
         self.books.tracks.get_mut(&id)
     }
 
@@ -120,14 +126,26 @@ impl<'a> Join<'a> {
         }
     }
 
-    /// Looks up what the records are about, all at once: that costs less than one by one. The
-    /// join has looked up or changed nothing yet. What was found ahead serves, if it is of these
-    /// records and nothing has changed since.
-    pub(crate) fn look_up(
-        &mut self,
-        records: &[DirectoryEntry<'_>],
-        ahead: Option<Ahead>,
-    ) -> Result<()> {
+    /// Brings a chain in, which is whole. The join has looked up or changed nothing yet. What was
+    /// found ahead serves, if it is of these records and nothing has changed since.
+    pub(crate) fn chain(&mut self, ready: &Ready<'_>, ahead: Option<Ahead>) -> Result<()> {
+        self.look_up(&ready.records, ahead)?;
+        let chain = &ready.facts;
+        for (entry, row) in ready.iter() {
+            match &entry.record {
+                Record::Put(put) => {
+                    let new = entry_of(chain, entry.seq, put, entry.spot);
+                    self.put_entry(put, &new, |out| out.extend_from_slice(row))?;
+                }
+                _ => self.record(chain, entry)?,
+            }
+        }
+        self.end_chain(chain, 0);
+        Ok(())
+    }
+
+    /// Looks up what the records are about, all at once: that costs less than one by one.
+    fn look_up(&mut self, records: &[DirectoryEntry<'_>], ahead: Option<Ahead>) -> Result<()> {
         let keys = records.iter().filter_map(|entry| match &entry.record {
             Record::Put(Put { space: Space::Object, key, .. })
             | Record::Delete { space: Space::Object, key } => Some(*key),
@@ -163,23 +181,37 @@ impl<'a> Join<'a> {
         spot: Spot,
     ) -> Result<()> {
         let new = entry_of(chain, seq, put, spot);
+        self.put_entry(put, &new, |out| new.encode_into(out))
+    }
+
+    /// The same with what the key then means, and how its row is written.
+    fn put_entry(
+        &mut self,
+        put: &Put<'_>,
+        new: &Entry<'_>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<()> {
         let grave = self.grave(put.space, put.key)?;
-        let old_row = self.entry_row(put.space, put.key)?;
+        let known = self.entries[put.space as usize].place(put.key);
+        let old_row = match known {
+            Some(place) => self.entries[put.space as usize].at(place).map(<[u8]>::to_vec),
+            None => self.entry_row(put.space, put.key)?,
+        };
         let old = match &old_row {
             Some(row) => Some(Entry::decode(row).map_err(|fault| self.index.fault(fault))?),
             None => None,
         };
         // Invariant I6: the greatest (record seq, chain seq) wins.
-        let newest = old.as_ref().is_none_or(|old| (old.seq, old.chain) < (seq, chain.seq))
-            && grave.is_none_or(|grave| grave.seq < seq);
+        let newest = old.as_ref().is_none_or(|old| (old.seq, old.chain) < (new.seq, new.chain))
+            && grave.is_none_or(|grave| grave.seq < new.seq);
         if !newest {
-            return self.bury(&new);
+            return self.bury(new);
         }
-        self.count(put.space, &new, 1);
-        self.own(&new)?;
+        self.count(put.space, new, 1);
+        self.own(new)?;
         match &old {
             // A copy: the segments are the same, and so is their owner.
-            Some(old) if old.seq == seq => {
+            Some(old) if old.seq == new.seq => {
                 self.count(put.space, old, -1);
                 self.displace(old)?;
             }
@@ -192,7 +224,7 @@ impl<'a> Join<'a> {
         if let Some(grave) = grave {
             self.drop_grave(&entry::grave_key(put.space, put.key), grave);
         }
-        self.entries[put.space as usize].put(put.key, |out| new.encode_into(out));
+        self.entries[put.space as usize].put(put.key, known, write);
         Ok(())
     }
 

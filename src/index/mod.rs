@@ -13,6 +13,7 @@ mod graves;
 mod join;
 mod moves;
 mod options;
+mod ready;
 mod rows;
 mod segments;
 mod view;
@@ -30,6 +31,7 @@ pub(crate) use free::free_rows;
 pub(crate) use graves::{grave, graves};
 pub(crate) use join::{Ahead, ChainFacts, Join};
 pub(crate) use moves::{Original, Passed};
+pub(crate) use ready::Ready;
 pub(crate) use segments::segments;
 pub(crate) use view::{View, ViewRef};
 

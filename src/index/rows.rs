@@ -26,6 +26,10 @@ pub(super) struct Rows {
     others: BTreeMap<Vec<u8>, Option<Range<usize>>>,
 }
 
+/// Where the row of a key is that was looked up.
+#[derive(Clone, Copy)]
+pub(super) struct Place(usize);
+
 struct Known {
     key: Range<usize>,
     row: Row,
@@ -73,25 +77,40 @@ impl Rows {
 
     /// The row of a key, if it is known here: `Some(None)` where there is none.
     pub(super) fn get(&self, key: &[u8]) -> Option<Option<&[u8]>> {
-        if let Some(at) = self.find(key) {
-            return Some(match &self.looked_up[at].row {
-                Row::Old(row) => row.as_deref(),
-                Row::New(row) => row.clone().map(|row| &self.bytes[row]),
-            });
+        if let Some(place) = self.place(key) {
+            return Some(self.at(place));
         }
         self.others.get(key).map(|row| row.clone().map(|row| &self.bytes[row]))
     }
 
-    /// Changes the row of a key to what `write` appends.
-    pub(super) fn put(&mut self, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+    /// Where a key's row is, if it was looked up.
+    pub(super) fn place(&self, key: &[u8]) -> Option<Place> {
+        self.find(key).map(Place)
+    }
+
+    /// The row there; `None` where there is none.
+    pub(super) fn at(&self, place: Place) -> Option<&[u8]> {
+        match &self.looked_up[place.0].row {
+            Row::Old(row) => row.as_deref(),
+            Row::New(row) => row.clone().map(|row| &self.bytes[row]),
+        }
+    }
+
+    /// Changes the row of a key to what `write` appends; `place` is the key's.
+    pub(super) fn put(
+        &mut self,
+        key: &[u8],
+        place: Option<Place>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
         let start = self.bytes.len();
         write(&mut self.bytes);
-        self.set(key, Some(start..self.bytes.len()));
+        self.set(key, place, Some(start..self.bytes.len()));
     }
 
     /// Deletes the row of a key.
     pub(super) fn delete(&mut self, key: &[u8]) {
-        self.set(key, None);
+        self.set(key, self.place(key), None);
     }
 
     /// The rows that were changed; `None` where one was deleted.
@@ -114,9 +133,9 @@ impl Rows {
         self.bytes.len()
     }
 
-    fn set(&mut self, key: &[u8], row: Option<Range<usize>>) {
-        match self.find(key) {
-            Some(at) => self.looked_up[at].row = Row::New(row),
+    fn set(&mut self, key: &[u8], place: Option<Place>, row: Option<Range<usize>>) {
+        match place {
+            Some(Place(at)) => self.looked_up[at].row = Row::New(row),
             None => drop(self.others.insert(key.to_vec(), row)),
         }
     }
@@ -197,11 +216,14 @@ mod tests {
     #[test]
     fn the_last_change_of_a_key_counts_whether_it_was_looked_up_or_not() {
         let (mut rows, _) = looked_up(&["b", "a", "b", "c"]);
-        rows.put(b"b", |out| out.extend_from_slice(b"first"));
-        rows.put(b"z", |out| out.extend_from_slice(b"other"));
+        let put = |rows: &mut Rows, key: &[u8], row: &[u8]| {
+            rows.put(key, rows.place(key), |out| out.extend_from_slice(row));
+        };
+        put(&mut rows, b"b", b"first");
+        put(&mut rows, b"z", b"other");
         rows.delete(b"a");
         assert_eq!(rows.get(b"b"), Some(Some(&b"first"[..])));
-        rows.put(b"b", |out| out.extend_from_slice(b"second"));
+        put(&mut rows, b"b", b"second");
         rows.delete(b"y");
         assert_eq!(rows.get(b"a"), Some(None));
         assert_eq!(rows.get(b"y"), Some(None));

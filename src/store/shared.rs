@@ -24,7 +24,7 @@ use crate::format::chain::{DirectoryEntry, Room};
 use crate::format::entry::TrackRow;
 use crate::format::track_header::{TrackHeader, TrackKind};
 use crate::format::{DiskId, Seq, StoreId, TrackId, record};
-use crate::index::{Ahead, Books, ChainFacts, Index, Join};
+use crate::index::{Ahead, Books, ChainFacts, Index, Join, Ready};
 use crate::options::Options;
 use crate::recovery::RecoveryReport;
 use crate::track::{TrackFile, TrackFiles};
@@ -181,13 +181,14 @@ impl Shared {
         }
     }
 
-    /// Brings a chain in; gives its records.
-    fn join_chain<'c>(
+    /// Brings a chain in.
+    fn join_chain(
         &self,
         join: &mut Join<'_>,
-        chain: &Appended<'c>,
+        chain: &Appended<'_>,
+        ready: &Ready<'_>,
         ahead: Option<Ahead>,
-    ) -> Result<Vec<DirectoryEntry<'c>>> {
+    ) -> Result<()> {
         for sealed in &chain.sealed {
             if let Some(row) = join.track(sealed.track) {
                 row.sealed = Some(sealed.end);
@@ -196,12 +197,7 @@ impl Shared {
         join.books.tracks.entry(chain.track).or_insert_with(|| {
             TrackRow::new(chain.disk, TrackKind::Append, 0, chain.created_ms, chain.floor)
         });
-        let facts = chain.facts();
-        let records = self.records(chain)?;
-        join.look_up(&records, ahead)?;
-        records.iter().try_for_each(|record| join.record(&facts, record))?;
-        join.end_chain(&facts, 0);
-        Ok(records)
+        join.chain(ready, ahead)
     }
 
     /// The records of an appended chain.
@@ -308,12 +304,14 @@ impl Owner for Shared {
     }
 
     fn apply(&self, chain: &Appended<'_>) -> Result<()> {
+        let records = self.records(chain).inspect_err(|error| self.poison(error))?;
+        let ready = Ready::new(chain.facts(), records);
         let ahead = self.look_ahead.take(chain.records.len());
-        let records = {
+        {
             let mut books = self.books();
-            self.change(&mut books, |join| self.join_chain(join, chain, ahead))?
-        };
-        self.note_puts(&records);
+            self.change(&mut books, |join| self.join_chain(join, chain, &ready, ahead))?;
+        }
+        self.note_puts(&ready.records);
         for sealed in &chain.sealed {
             self.files.seal(sealed.track, sealed.end);
         }

@@ -50,8 +50,17 @@ pub struct Batch {
 struct Operation {
     key: Range<usize>,
     condition: Condition,
-    put: Option<(Range<usize>, PutOptions)>,
+    put: Option<(Range<usize>, Option<Box<PutOptions>>)>,
 }
+
+/// What puts carry that nothing was said of.
+static DEFAULTS: PutOptions = PutOptions {
+    attributes: Vec::new(),
+    modified_ms: None,
+    expires_ms: None,
+    condition: Condition::Always,
+    durability: None,
+};
 
 impl Batch {
     /// An empty batch.
@@ -62,7 +71,7 @@ impl Batch {
 
     /// Adds a put.
     pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> &mut Self {
-        self.put_with(key, value, &PutOptions::default())
+        self.push_put(key.as_ref(), value.as_ref(), Condition::Always, None)
     }
 
     /// Adds a put. Its durability is the batch's.
@@ -72,9 +81,19 @@ impl Batch {
         value: impl AsRef<[u8]>,
         options: &PutOptions,
     ) -> &mut Self {
-        let (key, value) = (self.store(key.as_ref()), self.store(value.as_ref()));
-        let (condition, put) = (options.condition, Some((value, options.clone())));
-        self.operations.push(Operation { key, condition, put });
+        let said = (*options != DEFAULTS).then(|| Box::new(options.clone()));
+        self.push_put(key.as_ref(), value.as_ref(), options.condition, said)
+    }
+
+    fn push_put(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        condition: Condition,
+        options: Option<Box<PutOptions>>,
+    ) -> &mut Self {
+        let (key, value) = (self.store(key), self.store(value));
+        self.operations.push(Operation { key, condition, put: Some((value, options)) });
         self
     }
 
@@ -174,7 +193,7 @@ impl Shared {
         let mut bytes = batch.bytes.len();
         for operation in &batch.operations {
             check_key(batch.key(operation))?;
-            if let Some((_, options)) = &operation.put {
+            if let Some((_, Some(options))) = &operation.put {
                 check_put(batch.key(operation), options)?;
                 bytes += options.attributes.len();
             }
@@ -355,6 +374,7 @@ fn propose(batch: &Batch, encoder: &Encoder<'_>, now_ms: u64) -> Proposal {
         let key = batch.key(operation);
         match &operation.put {
             Some((value, options)) => {
+                let options = options.as_deref().unwrap_or(&DEFAULTS);
                 let (value, times) = (&batch.bytes[value.clone()], options.times(now_ms));
                 propose_put(&mut proposal, encoder, key, value, options, times);
             }
