@@ -115,7 +115,7 @@ pub trait Store: Send + Sync {
         Err(Failure::Unsupported)
     }
 
-    /// Moves everything off the first disk; nothing where it is the only one.
+    /// Moves everything off the first disk; unsupported where it is the only one.
     fn drain(&self) -> Result<()> {
         Err(Failure::Unsupported)
     }

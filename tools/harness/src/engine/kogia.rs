@@ -204,9 +204,10 @@ impl Store for Open {
 
     fn drain(&self) -> Result<()> {
         let disks = self.store.stats()?.disks;
-        if disks.len() > 1 {
-            self.store.drain_disk(disks[0].id, &CompactOptions::default())?;
+        if disks.len() == 1 {
+            return Err(Failure::Unsupported);
         }
+        self.store.drain_disk(disks[0].id, &CompactOptions::default())?;
         Ok(())
     }
 
