@@ -115,9 +115,17 @@ impl Index {
         })
     }
 
-    /// Whether anything is at `path` that could be an index.
-    pub(crate) fn exists(path: &Path) -> bool {
-        path.join("CURRENT").exists()
+    /// Whether there are no rows.
+    pub(crate) fn is_empty(&self) -> Result<bool> {
+        for family in Family::ALL {
+            let view = self.view();
+            let mut cursor = view.rows(family);
+            cursor.seek(&[]);
+            if cursor.row()?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Fails where `path` is a directory with anything in it that is not RocksDB's: it is another's.

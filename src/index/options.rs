@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, LogLevel, Options,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType,
+    DEFAULT_COLUMN_FAMILY_NAME, LogLevel, Options,
 };
 
 use super::Family;
@@ -21,16 +22,22 @@ pub(super) struct Tuning {
 
 pub(super) fn open(path: &Path, tuning: &Tuning) -> Result<DB, rocksdb::Error> {
     let cache = Cache::new_lru_cache(tuning.cache_bytes);
-    let families = Family::ALL
-        .map(|family| ColumnFamilyDescriptor::new(family.name(), rows(family, tuning, &cache)));
-    DB::open_cf_descriptors(&database()?, path, families)
+    // Copied, not made again: with each that is made comes a block cache of 32 MiB that nobody uses.
+    let plain = Options::default();
+    let families = Family::ALL.map(|family| {
+        ColumnFamilyDescriptor::new(family.name(), rows(&plain, family, tuning, &cache))
+    });
+    let unused = ColumnFamilyDescriptor::new(DEFAULT_COLUMN_FAMILY_NAME, plain.clone());
+    let families = families.into_iter().chain([unused]);
+    DB::open_cf_descriptors(&database(&plain)?, path, families)
 }
 
-fn database() -> Result<Options, rocksdb::Error> {
+fn database(plain: &Options) -> Result<Options, rocksdb::Error> {
     // Closing flushes unless told otherwise, and so does RocksDB's own recovery from a failed
     // flush: both would write rows whose tracks are not synced (invariant I1). Neither has a
     // setter in these bindings.
-    let mut options = Options::default()
+    let mut options = plain
+        .clone()
         .get_options_from_string("avoid_flush_during_shutdown=true;max_bgerror_resume_count=0")?;
     // By default 4 MiB are taken for the list of files, of which a small index uses some KiB.
     options.set_manifest_preallocation_size(64 << 10);
@@ -52,7 +59,7 @@ fn database() -> Result<Options, rocksdb::Error> {
     Ok(options)
 }
 
-fn rows(family: Family, tuning: &Tuning, cache: &Cache) -> Options {
+fn rows(plain: &Options, family: Family, tuning: &Tuning, cache: &Cache) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
     blocks.set_block_size(4 << 10);
@@ -61,7 +68,7 @@ fn rows(family: Family, tuning: &Tuning, cache: &Cache) -> Options {
     blocks.set_cache_index_and_filter_blocks(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
     blocks.set_optimize_filters_for_memory(true);
-    let mut options = Options::default();
+    let mut options = plain.clone();
     if matches!(family, Family::Objects | Family::Segments | Family::Graves) {
         // Most keys that are looked up before they are put are new: the filters say so, that of
         // the memtable (its size a share of the write buffer's) as well as those of the files.

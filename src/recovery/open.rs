@@ -541,7 +541,8 @@ fn open_index(options: &Options, dir: &Path) -> Result<(Index, Option<Books>)> {
     let opened = Index::open(dir, options.memtable_bytes(), options.cache_bytes());
     let loaded = opened.and_then(|index| Books::load(&index).map(|books| (index, books)));
     match loaded {
-        Ok((index, None)) if Index::exists(dir) => Ok((empty_index(options, dir, index)?, None)),
+        // Rows that nobody keeps books of are not ours.
+        Ok((index, None)) if !index.is_empty()? => Ok((empty_index(options, dir, index)?, None)),
         Err(e) if matches!(e.kind(), ErrorKind::Corruption | ErrorKind::Version) => {
             tracing::error!(error = %e, "the index is damaged and is made anew");
             Index::destroy(dir)?;
