@@ -11,7 +11,7 @@ use std::process::{ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{self, Clock, Failure, Place};
+use crate::engine::{self, Clock, Engine, Failure, Place};
 use crate::janitor::{Duty, Janitor, Thing};
 use crate::operation::Operation;
 use crate::points;
@@ -112,19 +112,6 @@ pub enum End {
     Died(String),
 }
 
-/// Where a store lies below a directory.
-pub fn place(root: &Path, disks: usize, now_ms: u64) -> Place {
-    Place {
-        home: root.join("home"),
-        disks: (0..disks).map(|disk| root.join(format!("disk-{disk}"))).collect(),
-        index: None,
-        backup: root.join("backup"),
-        backup_index: None,
-        io: None,
-        clock: Clock::at(now_ms),
-    }
-}
-
 /// What is seen of a session's store and its backup.
 pub fn look(session: &mut Session<'_>) -> Result<Look, Failure> {
     Ok(Look { store: session.observe()?, backup: session.observe_backup()? })
@@ -193,10 +180,10 @@ impl Child {
 }
 
 /// The child's part.
-pub fn serve(order: &str) -> ExitCode {
+pub fn serve(order: &str, engines: &[&dyn Engine]) -> ExitCode {
     let Ok(order) = serde_json::from_str::<Order>(order) else { return ExitCode::FAILURE };
     let Some(workload) = workload::by_name(&order.workload) else { return ExitCode::FAILURE };
-    let Some(engine) = engine::by_name(&order.engine) else { return ExitCode::FAILURE };
+    let Some(engine) = engine::by_name(engines, &order.engine) else { return ExitCode::FAILURE };
     let counts = match &order.kill {
         Some((point, nth)) => {
             let Some(point) = points::find(point) else { return ExitCode::FAILURE };
@@ -206,7 +193,7 @@ pub fn serve(order: &str) -> ExitCode {
         None => Some(points::count()),
     };
     let (setup, operations) = operations(workload, order.seed, order.chosen.as_deref());
-    let place = place(&order.root, setup.disks, order.now_ms);
+    let place = Place::below(&order.root, setup.disks, order.now_ms);
     let mut session = Session::new(engine, place, setup);
     for part in &order.parts {
         if let Err(failure) = carry_out(part, &mut session, &operations, order.waits) {

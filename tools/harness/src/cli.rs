@@ -32,9 +32,9 @@ pub struct Run {
     /// What is done meanwhile; several with commas
     #[arg(long, value_delimiter = ',', default_value = "all")]
     pub workload: Vec<String>,
-    /// Who does it
-    #[arg(long, default_value = "kogia")]
-    pub engine: String,
+    /// Who does it; default the first that is listed
+    #[arg(long)]
+    pub engine: Option<String>,
     /// What everything is drawn from
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

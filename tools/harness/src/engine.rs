@@ -3,11 +3,84 @@
 //! An engine opens a directory and carries out operations. What it does not have, it does not
 //! implement: those calls answer [`Failure::Unsupported`], and workloads that need them are not
 //! run on it.
+//!
+//! # Examples
+//!
+//! An engine that keeps nothing, and would be found out:
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use std::sync::Mutex;
+//!
+//! use kogia_crash::engine::{Capability, Engine, Place, Promises, Result, Setup, Store};
+//! use kogia_crash::{Durability, How};
+//!
+//! struct Forgetful;
+//!
+//! #[derive(Default)]
+//! struct Open(Mutex<BTreeMap<String, Vec<u8>>>);
+//!
+//! impl Engine for Forgetful {
+//!     fn name(&self) -> &'static str {
+//!         "forgetful"
+//!     }
+//!
+//!     fn about(&self) -> &'static str {
+//!         "a map in memory"
+//!     }
+//!
+//!     fn promises(&self) -> Promises {
+//!         Promises { loses_suffixes: false, failed_is_gone: false }
+//!     }
+//!
+//!     fn has(&self, _capability: Capability) -> bool {
+//!         false
+//!     }
+//!
+//!     fn open(&self, _place: &Place, _setup: &Setup) -> Result<Box<dyn Store>> {
+//!         Ok(Box::new(Open::default()))
+//!     }
+//! }
+//!
+//! impl Store for Open {
+//!     fn put(&self, key: &str, value: &[u8], _how: &How) -> Result<()> {
+//!         self.0.lock().unwrap().insert(key.to_owned(), value.to_owned());
+//!         Ok(())
+//!     }
+//!
+//!     fn delete(&self, key: &str, _durability: Durability) -> Result<bool> {
+//!         Ok(self.0.lock().unwrap().remove(key).is_some())
+//!     }
+//!
+//!     fn get(&self, key: &str) -> Result<Option<Vec<u8>>> {
+//!         Ok(self.0.lock().unwrap().get(key).cloned())
+//!     }
+//!
+//!     fn keys(&self) -> Result<Vec<String>> {
+//!         Ok(self.0.lock().unwrap().keys().cloned().collect())
+//!     }
+//!
+//!     fn sync(&self) -> Result<()> {
+//!         Ok(())
+//!     }
+//!
+//!     fn close(self: Box<Self>) -> Result<()> {
+//!         Ok(())
+//!     }
+//! }
+//!
+//! // A program of one's own: `kogia_crash::main(&[&Forgetful])`.
+//! let place = Place::below(std::path::Path::new("/nowhere"), 1, 0);
+//! let store = Forgetful.open(&place, &Setup::default())?;
+//! store.put("a", b"b", &How::SYNC)?;
+//! assert_eq!(store.get("a")?, Some(b"b".to_vec()));
+//! # Ok::<(), kogia_crash::engine::Failure>(())
+//! ```
 
 pub mod kogia;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,17 +89,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::operation::{Durability, How};
 
-/// All engines.
-pub static ALL: &[&dyn Engine] = &[&kogia::Kogia];
-
-pub fn by_name(name: &str) -> Option<&'static dyn Engine> {
-    ALL.iter().copied().find(|engine| engine.name() == name)
+/// The engine of a name.
+pub(crate) fn by_name<'a>(engines: &[&'a dyn Engine], name: &str) -> Option<&'a dyn Engine> {
+    engines.iter().copied().find(|engine| engine.name() == name)
 }
 
+/// What a call on an engine answers.
 pub type Result<T> = std::result::Result<T, Failure>;
 
 /// An engine, not open.
 pub trait Engine: Send + Sync {
+    /// What it is called on the command line.
     fn name(&self) -> &'static str;
 
     /// What it is, in a line.
@@ -35,6 +108,7 @@ pub trait Engine: Send + Sync {
     /// What it promises beyond what every engine does.
     fn promises(&self) -> Promises;
 
+    /// Whether it has something that not every engine has.
     fn has(&self, capability: Capability) -> bool;
 
     /// Opens what is at `place`, or makes it.
@@ -61,14 +135,19 @@ pub trait Engine: Send + Sync {
 
 /// An engine that is open. Dropping it closes it.
 pub trait Store: Send + Sync {
+    /// Overwrites what is there.
     fn put(&self, key: &str, value: &[u8], how: &How) -> Result<()>;
 
     /// Gives whether it was there.
     fn delete(&self, key: &str, durability: Durability) -> Result<bool>;
 
     /// All or nothing; no value deletes.
-    fn batch(&self, steps: &[(String, Option<Vec<u8>>)], durability: Durability) -> Result<()>;
+    fn batch(&self, steps: &[(String, Option<Vec<u8>>)], durability: Durability) -> Result<()> {
+        let _ = (steps, durability);
+        Err(Failure::Unsupported)
+    }
 
+    /// The whole value; nothing where there is no such key.
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>>;
 
     /// All keys, in order, as listing shows them.
@@ -77,6 +156,7 @@ pub trait Store: Send + Sync {
     /// Makes whatever was acknowledged durable.
     fn sync(&self) -> Result<()>;
 
+    /// Closes it, and says whether that went well.
     fn close(self: Box<Self>) -> Result<()>;
 
     /// A put whose value comes in pieces.
@@ -91,6 +171,7 @@ pub trait Store: Send + Sync {
         Err(Failure::Unsupported)
     }
 
+    /// Writes bytes that wait to be assembled.
     fn put_part(&self, value: &[u8]) -> Result<()> {
         let _ = value;
         Err(Failure::Unsupported)
@@ -107,10 +188,12 @@ pub trait Store: Send + Sync {
         Err(Failure::Unsupported)
     }
 
+    /// Makes durable whatever was acknowledged, and what is derived from it, too.
     fn checkpoint(&self) -> Result<()> {
         Err(Failure::Unsupported)
     }
 
+    /// Gives back as much room as can be had.
     fn compact(&self) -> Result<()> {
         Err(Failure::Unsupported)
     }
@@ -120,6 +203,7 @@ pub trait Store: Send + Sync {
         Err(Failure::Unsupported)
     }
 
+    /// Deletes what has expired.
     fn expire(&self) -> Result<()> {
         Err(Failure::Unsupported)
     }
@@ -143,15 +227,25 @@ pub trait Store: Send + Sync {
 /// What an engine may have or not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Capability {
+    /// [`Store::batch`].
     Batch,
+    /// [`Store::stream`] and [`Store::abandon`].
     Stream,
+    /// [`Store::put_part`], [`Store::parts`] and [`Store::assemble`].
     Parts,
+    /// It heeds [`How::when`].
     Conditions,
+    /// [`Store::checkpoint`].
     Checkpoint,
+    /// [`Store::compact`].
     Compact,
+    /// [`Store::drain`].
     Drain,
+    /// [`Store::expire`]; it heeds [`How::expires_in_ms`].
     Expire,
+    /// [`Store::backup`] and [`Engine::open_backup`].
     Backup,
+    /// [`Engine::rebuild`].
     Rebuild,
     /// It reads and writes through [`Place::io`].
     Simulated,
@@ -169,6 +263,7 @@ pub struct Promises {
 /// What is set up for a workload. Engines take of it what they know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Setup {
+    /// Disks that it lies on.
     pub disks: usize,
     /// Where files of the engine are full, in bytes.
     pub file_bytes: u64,
@@ -183,16 +278,19 @@ pub struct Setup {
 /// Where an engine lies.
 #[derive(Clone, Debug)]
 pub struct Place {
+    /// Its directory, which may not be there yet.
     pub home: PathBuf,
     /// One directory for each disk of the setup; may be empty where there is one disk only.
     pub disks: Vec<PathBuf>,
     /// Where what is derived goes, if not in the home: an index.
     pub index: Option<PathBuf>,
+    /// Where its backup goes.
     pub backup: PathBuf,
     /// Where the backup's index goes, if not in the backup.
     pub backup_index: Option<PathBuf>,
     /// The file system of home and disks; the operating system's without.
     pub io: Option<Arc<dyn Io>>,
+    /// The time, for what expires.
     pub clock: Clock,
 }
 
@@ -221,18 +319,36 @@ impl Default for Setup {
     }
 }
 
+impl Place {
+    /// A place below a directory, in the operating system's file system.
+    pub fn below(root: &Path, disks: usize, now_ms: u64) -> Self {
+        Place {
+            home: root.join("home"),
+            disks: (0..disks).map(|disk| root.join(format!("disk-{disk}"))).collect(),
+            index: None,
+            backup: root.join("backup"),
+            backup_index: None,
+            io: None,
+            clock: Clock::at(now_ms),
+        }
+    }
+}
+
 impl Clock {
     /// Milliseconds since 1970 at which every run begins.
     pub const START_MS: u64 = 1_700_000_000_000;
 
+    /// A clock that stands still until it is told to [pass](Self::pass) time.
     pub fn at(now_ms: u64) -> Self {
         Clock(Arc::new(AtomicU64::new(now_ms)))
     }
 
+    /// Milliseconds since 1970.
     pub fn now_ms(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// Lets so many milliseconds pass.
     pub fn pass(&self, ms: u64) {
         self.0.fetch_add(ms, Ordering::Relaxed);
     }

@@ -78,7 +78,9 @@ pub enum Durability {
 /// What goes with a put.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct How {
+    /// When it is acknowledged.
     pub durability: Durability,
+    /// What must hold of the key.
     pub when: When,
     /// The object is gone so long after the put was asked for.
     pub expires_in_ms: Option<u64>,
@@ -87,8 +89,11 @@ pub struct How {
 /// What must hold of the key for a put to be carried out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum When {
+    /// Nothing.
     Always,
+    /// There is no such key.
     IfAbsent,
+    /// There is one.
     IfPresent,
 }
 
@@ -120,8 +125,10 @@ pub struct Change {
 }
 
 impl How {
+    /// Acknowledged when it is durable.
     pub const SYNC: How =
         How { durability: Durability::Sync, when: When::Always, expires_in_ms: None };
+    /// Acknowledged when the operating system has it.
     pub const OS: How = How { durability: Durability::Os, ..How::SYNC };
 }
 

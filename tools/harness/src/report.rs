@@ -42,6 +42,7 @@ impl Row {
 impl Report {
     pub fn new(
         options: &cli::Run,
+        engine: &str,
         rows: Vec<Row>,
         failing: Vec<Failing>,
         threads: usize,
@@ -50,7 +51,7 @@ impl Report {
         let states = rows.iter().map(|row| row.states).sum();
         let seconds = took.as_secs_f64();
         Report {
-            engine: options.engine.clone(),
+            engine: engine.to_owned(),
             seed: options.seed,
             threads,
             seconds,

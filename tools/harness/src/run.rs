@@ -29,9 +29,9 @@ struct Pass<'a> {
 }
 
 /// Runs what the command line asks for. An error says what is wrong with that, or with the machine.
-pub fn run(options: &cli::Run) -> Result<Report, Wrong> {
-    let engine = crate::engine::by_name(&options.engine)
-        .ok_or_else(|| Wrong::usage("engine", &options.engine))?;
+pub fn run(options: &cli::Run, engines: &[&dyn Engine]) -> Result<Report, Wrong> {
+    let engine = engine(options, engines)?;
+    check_state(options)?;
     let threads = options.threads.unwrap_or_else(processors).max(1);
     let mut rows = Vec::new();
     let mut passes = Vec::new();
@@ -59,7 +59,10 @@ pub fn run(options: &cli::Run) -> Result<Report, Wrong> {
     }
     let failing = watches.iter().flat_map(Watch::failing).collect();
     let notes = worlds(&options.world)?.into_iter().flat_map(World::notes).collect();
-    Ok(Report { notes, ..Report::new(options, rows, failing, threads, started.elapsed()) })
+    Ok(Report {
+        notes,
+        ..Report::new(options, engine.name(), rows, failing, threads, started.elapsed())
+    })
 }
 
 /// Why nothing was run to its end.
@@ -72,9 +75,17 @@ pub enum Wrong {
 impl Wrong {
     fn usage(what: &str, name: &str) -> Self {
         Wrong::Usage(format!(
-            "there is no {what} `{name}`; `kogia-crash list` says which there are"
+            "there is no {what} `{name}`; `{} list` says which there are",
+            crate::program()
         ))
     }
+}
+
+fn engine<'a>(options: &cli::Run, engines: &[&'a dyn Engine]) -> Result<&'a dyn Engine, Wrong> {
+    let Some(name) = &options.engine else {
+        return Ok(*engines.first().expect("a program has an engine"));
+    };
+    crate::engine::by_name(engines, name).ok_or_else(|| Wrong::usage("engine", name))
 }
 
 fn processors() -> usize {
@@ -92,6 +103,13 @@ fn workloads(names: &[String]) -> Result<Vec<&'static Workload>, Wrong> {
     }
     let by_name = crate::workload::by_name;
     names.iter().map(|name| by_name(name).ok_or_else(|| Wrong::usage("workload", name))).collect()
+}
+
+/// Whether all worlds can have a state of the name that is wanted.
+fn check_state(options: &cli::Run) -> Result<(), Wrong> {
+    let Some(state) = &options.state else { return Ok(()) };
+    let worlds = worlds(&options.world)?;
+    worlds.iter().try_for_each(|world| world.check_state(state)).map_err(Wrong::Usage)
 }
 
 /// The tasks of one workload: one a seed and a thread, or one a sequence.

@@ -68,6 +68,9 @@ pub trait World: Sync {
         true
     }
 
+    /// Whether this can be the name of a state; what is wrong with it, if not.
+    fn check_state(&self, state: &str) -> Result<(), String>;
+
     /// Breaks one workload of one seed in about as many ways as asked for. What fails goes to the
     /// watch; an error is of the harness itself, or of the machine it runs on.
     fn run(&self, task: &Task<'_>, watch: &Watch) -> Result<Coverage, String>;
@@ -171,9 +174,10 @@ impl Task<'_> {
     ) -> Failing {
         let places: Vec<String> = kept.iter().map(ToString::to_string).collect();
         let (engine, workload, seed) = (self.engine.name(), self.workload.name, self.seed);
+        let program = crate::program();
         let lying = if self.lying { " --lying-disk" } else { "" };
         let command = format!(
-            "kogia-crash run --world {world} --engine {engine} --workload {workload} \
+            "{program} run --world {world} --engine {engine} --workload {workload} \
              --seed {seed}{lying} --operations {} --state {state}",
             places.join(",")
         );

@@ -4,8 +4,9 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// The exit status that says that something was lost, and that the machine lacks something.
+/// Exit statuses: something was lost, the command line is wrong, the machine lacks something.
 const LOST: i32 = 1;
+const WRONG_USAGE: i32 = 2;
 const CANNOT: i32 = 3;
 
 /// Whatever is made on the way is made below a directory of its own, and nothing of it is left.
@@ -49,6 +50,16 @@ fn a_plan_that_a_failure_would_name_is_followed() {
     let notes = report["notes"].to_string();
     assert!(notes.contains("1 kills at slice.swapped"), "{notes}");
     assert!(notes.contains("1 kills at open.flushed"), "{notes}");
+}
+
+#[test]
+fn a_state_that_no_world_names_so_is_a_wrong_command_line() {
+    for world in ["sim", "errors", "bitrot", "kill", "disk", "disk-errors-xfs"] {
+        let arguments = ["--world", world, "--workload", "small-puts", "--state", "no-such,@"];
+        let output = run(&arguments);
+        assert_eq!(output.status.code(), Some(WRONG_USAGE), "{world}: {output:?}");
+        assert!(output.stdout.is_empty(), "{world}: {output:?}");
+    }
 }
 
 #[test]

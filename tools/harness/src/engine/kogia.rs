@@ -16,6 +16,7 @@ const NEVER: Duration = Duration::from_secs(24 * 3600);
 /// A stream is written in pieces of this size, so that pieces and segments don't meet.
 const PIECE_BYTES: usize = 20_000;
 
+/// Kogia, in the settings of [`Setup`].
 pub struct Kogia;
 
 /// An open store, and what the calls on it need to know.

@@ -50,6 +50,10 @@ impl World for Bitrot {
         engine.has(Capability::Simulated)
     }
 
+    fn check_state(&self, state: &str) -> Result<(), String> {
+        state.strip_prefix(LIVE).unwrap_or(state).parse::<Damage>().map(drop)
+    }
+
     fn run(&self, task: &Task<'_>, watch: &Watch) -> Result<Coverage, String> {
         let (setup, operations) = task.operations();
         let rules = Rules { engine: task.engine, setup, promises: task.engine.promises() };

@@ -117,6 +117,12 @@ impl World for Disk {
         }
     }
 
+    fn check_state(&self, state: &str) -> Result<(), String> {
+        let is_number = |word: &str| word.parse::<u64>().is_ok();
+        let wrong = || format!("`{state}` is no number of a cut; one is `17/3`");
+        state.split('/').all(is_number).then_some(()).ok_or_else(wrong)
+    }
+
     /// Each share records a run of its own.
     fn run(&self, task: &Task<'_>, watch: &Watch) -> Result<Coverage, String> {
         let workshop = Workshop::open()?;

@@ -75,6 +75,10 @@ impl World for Errors {
         engine.has(Capability::Simulated)
     }
 
+    fn check_state(&self, state: &str) -> Result<(), String> {
+        state.parse::<Case>().map(drop)
+    }
+
     fn run(&self, task: &Task<'_>, watch: &Watch) -> Result<Coverage, String> {
         let (setup, operations) = task.operations();
         let rules = rules(task.engine, setup);

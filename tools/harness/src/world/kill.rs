@@ -40,6 +40,10 @@ impl World for Kill {
         "processes are killed at named steps and at any moment, while they open a store, too"
     }
 
+    fn check_state(&self, state: &str) -> Result<(), String> {
+        state.parse::<Plan>().map(drop)
+    }
+
     fn run(&self, task: &Task<'_>, watch: &Watch) -> Result<Coverage, String> {
         let janitor = Janitor::hire().map_err(|e| format!("no janitor: {e}"))?;
         let planned = task.state.map(str::parse::<Plan>).transpose()?;

@@ -60,6 +60,10 @@ impl World for Sim {
         engine.has(Capability::Simulated)
     }
 
+    fn check_state(&self, state: &str) -> Result<(), String> {
+        state.parse::<Trail>().map(drop)
+    }
+
     fn run(&self, task: &Task<'_>, watch: &Watch) -> Result<Coverage, String> {
         let (setup, operations) = task.operations();
         let rules = Rules { engine: task.engine, setup, promises: task.engine.promises() };

@@ -56,6 +56,10 @@ impl World for DiskErrors {
         }
     }
 
+    fn check_state(&self, state: &str) -> Result<(), String> {
+        state.parse::<Fault>().map(drop)
+    }
+
     fn run(&self, task: &Task<'_>, watch: &Watch) -> Result<Coverage, String> {
         let workshop = Workshop::open()?;
         let (setup, operations) = task.operations();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::plan::{Deed, Part, Plan, When};
 use super::{Kill, Profile, is_of_opening};
 use crate::child::{self, Child, End, Look, Order};
-use crate::engine::Setup;
+use crate::engine::{Place, Setup};
 use crate::history::History;
 use crate::janitor::{Janitor, Thing};
 use crate::oracle::{Break, Loss, LossKind, Oracle};
@@ -202,7 +202,7 @@ impl<'a> Trial<'a> {
 
     /// Opens the store, in this process, and judges what it shows; now and then twice.
     fn look(&mut self, root: &Path) -> Result<(), Vec<Loss>> {
-        let place = child::place(root, self.setup.disks, self.judge.now_ms());
+        let place = Place::below(root, self.setup.disks, self.judge.now_ms());
         let mut session = Session::new(self.task.engine, place, self.setup);
         self.judge.look(&looked(&mut session)?)?;
         match self.random.below(OPENED_TWICE) {
