@@ -61,6 +61,8 @@ pub enum Part {
 pub enum Said {
     Begin(usize),
     End(usize, Outcome),
+    /// It begins to open the store.
+    Opening,
     Opened,
     Seen(Look),
     /// A part other than an operation failed.
@@ -216,6 +218,7 @@ fn carry_out(
 ) -> Result<(), Failure> {
     match part {
         Part::Open => {
+            say(&Said::Opening, waits);
             session.open()?;
             say(&Said::Opened, waits);
         }

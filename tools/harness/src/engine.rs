@@ -30,7 +30,7 @@
 //!     }
 //!
 //!     fn promises(&self) -> Promises {
-//!         Promises { loses_suffixes: false, failed_is_gone: false }
+//!         Promises { loses_suffixes: false, failed_is_gone: false, survives_errors: false }
 //!     }
 //!
 //!     fn has(&self, _capability: Capability) -> bool {
@@ -258,6 +258,8 @@ pub struct Promises {
     pub loses_suffixes: bool,
     /// An operation that failed does not come back once a later one has succeeded.
     pub failed_is_gone: bool,
+    /// Where the disk fails a call, the caller gets an error: the process does not end.
+    pub survives_errors: bool,
 }
 
 /// What is set up for a workload. Engines take of it what they know.

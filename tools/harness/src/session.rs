@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Engine, Failure, Place, Result, Setup, Store};
+use crate::engine::{Capability, Engine, Failure, Place, Result, Setup, Store};
 use crate::operation::{Operation, Print, Value, part_name};
 
 /// How an operation ended.
@@ -89,6 +89,9 @@ impl<'a> Session<'a> {
 
     /// Looks at the backup; nothing where there is none.
     pub fn observe_backup(&self) -> Result<Option<Observation>> {
+        if !self.engine.has(Capability::Backup) {
+            return Ok(None);
+        }
         let backup = self.engine.open_backup(&self.place, &self.setup)?;
         backup.map(|store| observe(&*store)).transpose()
     }

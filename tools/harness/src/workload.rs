@@ -5,6 +5,7 @@
 
 mod b3;
 mod drawn;
+mod plain;
 mod space;
 #[cfg(test)]
 mod tests;
@@ -42,7 +43,7 @@ pub struct Script {
 
 /// All workloads, `b3` last.
 pub fn all() -> impl Iterator<Item = &'static Workload> {
-    values::ALL.iter().chain(space::ALL).chain(drawn::ALL).chain([&b3::B3])
+    values::ALL.iter().chain(plain::ALL).chain(space::ALL).chain(drawn::ALL).chain([&b3::B3])
 }
 
 pub fn by_name(name: &str) -> Option<&'static Workload> {

@@ -37,7 +37,7 @@ impl Engine for Kogia {
     }
 
     fn promises(&self) -> Promises {
-        Promises { loses_suffixes: true, failed_is_gone: true }
+        Promises { loses_suffixes: true, failed_is_gone: true, survives_errors: true }
     }
 
     fn has(&self, _capability: Capability) -> bool {

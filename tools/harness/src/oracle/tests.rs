@@ -4,7 +4,8 @@ use super::*;
 use crate::operation::{How, Value};
 use crate::oracle::verdict::LossKind;
 
-const ALL: Promises = Promises { loses_suffixes: true, failed_is_gone: true };
+const ALL: Promises =
+    Promises { loses_suffixes: true, failed_is_gone: true, survives_errors: true };
 const FAILED: Outcome = Outcome::Failed(Failure::Failed(String::new()));
 
 fn value(tag: u64) -> Value {

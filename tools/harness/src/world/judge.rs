@@ -92,7 +92,7 @@ impl Judge {
             }
             Said::Seen(look) => self.look(look),
             Said::Failed(failure) => Err(unusable(failure)),
-            Said::Opened | Said::Counted(_) => Ok(()),
+            Said::Opening | Said::Opened | Said::Counted(_) => Ok(()),
         }
     }
 

@@ -130,7 +130,7 @@ impl Engine for Plain {
     }
 
     fn promises(&self) -> Promises {
-        Promises { loses_suffixes: true, failed_is_gone: false }
+        Promises { loses_suffixes: true, failed_is_gone: false, survives_errors: true }
     }
 
     fn has(&self, capability: Capability) -> bool {

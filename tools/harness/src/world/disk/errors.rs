@@ -3,6 +3,7 @@
 //! The store works on while that happens, as far as it and the file system do. Then the disk is well
 //! again, the power is cut, and what is there is looked at.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::device::{Call, Device, Fault};
@@ -22,6 +23,8 @@ pub struct DiskErrors {
     file_system: FileSystem,
     /// An empty file system.
     empty: OnceLock<Result<Image, String>>,
+    /// Processes that ended by themselves, of engines that may do so.
+    ended: AtomicU64,
 }
 
 /// What a run is broken with.
@@ -39,7 +42,7 @@ type Calls = [(Call, u64); 3];
 
 impl DiskErrors {
     pub const fn new(name: &'static str, file_system: FileSystem) -> Self {
-        DiskErrors { name, file_system, empty: OnceLock::new() }
+        DiskErrors { name, file_system, empty: OnceLock::new(), ended: AtomicU64::new(0) }
     }
 }
 
@@ -80,6 +83,12 @@ impl World for DiskErrors {
         let points = calls.iter().map(|(_, count)| 2 * count).sum();
         Ok(Coverage { points, points_hit: faults.len() as u64 })
     }
+
+    fn notes(&self) -> Vec<String> {
+        let count = self.ended.load(Ordering::Relaxed);
+        let note = format!("{count:>7} processes that ended by themselves as the disk failed");
+        (count > 0).then_some(note).into_iter().collect()
+    }
 }
 
 /// Every fault in turn where as many are wanted as there can be, else some of them.
@@ -113,7 +122,12 @@ impl Breaking<'_> {
         let device = Arc::new(Device::new(self.empty.clone()));
         let (said, end, image) = self.work(&device, Some(fault))?;
         let mut judge = self.judge.clone();
-        let mut outcome = heard(&mut judge, &said, &end);
+        let mut outcome = heard(&mut judge, &said);
+        if self.task.engine.promises().survives_errors {
+            outcome = outcome.and(died(&end));
+        } else if end != End::Done {
+            self.world.ended.fetch_add(1, Ordering::Relaxed);
+        }
         if outcome.is_ok() {
             judge.breaks(Break::Power);
             let (said, end) = self.look(image, &judge)?;
@@ -163,13 +177,13 @@ impl Breaking<'_> {
     }
 }
 
-/// On a failing disk anything may fail, but a panic.
-fn heard(judge: &mut Judge, said: &[Said], end: &End) -> Result<(), Vec<Loss>> {
+/// On a failing disk anything may fail.
+fn heard(judge: &mut Judge, said: &[Said]) -> Result<(), Vec<Loss>> {
     let failed = |words: &child::Said| matches!(words, child::Said::Failed(_));
     for (number, (_, words)) in said.iter().enumerate() {
         if !failed(words) {
             judge.hear(number as u64, words)?;
         }
     }
-    died(end)
+    Ok(())
 }

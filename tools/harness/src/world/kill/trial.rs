@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::plan::{Deed, Part, Plan, When};
 use super::{Kill, Profile, is_of_opening};
 use crate::child::{self, Child, End, Look, Order};
-use crate::engine::{Place, Setup};
+use crate::engine::{Capability, Place, Setup};
 use crate::history::History;
 use crate::janitor::{Janitor, Thing};
 use crate::oracle::{Break, Loss, LossKind, Oracle};
@@ -21,6 +21,10 @@ use crate::world::judge::{Judge, Script, unusable};
 const LOOKS: usize = 3;
 /// Of so many looks one is followed by another opening, and one by a rebuild.
 const OPENED_TWICE: u64 = 4;
+/// Within so many messages those are killed that are killed at steps, too.
+const STEPPING_MESSAGES: u64 = 40;
+/// Openings take longer than this only if there is much to repair.
+const OPENING_MICROS: u64 = 4000;
 
 /// A store under way.
 pub struct Trial<'a> {
@@ -30,6 +34,8 @@ pub struct Trial<'a> {
     janitor: &'a Janitor,
     random: Random,
     setup: Setup,
+    /// Operations of the workload.
+    operations: usize,
     judge: Judge,
     /// What was done so far.
     done: Plan,
@@ -61,7 +67,20 @@ impl<'a> Trial<'a> {
         let oracle = Oracle::new(task.engine.promises(), setup.disks);
         let judge = Judge::new(&Script::new(&operations), oracle);
         let done = Plan::default();
-        Trial { task, world, profile, janitor, random, setup, judge, done, at: 0, kills: 0 }
+        let operations = operations.len();
+        Trial {
+            task,
+            world,
+            profile,
+            janitor,
+            random,
+            setup,
+            operations,
+            judge,
+            done,
+            at: 0,
+            kills: 0,
+        }
     }
 
     /// Does what is planned, or whatever is due; gives how many children were killed, and what was
@@ -126,14 +145,33 @@ impl<'a> Trial<'a> {
                 let times = if look == 0 { times } else { times.min(2) };
                 When::Step(point, 1 + self.random.below(times))
             }
-            _ => {
-                let messages = self.random.below(40);
-                When::Moment { messages, after: Duration::from_micros(self.random.below(3000)) }
-            }
+            _ => self.choose_moment(),
         }
     }
 
+    /// When a child is killed: anywhere in its work, and soon, where it takes no steps.
+    fn choose_moment(&mut self) -> When {
+        let (messages, within_us) = if self.takes_steps() {
+            (self.random.below(STEPPING_MESSAGES), 3000)
+        } else {
+            let left = self.operations.saturating_sub(self.judge.next());
+            // Two messages each.
+            let messages = 1 + self.random.below(2 * left.max(1) as u64);
+            (messages, self.random.pick(&[50, 300, 3000]))
+        };
+        When::Moment { messages, after: Duration::from_micros(self.random.below(within_us)) }
+    }
+
+    /// Whether the engine says what it does.
+    fn takes_steps(&self) -> bool {
+        !self.profile.is_empty()
+    }
+
     fn choose_opening(&mut self) -> Deed {
+        if !self.takes_steps() {
+            let after = Duration::from_micros(self.random.below(OPENING_MICROS));
+            return Deed::Child(Part::Open, When::Moment { messages: 1, after });
+        }
         // Where no operation has come to its end, there may be no store to make an index for.
         let rebuilds = self.judge.has_steps() && self.random.one_in(6);
         let part = if rebuilds { Part::Rebuild } else { Part::Open };
@@ -207,7 +245,7 @@ impl<'a> Trial<'a> {
         self.judge.look(&looked(&mut session)?)?;
         match self.random.below(OPENED_TWICE) {
             0 => catch(|| session.close())?.map_err(|failure| unusable(&failure))?,
-            1 if self.judge.has_steps() => {
+            1 if self.judge.has_steps() && self.task.engine.has(Capability::Rebuild) => {
                 catch(|| session.rebuild().map(drop))?.map_err(|failure| unusable(&failure))?;
             }
             _ => return catch(|| session.close())?.map_err(|failure| unusable(&failure)),
