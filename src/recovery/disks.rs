@@ -245,6 +245,13 @@ pub(super) fn unknown(home: &Path) -> Error {
     Error::new(ErrorKind::Disk, what).with_path(home)
 }
 
+/// The same, and no store has ever been on the disks that are given.
+pub(super) fn nowhere(home: &Path) -> Error {
+    let what = "META is lost, and no disk that was given holds a store: either give those that do, or, \
+                if its first opening was cut off, remove what is in this directory and begin anew";
+    Error::new(ErrorKind::Disk, what).with_path(home)
+}
+
 /// There are tracks on the disks, and neither `META` nor index to say whose they are.
 pub(super) fn unclaimed(home: &Path, store: StoreId) -> Error {
     let what = format!(

@@ -161,7 +161,10 @@ impl Opening {
                 // Its own directory is nobody else's; others may be shared with other stores.
                 Some(store) if rebuild || options.disks.is_empty() => store,
                 Some(store) => return Err(disks::unclaimed(&home, store)),
-                None if meta_is_damaged || rebuild => return Err(disks::unknown(&home)),
+                None if (meta_is_damaged || rebuild) && options.disks.is_empty() => {
+                    return Err(disks::unknown(&home));
+                }
+                None if meta_is_damaged || rebuild => return Err(disks::nowhere(&home)),
                 None => new_store(&*io, &home)?,
             },
         };

@@ -128,6 +128,26 @@ fn without_meta_a_store_asks_for_its_disks_and_makes_none() {
     }
 }
 
+/// Symptom: a rebuild, with its disks named, of a store whose first opening was cut off asked for the
+/// disks to be named. Rule: what is said is what is missing.
+#[test]
+fn a_rebuild_of_what_never_was_a_store_says_that_the_disks_hold_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = || kogia::Options::new().disk(dir.path().join("disk"));
+    options().open(dir.path().join("home")).unwrap().close().unwrap();
+    // As if it had been killed before anything but an index without rows was there.
+    fs::remove_file(dir.path().join("home/META")).unwrap();
+    fs::remove_dir_all(dir.path().join("disk")).unwrap();
+    fs::create_dir(dir.path().join("disk")).unwrap();
+    let index = dir.path().join("home/index");
+    fs::remove_dir_all(&index).unwrap();
+    fs::create_dir(&index).unwrap();
+    fs::write(index.join("CURRENT"), b"").unwrap();
+    let error = options().rebuild(dir.path().join("home")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Disk, "{error}");
+    assert!(error.to_string().contains("no disk that was given holds a store"), "{error}");
+}
+
 /// Symptom: after an older META was put back, an acknowledged overwrite was not to be seen.
 /// Cause: the openings that META counts began again, so that new seqs were below old ones. Rule:
 /// a seq is greater than all that the index and the tracks have (invariant I7).
