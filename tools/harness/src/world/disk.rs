@@ -60,6 +60,13 @@ struct Tape<'t> {
     follower: Follower<'t>,
 }
 
+/// How the cuts of a run were drawn: another count gives other cuts. States are named by it, as in
+/// `300.0.17/3`, the third cut behind cut 17 of the 300 that the first share drew.
+struct Drawn {
+    count: u64,
+    share: usize,
+}
+
 /// What a run is broken with.
 struct Breaking<'a> {
     world: &'a Disk,
@@ -80,7 +87,7 @@ struct Recorded {
 struct State {
     image: Image,
     judge: Judge,
-    /// Its name among the states of a task: numbers of cuts, one behind the other.
+    /// Its name among the states of a task: how it was [drawn](Drawn), and the cuts behind it.
     name: String,
     /// How it came about.
     words: String,
@@ -118,9 +125,7 @@ impl World for Disk {
     }
 
     fn check_state(&self, state: &str) -> Result<(), String> {
-        let is_number = |word: &str| word.parse::<u64>().is_ok();
-        let wrong = || format!("`{state}` is no number of a cut; one is `17/3`");
-        state.split('/').all(is_number).then_some(()).ok_or_else(wrong)
+        Drawn::of_state(state).map(drop)
     }
 
     /// Each share records a run of its own.
@@ -138,14 +143,22 @@ impl World for Disk {
         let Recorded { log: Some(log), said, end: End::Done } = recorded else {
             return Err(format!("{} does not come to its end", task.workload.name));
         };
-        let name = format!("{} {} {}", self.name, task.workload.name, task.share.number);
+        let drawn = match task.state {
+            Some(state) => Drawn::of_state(state)?,
+            None => Drawn {
+                count: task.states.div_ceil(task.share.of as u64),
+                share: task.share.number,
+            },
+        };
+        let Drawn { count, share } = drawn;
+        let name = format!("{} {} {share}", self.name, task.workload.name);
         let mut random = Random::of(task.seed, &name);
-        let count = task.states.div_ceil(task.share.of as u64);
         let cuts = self.cuts(&log, count, &mut random);
         let mut tape = Tape::new(&log, &said, judge);
         for (number, cut) in (1..).zip(&cuts) {
             let (image, judge) = tape.state(cut);
-            let (name, words) = (number.to_string(), format!("the power was cut at {cut}"));
+            let name = format!("{count}.{share}.{number}");
+            let words = format!("the power was cut at {cut}");
             let at = cut.events as u64;
             let is_wanted = task.state.is_none_or(|wanted| wanted.split('/').next() == Some(&name));
             if is_wanted && !watch.is_over() {
@@ -161,6 +174,20 @@ impl World for Disk {
         let name = self.file_system.name();
         let note = format!("{count:>7} states that {name} itself could not mount, not counted");
         (count > 0).then_some(note).into_iter().collect()
+    }
+}
+
+impl Drawn {
+    fn of_state(name: &str) -> Result<Self, String> {
+        let parse = || {
+            let (first, behind) = name.split_once('/').unwrap_or((name, "0"));
+            let numbers: Vec<u64> =
+                first.split('.').map(str::parse).collect::<Result<_, _>>().ok()?;
+            let &[count, share, _number] = &numbers[..] else { return None };
+            behind.split('/').all(|number| number.parse::<u64>().is_ok()).then_some(())?;
+            Some(Drawn { count, share: share as usize })
+        };
+        parse().ok_or_else(|| format!("`{name}` is no cut that was drawn; one is `300.0.17/3`"))
     }
 }
 
@@ -203,7 +230,8 @@ impl Breaking<'_> {
             return Ok(());
         };
         if let Err(losses) = judged(&mut judge, &recorded) {
-            let kept = self.task.chosen(before.next());
+            // All of them: with fewer the disk is another one, and so are the cuts.
+            let kept = self.task.chosen(self.task.operations().1.len());
             let history = before.history(at, &words);
             self.watch.fail(self.task.failing(self.world.name, &kept, &name, losses, history));
             return Ok(());
