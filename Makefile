@@ -12,14 +12,24 @@ peers := $(or $(CARGO_TARGET_DIR),target)/release/kogia-crash-peers
 build_packages := g++ libclang-dev
 # Other engines, for comparison: nobody builds them who does not ask for it.
 apart := --exclude kogia-crash-peers
+# Workloads that ask for nothing that a store of keys and values does not have.
+peer_few := --workload plain --workload plain-upkeep --workload overwrites
+peer_some := $(peer_few) --workload batches --workload deletes
+peer_all := $(peer_some) --workload small-puts --workload large-puts --workload unsynced \
+	--workload rolling
+# One after the other: no engine is disturbed by what is done to another one's store. Status 1 says
+# that something was lost, and that is what is asked here.
+peer_run = for engine in kogia rocksdb redb fjall sled marble files; do \
+		nice $(peers) run --threads 1 --engine $$engine $(1) || [ $$? -eq 1 ] || exit; \
+	done
 # Where processes are killed, and nothing has to outlive the power.
 shm := $(firstword $(wildcard /dev/shm) /tmp)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full crash crash-full crash-disk
+.PHONY: help demo test test-full crash crash-full crash-disk crash-peers
 
 help: ## Show what can be made
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 19
 
 demo: ## Store media, kill the import, check everything; MEDIA=DIR takes your own
 	@tools/demo/packages.sh $(build_packages) ffmpeg
@@ -55,3 +65,11 @@ crash-disk: ## Cut the power under ext4, xfs and btrfs, and let disks fail; as r
 	$(crash) run --world disk --states 300
 	$(crash) run --world disk-xfs,disk-btrfs --states 80
 	$(crash) run --world disk-errors,disk-errors-xfs,disk-errors-btrfs --states 60
+
+crash-peers: ## Other engines under the same test, which find losses: half an hour; as root, as crash-disk
+	@tools/demo/packages.sh $(build_packages) fuse3 e2fsprogs xfsprogs
+	$(CARGO) build --release --locked -p kogia -p kogia-cli -p kogia-crash -p kogia-crash-peers
+	export TMPDIR=$(shm); $(call peer_run,--world kill --states 100 $(peer_all))
+	$(call peer_run,--world disk --states 40 $(peer_some))
+	$(call peer_run,--world disk-xfs --states 20 $(peer_few))
+	$(call peer_run,--world disk-errors --states 30 $(peer_few))

@@ -28,8 +28,8 @@ impl Engine for Fjall {
     }
 
     fn has(&self, capability: Capability) -> bool {
-        use Capability::{Batch, Checkpoint, Compact};
-        matches!(capability, Batch | Checkpoint | Compact)
+        use Capability::{Batch, Checkpoint};
+        matches!(capability, Batch | Checkpoint)
     }
 
     fn open(&self, place: &Place, setup: &Setup) -> Result<Box<dyn Store>> {
@@ -65,8 +65,11 @@ impl Store for Open {
     }
 
     fn batch(&self, steps: &[(String, Option<Vec<u8>>)], durability: Durability) -> Result<()> {
-        let mode = (durability == Durability::Sync).then_some(PersistMode::SyncAll);
-        let mut batch = self.database.batch().durability(mode);
+        let mode = match durability {
+            Durability::Sync => PersistMode::SyncAll,
+            Durability::Os => PersistMode::Buffer,
+        };
+        let mut batch = self.database.batch().durability(Some(mode));
         for (key, value) in steps {
             match value {
                 Some(value) => batch.insert(&self.objects, key.as_str(), value.as_slice()),
@@ -89,14 +92,9 @@ impl Store for Open {
         self.database.persist(PersistMode::SyncAll).map_err(failed)
     }
 
-    /// The memtable goes to a table, as it does when it is full.
+    /// Memtables go to tables by themselves when they are full, and tables are compacted.
     fn checkpoint(&self) -> Result<()> {
-        self.sync()?;
-        self.objects.rotate_memtable_and_wait().map_err(failed)
-    }
-
-    fn compact(&self) -> Result<()> {
-        self.objects.major_compact().map_err(failed)
+        self.sync()
     }
 
     fn close(self: Box<Self>) -> Result<()> {

@@ -79,13 +79,14 @@ impl Store for Open {
         self.0.flush().map_err(failure)
     }
 
+    /// It does not say whether it went well: what is acknowledged here is that all is durable.
     fn compact(&self) -> Result<()> {
         self.0.compact_range::<&[u8], &[u8]>(None, None);
-        Ok(())
+        self.sync()
     }
 
     fn close(self: Box<Self>) -> Result<()> {
-        Ok(())
+        self.sync()
     }
 }
 
