@@ -47,6 +47,9 @@ pub struct Run {
     /// Threads; default one a processor
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// End with the first state that loses something, and do not make it smaller
+    #[arg(long)]
+    pub first: bool,
     /// The disks say that they have written what they have not: something is lost, and found
     #[arg(long)]
     pub lying_disk: bool,

@@ -49,8 +49,9 @@ pub fn run(options: &cli::Run, engines: &[&dyn Engine]) -> Result<Report, Wrong>
     let started = Instant::now();
     let total: u64 = passes.iter().map(|p| p.task.states / p.task.share.of as u64).sum();
     let progress = progress(total, options.json);
-    let watches: Vec<Watch> = rows.iter().map(|_| Watch::with(progress.clone())).collect();
-    let covered = go_through(&passes, &watches, threads)?;
+    let watches: Vec<Watch> =
+        rows.iter().map(|_| Watch::with(progress.clone(), options.first)).collect();
+    let covered = go_through(&passes, &watches, threads, options.first)?;
     progress.finish_and_clear();
     for (at, (row, watch)) in rows.iter_mut().zip(&watches).enumerate() {
         row.states = watch.states();
@@ -127,6 +128,7 @@ fn tasks<'a>(
         share: Share::ALL,
         operations: options.operations.as_deref(),
         state: options.state.as_deref(),
+        first: options.first,
         lying: options.lying_disk,
     };
     if options.state.is_some() {
@@ -152,11 +154,13 @@ fn go_through(
     passes: &[Pass<'_>],
     watches: &[Watch],
     threads: usize,
+    first: bool,
 ) -> Result<BTreeMap<usize, Coverage>, Wrong> {
     let (next, covered) = (AtomicUsize::new(0), Mutex::new(BTreeMap::<usize, Coverage>::new()));
     let work = || {
         while let Some(pass) = passes.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if watches[pass.row].is_over() {
+            let is_over = first && watches.iter().any(Watch::is_over);
+            if is_over || watches[pass.row].is_over() {
                 continue;
             }
             let coverage = pass.world.run(&pass.task, &watches[pass.row])?;

@@ -94,6 +94,8 @@ pub struct Task<'a> {
     pub operations: Option<&'a [usize]>,
     /// The one state that is wanted, by the name that the world gave it.
     pub state: Option<&'a str>,
+    /// Whether what fails is reported as it is, and not made smaller.
+    pub first: bool,
     /// The disks say that they have written what they have not.
     pub lying: bool,
 }
@@ -135,6 +137,8 @@ pub struct Watch {
     states: AtomicU64,
     failing: Mutex<Vec<Failing>>,
     progress: Option<ProgressBar>,
+    /// Whether one failure is enough.
+    first: bool,
 }
 
 impl Share {
@@ -206,9 +210,9 @@ impl Coverage {
 }
 
 impl Watch {
-    /// A watch that shows how far it has come.
-    pub fn with(progress: ProgressBar) -> Self {
-        Watch { progress: Some(progress), ..Watch::default() }
+    /// A watch that shows how far it has come, over after the `first` failure or after many.
+    pub fn with(progress: ProgressBar, first: bool) -> Self {
+        Watch { progress: Some(progress), first, ..Watch::default() }
     }
 
     /// One more state was broken and judged.
@@ -234,6 +238,7 @@ impl Watch {
 
     /// Whether enough has failed.
     pub fn is_over(&self) -> bool {
-        self.failing.lock().expect("no panic holds it").len() >= MOST_FAILING
+        let enough = if self.first { 1 } else { MOST_FAILING };
+        self.failing.lock().expect("no panic holds it").len() >= enough
     }
 }

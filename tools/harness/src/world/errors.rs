@@ -106,7 +106,7 @@ impl World for Errors {
             match attempt(&rules, &operations, case.1) {
                 None => watch.judged(),
                 Some(found) => {
-                    let (kept, found) = smallest(&rules, &operations, found);
+                    let (kept, found) = smallest(task, &rules, &operations, found);
                     let kept: Vec<usize> = kept.into_iter().map(|at| all[at]).collect();
                     report(&kept, found);
                     break;
@@ -223,7 +223,16 @@ fn keep(case: Case) -> Keep {
 }
 
 /// Leaves operations out as long as a failing call in the same one loses something.
-fn smallest(rules: &Rules<'_>, operations: &[Operation], found: Found) -> (Vec<usize>, Found) {
+fn smallest(
+    task: &Task<'_>,
+    rules: &Rules<'_>,
+    operations: &[Operation],
+    found: Found,
+) -> (Vec<usize>, Found) {
+    let all: Vec<usize> = (0..operations.len()).collect();
+    if task.first {
+        return (all, found);
+    }
     let during = found.history.during();
     let fails = |kept: &[usize]| {
         let fewer: Vec<Operation> = kept.iter().map(|&at| operations[at].clone()).collect();
@@ -236,7 +245,7 @@ fn smallest(rules: &Rules<'_>, operations: &[Operation], found: Found) -> (Vec<u
         cases.find_map(|case| attempt(rules, &fewer, case))
     };
     let (case, history, losses) = (found.case, found.history.clone(), found.losses.clone());
-    shrink((0..operations.len()).collect(), Found { case, losses, history }, fails)
+    shrink(all, Found { case, losses, history }, fails)
 }
 
 impl fmt::Display for Case {

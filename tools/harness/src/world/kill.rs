@@ -120,7 +120,8 @@ impl Kill {
             let ran = Trial::new(&fewer, self, profile, janitor, random).run(Some(plan.clone()));
             ran.map_err(|error| wrong = Some(error)).ok()?.1
         };
-        let (kept, found) = shrink(task.chosen(found.operations), found, fails);
+        let all = task.chosen(found.operations);
+        let (kept, found) = if task.first { (all, found) } else { shrink(all, found, fails) };
         if let Some(error) = wrong {
             return Err(error);
         }

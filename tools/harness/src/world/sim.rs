@@ -230,7 +230,7 @@ fn again(task: &Task<'_>, rules: Rules<'_>, trail: &Trail, watch: &Watch) -> Res
 /// left as it is: what led there would be another with any operation less.
 fn smallest(task: &Task<'_>, rules: Rules<'_>, needed: usize, found: Found) -> (Vec<usize>, Found) {
     let all = task.chosen(needed);
-    if found.trail.0.len() > 1 {
+    if task.first || found.trail.0.len() > 1 {
         return (all, found);
     }
     let (_, operations) = task.operations();

@@ -202,6 +202,7 @@ fn task<'a>(engine: &'a dyn Engine, workload: &str, states: u64) -> Task<'a> {
         share: Share::ALL,
         operations: None,
         state: None,
+        first: false,
         lying: false,
     }
 }
@@ -300,6 +301,13 @@ fn a_lost_acknowledgement_is_found_where_calls_fail() {
     let found = failing(&errors::Errors, &task(&Without::EveryThirdPut, "small-puts", 5)).unwrap();
     assert_eq!(found.losses[0].kind, LossKind::Lost, "{found}");
     assert!(operations(&found).len() < 8, "{found}");
+}
+
+#[test]
+fn the_first_failure_is_reported_as_it_is_where_no_more_is_asked_for() {
+    let task = Task { first: true, ..task(&Without::EveryThirdPut, "small-puts", 20) };
+    let found = failing(&errors::Errors, &task).expect("a put is lost");
+    assert_eq!(operations(&found).len(), task.operations().1.len(), "{found}");
 }
 
 #[test]
