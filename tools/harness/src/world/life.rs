@@ -3,6 +3,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use kogia::io::sim::{Fail, Fault};
+
 use super::machine::{Image, Machine};
 use super::recording::{Recorder, Recording};
 use crate::engine::{Capability, Engine, Failure, Promises, Setup};
@@ -16,6 +18,10 @@ use crate::workload;
 const FOLLOWING: usize = 5;
 /// Of so many states one is opened a second time.
 const OPENED_TWICE: u64 = 8;
+/// Of so many states one is opened before that while calls fail: one of so many, or all behind it.
+const STUMBLES: u64 = 5;
+const CALLS_OF_OPENING: u64 = 80;
+const SHORT_BYTES: usize = 1000;
 
 /// What a machine is judged by.
 #[derive(Clone, Copy)]
@@ -39,6 +45,8 @@ impl Rules<'_> {
     /// Opens what a cut has left, and judges it by what the oracle knew. A panic is a loss, too.
     pub fn judge(&self, image: &Image, oracle: Oracle, seed: u64) -> Result<(), Vec<Loss>> {
         guarded(|| {
+            let stumbled = self.stumble(image, &mut Random::of(seed, "stumbling"));
+            let image = stumbled.as_ref().unwrap_or(image);
             let machine = Machine::of(image);
             let mut life = Life::open(self, &machine, oracle)?;
             life.judge_backup(image)?;
@@ -48,7 +56,25 @@ impl Rules<'_> {
         })
     }
 
-    /// The same for a machine that is recorded from when it comes up, and works on.
+    /// Now and then: what an opening leaves of which calls fail, whether it came to its end or not.
+    fn stumble(&self, image: &Image, random: &mut Random) -> Option<Image> {
+        if !random.one_in(STUMBLES) {
+            return None;
+        }
+        let machine = Machine::of(&image.fork());
+        let fail = random.pick(&[Fail::Eio, Fail::Enospc, Fail::Short(SHORT_BYTES)]);
+        let fault = Fault::call(random.below(CALLS_OF_OPENING), fail);
+        machine.io.fail(if random.one_in(2) { fault.lasting() } else { fault });
+        let mut session = Session::new(self.engine, machine.place(), self.setup);
+        // That it does not open is to be expected.
+        let _ = session.open();
+        let left = machine.image();
+        machine.io.power_off();
+        session.abandon();
+        Some(left)
+    }
+
+    /// Judges in the same way a machine that is recorded from when it comes up, and works on.
     pub fn record(&self, image: &Image, oracle: Oracle, seed: u64) -> Result<Recorded, Vec<Loss>> {
         guarded(|| {
             let machine = Machine::of(image);
