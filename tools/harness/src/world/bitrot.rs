@@ -26,6 +26,8 @@ const LIVE: &str = "live,";
 /// Of so many flips one is done before opening, the others under the open store, which is a
 /// hundred times as fast.
 const OPENED: usize = 8;
+/// Before the name of damage beside which the index is gone, and is made anew from what is left.
+const REBUILT: &str = "rebuilt,";
 
 pub struct Bitrot;
 
@@ -79,12 +81,27 @@ impl World for Bitrot {
                 Ok(()) => watch.judged(),
                 Err(losses) => fail(damage.to_string(), losses),
             }
+            if tells_without_index(damage) {
+                match closed.judge_rebuilt(damage) {
+                    Ok(()) => watch.judged(),
+                    Err(losses) => fail(format!("{REBUILT}{damage}"), losses),
+                }
+            }
             if watch.is_over() {
                 return Ok(Coverage::default());
             }
         }
         let hit = closed.flip(&plan, flips, task, watch, &fail);
         Ok(Coverage { points: task.share.whole(plan.bytes(), 0).points, points_hit: hit })
+    }
+}
+
+/// Whether damage is found without the index: of a file that is gone or too short only that can tell.
+fn tells_without_index(damage: &Damage) -> bool {
+    match damage {
+        Damage::Zero { file, .. } => file.ends_with(".track"),
+        Damage::Flip { file, .. } => file.ends_with("META"),
+        _ => false,
     }
 }
 
@@ -110,6 +127,9 @@ impl<'a> Closed<'a> {
     }
 
     fn judge_named(&self, name: &str) -> Result<Result<(), Vec<Loss>>, String> {
+        if let Some(name) = name.strip_prefix(REBUILT) {
+            return Ok(self.judge_rebuilt(&name.parse()?));
+        }
         match name.strip_prefix(LIVE) {
             None => Ok(self.judge(&name.parse()?)),
             Some(name) => {
@@ -121,12 +141,32 @@ impl<'a> Closed<'a> {
 
     /// Does damage, and opens the store.
     fn judge(&self, damage: &Damage) -> Result<(), Vec<Loss>> {
-        let before = |call| {
-            let cut = self.recording.cuts.iter().find(|cut| cut.call == call);
-            cut.map(|cut| cut.image.clone())
-        };
-        // Of a file that is too short there is no such chunk.
-        let Some(image) = damage.apply(&self.image, before) else { return Ok(()) };
+        self.judge_image(damage.apply(&self.image, |call| self.before(call)))
+    }
+
+    /// Does damage, takes the index away, and opens the store.
+    fn judge_rebuilt(&self, damage: &Damage) -> Result<(), Vec<Loss>> {
+        let mut image = damage.apply(&self.image, |call| self.before(call));
+        if let Some(image) = &mut image {
+            let of_index = |file: &String| file.starts_with("index/");
+            image
+                .files()
+                .iter()
+                .filter(|file| of_index(file))
+                .for_each(|f| image.set_file(f, None));
+        }
+        self.judge_image(image)
+    }
+
+    /// The machine as it was before a call.
+    fn before(&self, call: u64) -> Option<Image> {
+        let cut = self.recording.cuts.iter().find(|cut| cut.call == call);
+        cut.map(|cut| cut.image.clone())
+    }
+
+    /// Opens what is left; of a file that is too short there was no such chunk.
+    fn judge_image(&self, image: Option<Image>) -> Result<(), Vec<Loss>> {
+        let Some(image) = image else { return Ok(()) };
         let setup = self.rules.setup;
         guarded(|| {
             let machine = Machine::of(&image);

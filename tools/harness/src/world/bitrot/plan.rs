@@ -31,6 +31,12 @@ impl Plan {
             let lens = lens(*len, &mut random).into_iter();
             whole.extend(lens.map(|len| Damage::Shorten { file: file.clone(), len }));
         }
+        // Few of the bytes, and each of them counts at every opening. (Not so the index's.)
+        let is_own = |(file, len): &&(Arc<str>, usize)| file.starts_with('/') && *len < CHUNK;
+        for (file, len) in files.iter().filter(is_own) {
+            let flip = |at| Damage::Flip { file: file.clone(), at, bit: random.below(8) as u8 };
+            whole.extend((0..*len).map(flip));
+        }
         for chunk in &chunks {
             whole.push(Damage::Zero { file: chunk.file.clone(), chunk: chunk.number });
             let mut other = || chunks[random.below(chunks.len() as u64) as usize].clone();
