@@ -198,8 +198,31 @@ pub trait Store: Send + Sync {
         Err(Failure::Unsupported)
     }
 
-    /// Moves everything off the first disk; unsupported where it is the only one.
-    fn drain(&self) -> Result<()> {
+    /// Compacts the newest file, and no other.
+    fn compact_newest(&self) -> Result<()> {
+        Err(Failure::Unsupported)
+    }
+
+    /// Compacts, and stops as soon as anything was copied.
+    fn compact_slice(&self) -> Result<()> {
+        Err(Failure::Unsupported)
+    }
+
+    /// Compacts; `write` overtakes what was read and is not yet copied.
+    fn compact_under(&self, write: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        let _ = write;
+        Err(Failure::Unsupported)
+    }
+
+    /// A put, and what gives room back behind it; gives what a reader of the moment before finds
+    /// under the key, before and behind.
+    fn put_under_reader(&self, key: &str, value: &[u8]) -> Result<[Result<Option<Vec<u8>>>; 2]> {
+        let _ = (key, value);
+        Err(Failure::Unsupported)
+    }
+
+    /// Moves everything off the first disk; gives whether there are others.
+    fn drain(&self) -> Result<bool> {
         Err(Failure::Unsupported)
     }
 
@@ -247,6 +270,8 @@ pub enum Capability {
     Backup,
     /// [`Engine::rebuild`].
     Rebuild,
+    /// Readers of one moment, and compaction that goes on under writes.
+    Readers,
     /// It reads and writes through [`Place::io`].
     Simulated,
 }
@@ -273,6 +298,8 @@ pub struct Setup {
     pub punch: bool,
     /// Whether freed room is written to.
     pub refill: bool,
+    /// Whether what is copied is parted by key, so that it is in several files at once.
+    pub shards: bool,
     /// Room on each disk, in bytes, where worlds can say so.
     pub disk_bytes: Option<u64>,
 }
@@ -317,7 +344,14 @@ pub enum Failure {
 
 impl Default for Setup {
     fn default() -> Self {
-        Setup { disks: 1, file_bytes: 256 << 10, punch: true, refill: false, disk_bytes: None }
+        Setup {
+            disks: 1,
+            file_bytes: 256 << 10,
+            punch: true,
+            refill: false,
+            shards: false,
+            disk_bytes: None,
+        }
     }
 }
 

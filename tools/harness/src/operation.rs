@@ -50,6 +50,21 @@ pub enum Operation {
     /// Makes the index durable, too.
     Checkpoint,
     Compact,
+    /// Compacts the newest file, and no other.
+    CompactNewest,
+    /// Compacts, and is stopped as soon as anything was copied.
+    CompactSlice,
+    /// Compacts; a put or a delete of the key overtakes what was read and is not yet copied. No value
+    /// deletes.
+    Overtake {
+        key: String,
+        value: Option<Value>,
+    },
+    /// A put, with a checkpoint behind it, under a reader who goes on seeing what was there before.
+    PutUnderReader {
+        key: String,
+        value: Value,
+    },
     /// Moves everything off the first disk. It is given again at the next opening.
     Drain,
     /// Lets time pass.
@@ -60,6 +75,8 @@ pub enum Operation {
     Expire,
     /// Copies the store to where backups go, over an earlier one.
     Backup,
+    /// Closes; whatever comes next opens again.
+    Close,
     /// Closes and opens again.
     Reopen,
     /// Closes, and opens with an index made anew.
@@ -191,6 +208,8 @@ impl Operation {
                 vec![Change { name: key.clone(), print: Some(value.print()), expires_ms }]
             }
             Operation::Delete { key, .. } => vec![Change::to(key, None)],
+            Operation::Overtake { key, value } => vec![Change::to(key, value.map(Value::print))],
+            Operation::PutUnderReader { key, value } => vec![Change::to(key, Some(value.print()))],
             Operation::Batch { steps, .. } => {
                 let step = |(key, value): &(String, Option<Value>)| {
                     Change::to(key, value.map(Value::print))
@@ -221,8 +240,8 @@ impl Operation {
 
     /// Whether its acknowledgement says that everything acknowledged before is durable.
     pub fn settles(&self) -> bool {
-        use Operation::{Backup, Checkpoint, Compact, Drain, Rebuild, Reopen, Sync};
-        matches!(self, Sync | Checkpoint | Compact | Drain | Backup | Reopen | Rebuild)
+        use Operation::{Backup, Checkpoint, Close, Compact, Drain, Rebuild, Reopen, Sync};
+        matches!(self, Sync | Checkpoint | Compact | Drain | Backup | Close | Reopen | Rebuild)
     }
 }
 
@@ -258,6 +277,15 @@ impl fmt::Display for Operation {
             Operation::Part { value } => write!(f, "part of {value}"),
             Operation::Assemble { key, parts, durability } => {
                 write!(f, "assemble {key} of {} parts{durability}", parts.len())
+            }
+            Operation::Overtake { key, value: Some(value) } => {
+                write!(f, "compact, overtaken by put {key}, {value}")
+            }
+            Operation::Overtake { key, value: None } => {
+                write!(f, "compact, overtaken by delete {key}")
+            }
+            Operation::PutUnderReader { key, value } => {
+                write!(f, "put {key}, {value}, and a checkpoint, under a reader")
             }
             Operation::Wait { ms } => write!(f, "wait {ms} ms"),
             plain => f.write_str(&format!("{plain:?}").to_lowercase()),

@@ -15,6 +15,7 @@
 //! to it.
 
 mod lanes;
+mod outcome;
 mod verdict;
 
 #[cfg(test)]
@@ -86,6 +87,8 @@ pub struct Oracle {
     /// All that was ever asked.
     asked: Vec<Known>,
     backups: Vec<Backup>,
+    /// What outcomes said that can't be.
+    wrong: Vec<Loss>,
 }
 
 /// What a backup may hold: what the store held when it began.
@@ -106,6 +109,7 @@ impl Oracle {
             pending: Vec::new(),
             asked: Vec::new(),
             backups: Vec::new(),
+            wrong: Vec::new(),
         }
     }
 
@@ -152,6 +156,7 @@ impl Oracle {
         let Some(at) = self.pending.iter().position(|pending| pending.number == number) else {
             return;
         };
+        self.wrong.extend(self.contradiction(at, operation, outcome));
         self.pending[at].disk = disk.or(self.only_disk()).filter(|_| !self.pending[at].overlaps);
         match outcome {
             Outcome::Nothing | Outcome::Failed(Failure::Unsupported | Failure::Refused) => {
@@ -163,7 +168,7 @@ impl Oracle {
                 self.pending.remove(at);
             }
             Outcome::Failed(_) => self.pending[at].standing = Standing::InDoubt,
-            Outcome::Done => {
+            Outcome::Done | Outcome::Wrong(_) => {
                 self.pending[at].standing = match operation.durability() {
                     Durability::Sync => Standing::Durable,
                     Durability::Os => Standing::Acknowledged,
@@ -268,12 +273,14 @@ impl Oracle {
 /// An operation with what it changes worked out: values are made once, not at every break.
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
+    pub(crate) now_ms: u64,
     pub(crate) words: Arc<str>,
     pub(crate) changes: Arc<[Change]>,
 }
 
 impl Known {
     pub(crate) fn of(operation: &Operation, now_ms: u64) -> Self {
-        Known { words: operation.to_string().into(), changes: operation.changes(now_ms).into() }
+        let (words, changes) = (operation.to_string().into(), operation.changes(now_ms).into());
+        Known { now_ms, words, changes }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use rustix::process::{Signal, getpid, kill_process};
@@ -157,6 +158,35 @@ pub fn count() -> Counts {
     counts
 }
 
+/// Carries `run` out in a thread of its own. When it takes the step `name` for the first time it
+/// waits until `meanwhile` has come to its end; where it never does, that comes behind.
+pub fn interrupt<T: Send>(
+    name: &'static str,
+    run: impl FnOnce() -> T + Send,
+    meanwhile: impl FnOnce(),
+) -> T {
+    let (reached, is_reached) = channel::<()>();
+    let (go_on, may_go_on) = channel::<()>();
+    let gate = Mutex::new(Some((reached, may_go_on)));
+    let step = move |_name| pass(gate.lock().expect("no panic holds it").take());
+    let listener = Listener { only: Some(name), step };
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| tracing::subscriber::with_default(listener, run));
+        // An error is the listener's end: the step was not taken.
+        let _ = is_reached.recv();
+        meanwhile();
+        drop(go_on);
+        running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Says that a step was taken, and waits until the other side lets go.
+fn pass(gate: Option<(Sender<()>, Receiver<()>)>) {
+    let Some((reached, may_go_on)) = gate else { return };
+    let _ = reached.send(());
+    let _ = may_go_on.recv();
+}
+
 fn listen(listener: impl Subscriber + Send + Sync) {
     tracing::subscriber::set_global_default(listener).expect("a process listens once");
 }
@@ -234,6 +264,25 @@ mod tests {
         assert_eq!(listed.len(), POINTS.len(), "a name is listed twice");
         assert_eq!(found.len(), POINTS.len(), "a step is taken at two places: {found:?}");
         assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), listed);
+    }
+
+    #[test]
+    fn what_is_to_come_in_the_middle_comes_at_the_step_or_behind_all() {
+        let seen = Mutex::new(Vec::new());
+        let note = |what| seen.lock().expect("no panic holds it").push(what);
+        let run = |steps: u32| {
+            note("begins");
+            for _ in 0..steps {
+                tracing::event!(name: "a.step", target: TARGET, tracing::Level::TRACE, {});
+                note("goes on");
+            }
+            steps
+        };
+        assert_eq!(interrupt("a.step", || run(2), || note("meanwhile")), 2);
+        assert_eq!(interrupt("another.step", || run(1), || note("meanwhile")), 1);
+        let first = ["begins", "meanwhile", "goes on", "goes on"];
+        let second = ["begins", "goes on", "meanwhile"];
+        assert_eq!(*seen.lock().expect("no panic holds it"), [&first[..], &second].concat());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Capability, Engine, Failure, Place, Result, Setup, Store};
-use crate::operation::{Operation, Print, Value, part_name};
+use crate::operation::{Durability, How, Operation, Print, Value, part_name};
 
 /// How an operation ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -14,6 +14,8 @@ pub enum Outcome {
     Done,
     /// Acknowledged, and there was nothing to do: nothing has changed.
     Nothing,
+    /// Acknowledged, and what was shown meanwhile was wrong.
+    Wrong(String),
     /// It may have been carried out or not, unless the failure says that nothing was done.
     Failed(Failure),
 }
@@ -101,25 +103,24 @@ impl<'a> Session<'a> {
         let outcome = match operation {
             Operation::Wait { ms } => {
                 self.place.clock.pass(*ms);
-                Ok(true)
+                Ok(Outcome::Done)
             }
-            Operation::Reopen => self.close().and_then(|()| self.open().map(|_| true)),
-            Operation::Rebuild => self.rebuild().map(|_| true),
+            Operation::Close => self.close().map(|()| Outcome::Done),
+            Operation::Reopen => self.close().and_then(|()| self.open().map(|_| Outcome::Done)),
+            Operation::Rebuild => self.rebuild().map(|_| Outcome::Done),
             _ => self.open().and_then(|store| carry_out(store, operation)),
         };
-        match outcome {
-            Ok(true) => Outcome::Done,
-            Ok(false) => Outcome::Nothing,
-            Err(failure) => Outcome::Failed(failure),
-        }
+        outcome.unwrap_or_else(Outcome::Failed)
     }
 }
 
-/// Gives whether there was anything to do.
-fn carry_out(store: &dyn Store, operation: &Operation) -> Result<bool> {
+fn carry_out(store: &dyn Store, operation: &Operation) -> Result<Outcome> {
     match operation {
         Operation::Put { key, value, how } => store.put(key, &value.bytes(), how)?,
-        Operation::Delete { key, durability } => return store.delete(key, *durability),
+        Operation::Delete { key, durability } => {
+            let was_there = store.delete(key, *durability)?;
+            return Ok(if was_there { Outcome::Done } else { Outcome::Nothing });
+        }
         Operation::Batch { steps, durability } => {
             let bytes =
                 |(key, value): &(String, Option<Value>)| (key.clone(), value.map(Value::bytes));
@@ -135,14 +136,39 @@ fn carry_out(store: &dyn Store, operation: &Operation) -> Result<bool> {
         Operation::Sync => store.sync()?,
         Operation::Checkpoint => store.checkpoint()?,
         Operation::Compact => store.compact()?,
-        Operation::Drain => store.drain()?,
+        Operation::Overtake { key, value } => store.compact_under(&mut || match value {
+            Some(value) => store.put(key, &value.bytes(), &How::SYNC),
+            None => store.delete(key, Durability::Sync).map(drop),
+        })?,
+        Operation::PutUnderReader { key, value } => {
+            let [before, behind] = store.put_under_reader(key, &value.bytes())?;
+            return under_reader(key, before?, behind);
+        }
+        Operation::CompactNewest => store.compact_newest()?,
+        Operation::CompactSlice => store.compact_slice()?,
+        Operation::Drain if store.drain()? => {}
+        Operation::Drain => return Ok(Outcome::Nothing),
         Operation::Expire => store.expire()?,
         Operation::Backup => store.backup()?,
-        Operation::Wait { .. } | Operation::Reopen | Operation::Rebuild => {
+        Operation::Wait { .. } | Operation::Close | Operation::Reopen | Operation::Rebuild => {
             unreachable!("a session carries these out itself")
         }
     }
-    Ok(true)
+    Ok(Outcome::Done)
+}
+
+/// What becomes of a put under a reader, by what the reader found of the key before and behind it.
+fn under_reader(
+    key: &str,
+    before: Option<Vec<u8>>,
+    behind: Result<Option<Vec<u8>>>,
+) -> Result<Outcome> {
+    match behind {
+        Ok(behind) if behind == before => Ok(Outcome::Done),
+        Ok(_) => Ok(Outcome::Wrong(format!("{key} has changed under a reader"))),
+        Err(Failure::Damaged(what)) => Ok(Outcome::Wrong(format!("{key}, under a reader: {what}"))),
+        Err(failure) => Err(failure),
+    }
 }
 
 /// Reads everything that is listed, and lets the engine check itself. An error that says which

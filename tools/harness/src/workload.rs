@@ -85,14 +85,20 @@ fn needs(operation: &Operation) -> Vec<Capability> {
         Operation::Abandon { .. } => vec![Capability::Stream],
         Operation::Part { .. } | Operation::Assemble { .. } => vec![Capability::Parts],
         Operation::Checkpoint => vec![Capability::Checkpoint],
-        Operation::Compact => vec![Capability::Compact],
+        Operation::Compact | Operation::CompactNewest | Operation::CompactSlice => {
+            vec![Capability::Compact]
+        }
+        Operation::Overtake { .. } => vec![Capability::Compact, Capability::Readers],
+        Operation::PutUnderReader { .. } => vec![Capability::Checkpoint, Capability::Readers],
         Operation::Drain => vec![Capability::Drain],
         Operation::Expire => vec![Capability::Expire],
         Operation::Backup => vec![Capability::Backup],
         Operation::Rebuild => vec![Capability::Rebuild],
-        Operation::Delete { .. } | Operation::Sync | Operation::Wait { .. } | Operation::Reopen => {
-            Vec::new()
-        }
+        Operation::Delete { .. }
+        | Operation::Sync
+        | Operation::Wait { .. }
+        | Operation::Close
+        | Operation::Reopen => Vec::new(),
     }
 }
 

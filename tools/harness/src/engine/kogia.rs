@@ -1,9 +1,11 @@
 //! Kogia, through its public interface.
 
 use std::io::{ErrorKind as IoKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use ::kogia::io::{Io, OpenMode, RealIo};
 use ::kogia::{
     BackupOptions, Batch, CompactOptions, Condition, Create, DeleteOptions, Error, ErrorKind,
     Options, PartId, PutOptions, VerifyOptions,
@@ -11,10 +13,13 @@ use ::kogia::{
 
 use super::{Capability, Clock, Engine, Failure, Place, Promises, Result, Setup, Store};
 use crate::operation::{Durability, How, When};
+use crate::points;
 
 const NEVER: Duration = Duration::from_secs(24 * 3600);
 /// A stream is written in pieces of this size, so that pieces and segments don't meet.
 const PIECE_BYTES: usize = 20_000;
+/// Where what is copied is parted by key.
+const SHARDS: u8 = 3;
 
 /// Kogia, in the settings of [`Setup`].
 pub struct Kogia;
@@ -22,6 +27,7 @@ pub struct Kogia;
 /// An open store, and what the calls on it need to know.
 struct Open {
     store: ::kogia::Store,
+    io: Arc<dyn Io>,
     clock: Clock,
     backup: PathBuf,
     backup_index: Option<PathBuf>,
@@ -73,6 +79,7 @@ impl Engine for Kogia {
 fn opened(store: ::kogia::Store, place: &Place) -> Result<Box<dyn Store>> {
     Ok(Box::new(Open {
         store,
+        io: place.io.clone().unwrap_or_else(|| Arc::new(RealIo)),
         clock: place.clock.clone(),
         backup: place.backup.clone(),
         backup_index: place.backup_index.clone(),
@@ -95,6 +102,9 @@ fn options(place: &Place, setup: &Setup) -> Options {
         .part_max_age(None)
         .sync_interval(NEVER)
         .checkpoint_interval(NEVER);
+    if setup.shards {
+        options = options.shard(|key, _, _| key.last().map_or(0, |byte| byte % SHARDS));
+    }
     if let Some(io) = &place.io {
         // A simulated map goes on showing what was there before a refill.
         options = options.io(io.clone()).map_tracks(false);
@@ -117,6 +127,29 @@ impl Open {
             expires_ms: how.expires_in_ms.map(|ms| self.clock.now_ms() + ms),
             ..PutOptions::default()
         }
+    }
+
+    /// No stream is written while somebody looks: what is live belongs to an object or a part.
+    fn leak(&self) -> Result<Option<String>> {
+        let stats = self.store.stats()?;
+        let parts = self.store.parts()?;
+        let named = stats.object_bytes + parts.iter().map(|part| part.len).sum::<u64>();
+        let live = stats.total().live_bytes;
+        let words = || format!("{live} bytes live, and objects and parts have {named}");
+        Ok((live != named).then(words))
+    }
+
+    /// Nothing lies on the disks behind the ends of tracks, or in tracks that are gone.
+    fn excess(&self) -> Result<Option<String>> {
+        let stats = self.store.stats()?;
+        let mut there = 0;
+        for disk in &stats.disks {
+            let bytes = bytes_of_tracks(&*self.io, &disk.path);
+            there += bytes.map_err(|e| Failure::Failed(e.to_string()))?;
+        }
+        let known = stats.total().file_bytes;
+        let words = || format!("the tracks' files have {there} bytes, and {known} by the index");
+        Ok((there > known).then(words))
     }
 }
 
@@ -203,13 +236,45 @@ impl Store for Open {
         Ok(())
     }
 
-    fn drain(&self) -> Result<()> {
-        let disks = self.store.stats()?.disks;
-        if disks.len() == 1 {
-            return Err(Failure::Unsupported);
-        }
-        self.store.drain_disk(disks[0].id, &CompactOptions::default())?;
+    fn compact_newest(&self) -> Result<()> {
+        let newest = self.store.tracks()?.iter().map(|stats| stats.track).max();
+        let tracks = Some(Vec::from_iter(newest));
+        self.store.compact(&CompactOptions { tracks, ..CompactOptions::default() })?;
         Ok(())
+    }
+
+    fn compact_slice(&self) -> Result<()> {
+        self.store.compact(&CompactOptions {
+            min_garbage: Some(0.0),
+            on_progress: Some(Box::new(|report| report.copied_bytes == 0)),
+            ..CompactOptions::default()
+        })?;
+        Ok(())
+    }
+
+    fn compact_under(&self, write: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        // What goes there was read, and gets its chain's seq behind this.
+        const BEFORE_COPIES: &str = "output.known";
+        let mut written = Ok(());
+        let compacted = points::interrupt(BEFORE_COPIES, || self.compact(), || written = write());
+        compacted.and(written)
+    }
+
+    fn put_under_reader(&self, key: &str, value: &[u8]) -> Result<[Result<Option<Vec<u8>>>; 2]> {
+        let snapshot = self.store.snapshot()?;
+        let look = || snapshot.get(key).map_err(Failure::from);
+        let before = look();
+        self.put(key, value, &How::SYNC)?;
+        self.store.checkpoint()?;
+        Ok([before, look()])
+    }
+
+    fn drain(&self) -> Result<bool> {
+        let disks = self.store.stats()?.disks;
+        if disks.len() > 1 {
+            self.store.drain_disk(disks[0].id, &CompactOptions::default())?;
+        }
+        Ok(disks.len() > 1)
     }
 
     fn expire(&self) -> Result<()> {
@@ -225,12 +290,29 @@ impl Store for Open {
 
     fn verify(&self) -> Result<Vec<String>> {
         let report = self.store.verify(&VerifyOptions::default())?;
-        Ok(report.problems.iter().map(ToString::to_string).collect())
+        let problems = report.problems.iter().map(ToString::to_string);
+        Ok(problems.chain(self.leak()?).chain(self.excess()?).collect())
     }
 
     fn damage(&self) -> Vec<String> {
         self.store.recovery().damage.iter().map(ToString::to_string).collect()
     }
+}
+
+/// Bytes of all tracks on a disk.
+fn bytes_of_tracks(io: &dyn Io, disk: &Path) -> std::io::Result<u64> {
+    let mut bytes = 0;
+    for name in io.list(disk)? {
+        let folder = disk.join(name);
+        let files = match io.list(&folder) {
+            Err(e) if e.kind() == IoKind::NotADirectory => continue,
+            files => files?,
+        };
+        for file in files.iter().filter(|name| name.ends_with(".track")) {
+            bytes += io.open(&folder.join(file), OpenMode::Read)?.len()?;
+        }
+    }
+    Ok(bytes)
 }
 
 fn level(durability: Durability) -> ::kogia::Durability {

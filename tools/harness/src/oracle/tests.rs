@@ -1,7 +1,7 @@
 //! Fabricated histories, and what the oracle has to say of them.
 
 use super::*;
-use crate::operation::{How, Value};
+use crate::operation::{How, Value, When};
 use crate::oracle::verdict::LossKind;
 
 const ALL: Promises =
@@ -208,4 +208,54 @@ fn what_contradicts_itself_is_wrong_whatever_was_found() {
     contradicted.problems.push("listed, and not found".into());
     let losses = Oracle::new(ALL, 1).look(&contradicted, 0).unwrap_err();
     assert_eq!(losses[0].kind, LossKind::Contradiction);
+}
+
+#[test]
+fn an_outcome_has_to_agree_with_what_was_there() {
+    let if_absent = How { when: When::IfAbsent, ..How::SYNC };
+    let if_present = How { when: When::IfPresent, ..How::SYNC };
+    let refused = || Outcome::Failed(Failure::Refused);
+    let judged = |operation: Operation, outcome: Outcome, objects: &[(&str, u64)]| {
+        let first = (put("a", 1, How::OS), Outcome::Done, 0);
+        wrong(&after(1, &[first, (operation, outcome, 0)]), objects)
+    };
+    let contradiction = Some(LossKind::Contradiction);
+    let now = [("a", 1), ("b", 2)];
+    assert_eq!(judged(put("b", 2, if_absent), Outcome::Done, &now), None);
+    assert_eq!(judged(put("b", 2, if_present), Outcome::Done, &now), contradiction);
+    assert_eq!(judged(put("a", 2, if_absent), Outcome::Done, &[("a", 2)]), contradiction);
+    assert_eq!(judged(put("a", 2, if_absent), refused(), &[("a", 1)]), None);
+    assert_eq!(judged(put("a", 2, if_present), refused(), &[("a", 1)]), contradiction);
+    assert_eq!(judged(delete("b", Durability::Sync), Outcome::Done, &[("a", 1)]), contradiction);
+    assert_eq!(judged(delete("a", Durability::Sync), Outcome::Nothing, &[("a", 1)]), contradiction);
+    let expiring = How { expires_in_ms: Some(5), ..How::SYNC };
+    let mut oracle = after(1, &[(put("a", 1, expiring), Outcome::Done, 0)]);
+    let late = put("a", 2, if_absent);
+    let number = oracle.begin(&late, 5);
+    oracle.end(number, &late, &Outcome::Done, Some(0));
+    assert_eq!(wrong(&oracle, &[("a", 2)]), None);
+}
+
+#[test]
+fn behind_a_failure_nobody_knows_whether_a_condition_holds() {
+    let if_absent = How { when: When::IfAbsent, ..How::SYNC };
+    for outcome in [Outcome::Done, Outcome::Failed(Failure::Refused)] {
+        let failed = (put("a", 1, How::SYNC), FAILED, 0);
+        let oracle = after(1, &[failed, (put("a", 2, if_absent), outcome, 0)]);
+        assert!(oracle.wrong.is_empty());
+    }
+}
+
+#[test]
+fn what_a_reader_saw_wrong_is_wrong_although_the_put_is_there() {
+    let operation = Operation::PutUnderReader { key: "a".into(), value: value(1) };
+    let outcome = Outcome::Wrong("it has changed".into());
+    let oracle = after(1, &[(operation, outcome, 0)]);
+    assert_eq!(wrong(&oracle, &[("a", 1)]), Some(LossKind::Contradiction));
+}
+
+#[test]
+fn a_drain_that_had_nothing_to_do_makes_nothing_durable() {
+    let oracle = after(1, &[done(put("a", 1, How::OS)), (Operation::Drain, Outcome::Nothing, 0)]);
+    assert_eq!(wrong(&oracle, &[]), None);
 }

@@ -72,7 +72,8 @@ impl Oracle {
         now_ms: u64,
     ) -> Result<(), Vec<Loss>> {
         let problem = |words: &String| Loss::new(LossKind::Contradiction, words);
-        let mut losses: Vec<Loss> = seen.problems.iter().map(problem).collect();
+        let problems = seen.problems.iter().map(problem);
+        let mut losses: Vec<Loss> = self.wrong.iter().cloned().chain(problems).collect();
         let puzzle = Puzzle::new(self, broke, &seen.found, now_ms);
         if !puzzle.is_solvable() {
             losses.extend(self.explain(&puzzle, seen));
@@ -159,7 +160,7 @@ impl Oracle {
         self.asked_name(self.pending[at].number)
     }
 
-    fn asked_name(&self, number: usize) -> String {
+    pub(super) fn asked_name(&self, number: usize) -> String {
         format!("operation {number} ({})", self.asked[number].words)
     }
 

@@ -28,6 +28,7 @@ fn any_setup(random: &mut Random) -> Setup {
         file_bytes: random.pick(&[64 << 10, 128 << 10, 256 << 10]),
         punch: !random.one_in(3),
         refill: random.one_in(2),
+        shards: random.one_in(3),
         disk_bytes: None,
     }
 }

@@ -43,6 +43,13 @@ pub(super) const ALL: &[Workload] = &[
         variants: None,
     },
     Workload {
+        name: "tombstones",
+        about: "tombstones in other files than what they hide, which die before them or behind",
+        setup: |_| Setup { disks: 2, ..small_files() },
+        operations: tombstones,
+        variants: None,
+    },
+    Workload {
         name: "compaction",
         about: "what lives is copied, under writes before and after",
         setup: |random| Setup { disks: 2, refill: random.one_in(2), ..small_files() },
@@ -54,6 +61,34 @@ pub(super) const ALL: &[Workload] = &[
         about: "compaction where freed chunks are written to and none are punched",
         setup: |_| Setup { punch: false, refill: true, ..small_files() },
         operations: |script| churn(script, 24, 8, &[Operation::Compact]),
+        variants: None,
+    },
+    Workload {
+        name: "slices",
+        about: "compaction that is stopped in the middle of a file, and the index anew",
+        setup: |_| Setup { file_bytes: 1 << 20, ..Setup::default() },
+        operations: slices,
+        variants: None,
+    },
+    Workload {
+        name: "overtaken",
+        about: "what compaction has read is overwritten or deleted before it is copied",
+        setup: |_| Setup { disks: 2, ..small_files() },
+        operations: overtaken,
+        variants: None,
+    },
+    Workload {
+        name: "readers",
+        about: "objects are overwritten under readers, and their room comes back",
+        setup: |random| Setup { refill: random.one_in(2), ..small_files() },
+        operations: readers,
+        variants: None,
+    },
+    Workload {
+        name: "shards",
+        about: "parts and what is made of them, copied to files of their own, and the index anew",
+        setup: |_| Setup { shards: true, ..small_files() },
+        operations: shards,
         variants: None,
     },
     Workload {
@@ -88,7 +123,7 @@ pub(super) const ALL: &[Workload] = &[
         name: "reopening",
         about: "closed and opened every few writes",
         setup: two_disks,
-        operations: |script| churn(script, 18, 5, &[Operation::Reopen]),
+        operations: reopening,
         variants: None,
     },
     Workload {
@@ -136,6 +171,117 @@ fn rolling(script: &mut Script) {
         }
         if round % 3 == 2 {
             script.then(Operation::Checkpoint);
+        }
+    }
+}
+
+/// Large puts end files soon; of the small ones between them each is deleted in a later file.
+fn tombstones(script: &mut Script) {
+    for round in 0..10 {
+        let (small, how) = (script.key(4), script.how());
+        match round % 3 {
+            2 => script.delete(small, how.durability),
+            _ => script.put(small, 300, how),
+        }
+        let (len, how) = (script.random.pick(&[20_000, 45_000]), script.how());
+        let large = format!("large{}", script.random.below(3));
+        script.put(large, len, how);
+        let key = script.key(4);
+        script.delete(key, Durability::Sync);
+        if script.random.one_in(2) {
+            script.then(Operation::Checkpoint);
+        }
+        match script.random.below(6) {
+            0 => script.then(Operation::Compact),
+            1 | 2 => script.then(Operation::CompactNewest),
+            _ => {}
+        }
+    }
+    script.then(Operation::Checkpoint);
+    script.then(Operation::Rebuild);
+}
+
+fn shards(script: &mut Script) {
+    for round in 0..6 {
+        let parts = [script.value(3_000), script.value(36_000)];
+        for value in parts {
+            script.then(Operation::Part { value });
+            let (key, len, how) = (script.key(5), script.len(), script.how());
+            script.put(key, len, how);
+        }
+        if round % 3 == 1 {
+            script.then(Operation::Compact);
+        }
+        let (key, len, how) = (script.key(5), script.len(), script.how());
+        script.stream(key, 50_000 + len, how);
+        // What is made of the parts, and their end, lie in another file than they do.
+        let (key, durability) = (script.key(5), script.durability());
+        script.then(Operation::Assemble { key, parts: parts.to_vec(), durability });
+        script.then(Operation::CompactNewest);
+        if round % 3 == 2 {
+            let key = script.key(5);
+            script.delete(key, Durability::Os);
+            script.then(Operation::Checkpoint);
+            script.then(Operation::Rebuild);
+        }
+    }
+}
+
+fn slices(script: &mut Script) {
+    for round in 0..2 {
+        for number in 0..16 {
+            let how = script.how();
+            script.put(format!("{round}/{number}"), 40_000, how);
+        }
+        let number = script.random.below(16);
+        script.delete(format!("{round}/{number}"), Durability::Sync);
+        script.then(Operation::Reopen);
+        let (key, how) = (script.key(3), script.how());
+        script.put(key, 300, how);
+        script.then(Operation::CompactSlice);
+        script.then(Operation::Checkpoint);
+    }
+    script.then(Operation::Rebuild);
+    script.put("last", 300, How::SYNC);
+    script.then(Operation::CompactSlice);
+    script.then(Operation::Checkpoint);
+}
+
+/// Closing is cut behind its end as well, before anything is opened again.
+fn reopening(script: &mut Script) {
+    churn(script, 18, 5, &[Operation::Reopen]);
+    for _ in 0..6 {
+        let (key, len) = (script.key(7), script.len());
+        script.put(key, len, How::OS);
+        script.then(Operation::Close);
+    }
+}
+
+fn overtaken(script: &mut Script) {
+    for _ in 0..6 {
+        for _ in 0..5 {
+            let (key, len, how) = (script.key(5), script.len(), script.how());
+            script.put(key, len, how);
+        }
+        let (key, len) = (script.key(5), script.len());
+        let value = (!script.random.one_in(3)).then(|| script.value(len));
+        script.then(Operation::Overtake { key, value });
+        if script.random.one_in(2) {
+            script.then(Operation::Checkpoint);
+        }
+    }
+}
+
+fn readers(script: &mut Script) {
+    for _ in 0..18 {
+        let (key, len) = (script.key(5), script.len());
+        match script.random.below(4) {
+            0 => script.delete(key, Durability::Sync),
+            1 => script.put(key, len, How::OS),
+            _ => {
+                let value = script.value(len);
+                script.then(Operation::PutUnderReader { key, value });
+            }
         }
     }
 }

@@ -138,7 +138,9 @@ impl Recorder {
         let begin = machine.io.calls();
         let outcome = session.carry_out(step);
         let end = machine.io.calls();
-        let disk = lock(&self.notes).last_disk;
+        // What was written last is a copy, and may be elsewhere than what overtook it.
+        let is_mixed = matches!(step, Operation::Overtake { .. });
+        let disk = lock(&self.notes).last_disk.filter(|_| !is_mixed);
         self.steps.push(Step { operation: step.clone(), known, begin, end, outcome, disk });
         self.steps.last().expect("it was just pushed")
     }

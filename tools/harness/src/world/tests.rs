@@ -8,7 +8,7 @@ use kogia::io::Io;
 use super::*;
 use crate::engine::kogia::Kogia;
 use crate::engine::{Capability, Failure, Place, Promises, Result as Answer, Store};
-use crate::operation::{Durability, How};
+use crate::operation::{Durability, How, When};
 use crate::oracle::LossKind;
 use crate::workload;
 
@@ -71,7 +71,10 @@ impl Store for Open {
     }
 
     fn delete(&self, key: &str, durability: Durability) -> Answer<bool> {
-        if self.without == Without::Deletes { Ok(true) } else { self.store.delete(key, durability) }
+        if self.without == Without::Deletes {
+            return Ok(self.store.get(key)?.is_some());
+        }
+        self.store.delete(key, durability)
     }
 
     fn batch(&self, steps: &[(String, Option<Vec<u8>>)], durability: Durability) -> Answer<()> {
@@ -153,7 +156,10 @@ fn failed(error: std::io::Error) -> Failure {
 }
 
 impl Store for PlainFiles {
-    fn put(&self, key: &str, value: &[u8], _how: &How) -> Answer<()> {
+    fn put(&self, key: &str, value: &[u8], how: &How) -> Answer<()> {
+        if how.when != When::Always {
+            return Err(Failure::Unsupported);
+        }
         self.io.replace(&self.dir.join(key), value).map_err(failed)
     }
 
