@@ -26,7 +26,7 @@ peer_run = for engine in kogia rocksdb redb fjall sled marble files; do \
 shm := $(firstword $(wildcard /dev/shm) /tmp)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full crash crash-full crash-disk crash-peers
+.PHONY: help demo test test-full crash crash-full crash-faults crash-disk crash-peers
 
 help: ## Show what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 19
@@ -58,6 +58,10 @@ crash-full: crash ## The same with every call and every byte: hours
 	$(crash) run --world bitrot --states 10000000 --workload small-puts,parts,compaction,rebuild
 	TMPDIR=$(shm) $(crash) run --world kill --seed 2 --seeds 3 --states 120
 	$(crash) run --world kill --seed 5 --states 60
+
+crash-faults: ## Plant faults in Kogia, one at a time, and let the crash harness find each of them
+	@tools/demo/packages.sh $(build_packages)
+	CARGO="$(CARGO)" TMPDIR=$(shm) tools/harness/faults/run
 
 crash-disk: ## Cut the power under ext4, xfs and btrfs, and let disks fail; as root, with loop devices and FUSE
 	@tools/demo/packages.sh $(build_packages) fuse3 e2fsprogs xfsprogs btrfs-progs
