@@ -11,6 +11,7 @@ mod files;
 mod free;
 mod graves;
 mod join;
+mod manifest;
 mod moves;
 mod options;
 mod ready;
@@ -102,6 +103,7 @@ pub(crate) struct Index {
 impl Index {
     /// Opens the index, or makes an empty one.
     pub(crate) fn open(path: &Path, memtable_bytes: usize, cache_bytes: usize) -> Result<Self> {
+        manifest::check(path)?;
         let compacts_itself = files::has_room_to_compact(path, memtable_bytes);
         let tuning = options::Tuning { memtable_bytes, cache_bytes, compacts_itself };
         let db = options::open(path, &tuning).map_err(|e| error::index(path, e))?;
