@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType,
-    DEFAULT_COLUMN_FAMILY_NAME, LogLevel, Options,
+    DEFAULT_COLUMN_FAMILY_NAME, InfoLogger, LogLevel, Options,
 };
 
 use super::Family;
@@ -53,10 +53,20 @@ fn database(plain: &Options) -> Result<Options, rocksdb::Error> {
     options.set_stats_dump_period_sec(0);
     options.set_stats_persist_period_sec(0);
     options.set_skip_stats_update_on_db_open(true);
+    // Instead of a file of its own beside the rows, of which each opening fills some 100 KiB.
     options.set_log_level(LogLevel::Warn);
-    options.set_keep_log_file_num(2);
-    options.set_max_log_file_size(1 << 20);
+    options.set_info_logger(InfoLogger::new_callback_logger(LogLevel::Warn, log));
     Ok(options)
+}
+
+/// What RocksDB has to say. That its options are so and so comes below the level of a warning,
+/// whatever level is asked for.
+fn log(level: LogLevel, line: &str) {
+    match level {
+        LogLevel::Warn => tracing::warn!(line, "RocksDB"),
+        LogLevel::Error | LogLevel::Fatal => tracing::error!(line, "RocksDB"),
+        LogLevel::Debug | LogLevel::Info | LogLevel::Header => {}
+    }
 }
 
 fn rows(plain: &Options, family: Family, tuning: &Tuning, cache: &Cache) -> Options {
