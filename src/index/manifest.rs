@@ -5,8 +5,8 @@
 //! the file, RocksDB says so.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind as IoKind, Read};
-use std::path::Path;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -19,35 +19,31 @@ const TYPES: std::ops::RangeInclusive<u8> = 0..=4;
 
 /// Fails where RocksDB would not come to an end with what is in `dir`.
 pub(super) fn check(dir: &Path) -> Result<()> {
-    let fail = |e: std::io::Error| match e.kind() {
-        // No index, or one that RocksDB finds to be damaged.
-        IoKind::NotFound | IoKind::InvalidData => Ok(()),
-        _ => Err(Error::io("read the index's list of files in", dir, e)),
-    };
-    let current = match fs::read_to_string(dir.join("CURRENT")) {
-        Ok(current) => current,
-        Err(e) => return fail(e),
-    };
-    let path = dir.join(current.trim_end());
-    let mut manifest = match File::open(&path) {
-        Ok(manifest) => manifest,
-        Err(e) => return fail(e),
-    };
+    // What can't be read RocksDB can't read either, and says so.
+    let Some((path, mut manifest)) = open(dir) else { return Ok(()) };
     let mut block = Vec::with_capacity(BLOCK_BYTES);
-    loop {
-        block.clear();
-        if let Err(e) = manifest.by_ref().take(BLOCK_BYTES as u64).read_to_end(&mut block) {
-            return fail(e);
-        }
-        if block.is_empty() {
-            return Ok(());
-        }
+    while manifest
+        .by_ref()
+        .take(BLOCK_BYTES as u64)
+        .read_to_end(&mut block)
+        .is_ok_and(|len| len > 0)
+    {
         if !are_known(&block) {
             let what =
                 "the index's list of files is damaged; a rebuild makes it anew from the tracks";
             return Err(Error::new(ErrorKind::Corruption, what).with_path(&path));
         }
+        block.clear();
     }
+    Ok(())
+}
+
+fn open(dir: &Path) -> Option<(PathBuf, File)> {
+    let current = fs::read_to_string(dir.join("CURRENT")).ok()?;
+    let name = current.strip_suffix('\n')?;
+    let number = name.strip_prefix("MANIFEST-")?;
+    let path = number.bytes().all(|byte| byte.is_ascii_digit()).then(|| dir.join(name))?;
+    Some((path.clone(), File::open(path).ok()?))
 }
 
 /// Whether the records of a block are of types that a list of files has.
