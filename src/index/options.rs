@@ -45,7 +45,7 @@ fn database(plain: &Options) -> Result<Options, rocksdb::Error> {
     options.create_missing_column_families(true);
     options.set_atomic_flush(true);
     options.set_max_background_jobs(2);
-    options.set_max_open_files(256);
+    options.set_max_open_files(512);
     // By default 16 threads are started a family, to open files that the cache of them is too
     // small to hold anyway.
     options.set_max_file_opening_threads(1);
