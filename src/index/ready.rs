@@ -3,11 +3,9 @@
 
 use super::ChainFacts;
 use super::join::entry_of;
+use super::rows::ENTRY_BYTES;
 use crate::format::chain::DirectoryEntry;
 use crate::format::record::Record;
-
-/// What an entry without attributes takes at most, about.
-const ROW_BYTES: usize = 64;
 
 /// A chain that is ready to be brought in.
 pub(crate) struct Ready<'c> {
@@ -21,7 +19,7 @@ pub(crate) struct Ready<'c> {
 
 impl<'c> Ready<'c> {
     pub(crate) fn new(facts: ChainFacts, records: Vec<DirectoryEntry<'c>>) -> Self {
-        let mut rows = Vec::with_capacity(records.len() * ROW_BYTES);
+        let mut rows = Vec::with_capacity(records.len() * ENTRY_BYTES);
         let mut ends = Vec::with_capacity(records.len());
         for entry in &records {
             if let Record::Put(put) = &entry.record {

@@ -5,24 +5,16 @@ use crate::engine::{Clock, Engine, Failure, Place};
 use crate::oracle::Oracle;
 use crate::session::{Outcome, Session};
 
-fn place(root: &std::path::Path, disks: usize) -> Place {
-    Place {
-        home: root.join("home"),
-        disks: (0..disks).map(|disk| root.join(format!("disk-{disk}"))).collect(),
-        index: None,
-        backup: root.join("backup"),
-        backup_index: None,
-        io: None,
-        clock: Clock::at(Clock::START_MS),
-    }
-}
-
 #[test]
 fn every_workload_is_carried_out_and_leaves_what_was_asked() {
     for workload in super::all() {
         let run = workload.run(1);
         let dir = tempfile::tempdir().unwrap();
-        let mut session = Session::new(&Kogia, place(dir.path(), run.setup.disks), run.setup);
+        let mut session = Session::new(
+            &Kogia,
+            Place::below(dir.path(), run.setup.disks, Clock::START_MS),
+            run.setup,
+        );
         let mut oracle = Oracle::new(Kogia.promises(), run.setup.disks);
         for operation in &run.operations {
             let which = format!("{}: {operation}", workload.name);
