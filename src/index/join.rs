@@ -263,7 +263,7 @@ impl<'a> Join<'a> {
     pub(super) fn segment(&mut self, seq: Seq, row: SegmentRow) -> Result<()> {
         let old = self.segment_row(seq)?;
         if old.is_some_and(|old| old.chain >= row.chain) {
-            return Ok(());
+            return self.bury_segment(&row);
         }
         let mut row = row;
         if let Some(old) = &old {
@@ -278,6 +278,16 @@ impl<'a> Join<'a> {
         }
         self.segments.insert(seq, Some(row));
         Ok(())
+    }
+
+    /// A segment that lies elsewhere by now, or is gone: it is dead from the start.
+    pub(super) fn bury_segment(&mut self, loser: &SegmentRow) -> Result<()> {
+        let number = self.number;
+        if let Some(row) = self.track(loser.track) {
+            row.dead_records += u64::from(loser.has_record);
+            row.last_kill = number;
+        }
+        self.set_free(loser.extent())
     }
 
     /// Makes `new` the owner of what it refers to.

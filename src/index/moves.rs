@@ -101,12 +101,7 @@ impl Join<'_> {
             self.segment(seq, copy)?;
             return Ok(true);
         }
-        let number = self.number;
-        if let Some(row) = self.track(copy.track) {
-            row.dead_records += 1;
-            row.last_kill = number;
-        }
-        self.set_free(copy.extent())?;
+        self.bury_segment(&copy)?;
         Ok(false)
     }
 

@@ -4,7 +4,7 @@
 //! free what dead streams left; checkpoint. Every step may be cut off and run again: nothing is
 //! removed that a later step still needs, and what was done is found done.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -271,6 +271,7 @@ impl Opening {
             self.accept(damage)?;
         }
         let rows: Vec<_> = self.books.tracks.iter().map(|(id, row)| (*id, *row)).collect();
+        let mut synced = BTreeSet::new();
         for (id, row) in rows {
             if self.tracks.contains_key(&id) {
                 self.check_disk(id, &row)?;
@@ -280,7 +281,11 @@ impl Opening {
                 continue;
             }
             // Unlinked after the last checkpoint, when its tombstones were needed no more, or lost
-            // and accepted.
+            // and accepted. Who unlinked it may have come to no sync of the directory, and it must
+            // not come back when the tombstones that hide its records are forgotten (I9).
+            if synced.insert(row.disk) {
+                self.sync_dir_of(row.disk)?;
+            }
             let graves = index::graves(&self.index, |grave| grave.track == id)?;
             let mut join = Join::new(&self.index, &mut self.books);
             for (key, grave) in graves {
@@ -303,6 +308,12 @@ impl Opening {
             self.report.rebuilt = true;
         }
         Ok(self)
+    }
+
+    fn sync_dir_of(&self, disk: DiskId) -> Result<()> {
+        let Some(volume) = self.volumes.iter().find(|v| v.disk.id == disk) else { return Ok(()) };
+        let synced = self.options.io.sync_dir(&volume.dir);
+        synced.map_err(|e| Error::io("sync the disk", &volume.dir, e))
     }
 
     fn check_disk(&self, id: TrackId, row: &TrackRow) -> Result<()> {
