@@ -195,7 +195,7 @@ fn go_on(
     let broken = machine.image();
     machine.io.power_off();
     session.abandon();
-    rules.judge(&broken.cut(keep(case)), oracle, case.call)
+    rules.judge(&broken.cut(keep(case)), oracle, Break::Power, case.call)
 }
 
 /// Opens a store again that has failed; gives whether it opens. What is found decides what became of

@@ -16,6 +16,8 @@ use crate::workload;
 
 /// Operations of a machine that works on.
 const FOLLOWING: usize = 5;
+/// Checkpoints before that where a process was killed.
+pub const FORGETTING: usize = 2;
 /// Of so many states one is opened a second time.
 const OPENED_TWICE: u64 = 8;
 /// Of so many states one is opened before that while calls fail: one of so many, or all behind it.
@@ -35,6 +37,9 @@ pub struct Rules<'a> {
 pub struct Recorded {
     pub recording: Recording,
     pub recovered: Oracle,
+    /// What it knew until then, and the last call by then, where a process was killed: what that
+    /// had not made durable is durable when the store is open.
+    pub unrecovered: Option<(Oracle, u64)>,
 }
 
 impl Rules<'_> {
@@ -42,13 +47,22 @@ impl Rules<'_> {
         Oracle::new(self.promises, self.setup.disks)
     }
 
-    /// Opens what a cut has left, and judges it by what the oracle knew. A panic is a loss, too.
-    pub fn judge(&self, image: &Image, oracle: Oracle, seed: u64) -> Result<(), Vec<Loss>> {
+    /// Opens what was left when something broke, and judges it by what the oracle knew. A panic is a
+    /// loss, too.
+    pub fn judge(
+        &self,
+        image: &Image,
+        oracle: Oracle,
+        broke: Break,
+        seed: u64,
+    ) -> Result<(), Vec<Loss>> {
         guarded(|| {
             let stumbled = self.stumble(image, &mut Random::of(seed, "stumbling"));
+            // A sync that failed may have cost what was in memory alone.
+            let broke = if stumbled.is_some() { Break::Power } else { broke };
             let image = stumbled.as_ref().unwrap_or(image);
             let machine = Machine::of(image);
-            let mut life = Life::open(self, &machine, oracle)?;
+            let mut life = Life::open(self, &machine, oracle, broke)?;
             life.judge_backup(image)?;
             life.look_again(&mut Random::of(seed, "second look"))?;
             life.end();
@@ -75,13 +89,27 @@ impl Rules<'_> {
     }
 
     /// Judges in the same way a machine that is recorded from when it comes up, and works on.
-    pub fn record(&self, image: &Image, oracle: Oracle, seed: u64) -> Result<Recorded, Vec<Loss>> {
+    pub fn record(
+        &self,
+        image: &Image,
+        oracle: Oracle,
+        broke: Break,
+        seed: u64,
+    ) -> Result<Recorded, Vec<Loss>> {
         guarded(|| {
             let machine = Machine::of(image);
             let mut recorder = Recorder::start(&machine, self.setup.disks);
-            let mut life = Life::open(self, &machine, oracle)?;
+            let before = (broke == Break::Process).then(|| oracle.clone());
+            let mut life = Life::open(self, &machine, oracle, broke)?;
+            let unrecovered = before.map(|before| (before, machine.io.calls()));
             let recovered = life.oracle.clone();
-            for operation in workload::following(seed, FOLLOWING) {
+            let checkpoints = match broke {
+                // Which forget what seems to be gone, before any name is synced with a new file's.
+                Break::Process if self.engine.has(Capability::Checkpoint) => FORGETTING,
+                _ => 0,
+            };
+            let first = std::iter::repeat_n(Operation::Checkpoint, checkpoints);
+            for operation in first.chain(workload::following(seed, FOLLOWING)) {
                 let number = life.oracle.begin(&operation, machine.clock.now_ms());
                 let step = recorder.carry_out(&mut life.session, &machine, &operation);
                 life.oracle.end(number, &operation, &step.outcome, step.disk);
@@ -89,7 +117,7 @@ impl Rules<'_> {
             life.look()?;
             let recording = recorder.finish(&machine);
             life.end();
-            Ok(Recorded { recording, recovered })
+            Ok(Recorded { recording, recovered, unrecovered })
         })
     }
 }
@@ -103,11 +131,16 @@ struct Life<'a> {
 }
 
 impl<'a> Life<'a> {
-    fn open(rules: &'a Rules<'a>, machine: &'a Machine, oracle: Oracle) -> Result<Self, Vec<Loss>> {
+    fn open(
+        rules: &'a Rules<'a>,
+        machine: &'a Machine,
+        oracle: Oracle,
+        broke: Break,
+    ) -> Result<Self, Vec<Loss>> {
         let session = Session::new(rules.engine, machine.place(), rules.setup);
         let mut life = Life { rules, machine, session, oracle };
-        let seen = life.session.observe().map_err(unusable("it does not open after the cut"))?;
-        life.oracle.recover(Break::Power, &seen, machine.clock.now_ms())?;
+        let seen = life.session.observe().map_err(unusable("it does not open any more"))?;
+        life.oracle.recover(broke, &seen, machine.clock.now_ms())?;
         Ok(life)
     }
 

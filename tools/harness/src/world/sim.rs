@@ -7,7 +7,9 @@
 mod plan;
 mod trail;
 
-use super::life::{Recorded, Rules};
+use kogia::io::sim::{CallKind, Keep};
+
+use super::life::{FORGETTING, Recorded, Rules};
 use super::recording::{Cut, Recording};
 use super::{Coverage, Failing, Task, Watch, World};
 use crate::engine::{Capability, Engine};
@@ -16,7 +18,7 @@ use crate::operation::Operation;
 use crate::oracle::{Loss, Oracle};
 use crate::shrink::shrink;
 use plan::plan;
-use trail::{Trail, Turn};
+use trail::{Left, Trail, Turn};
 
 /// How deep cuts go, the first one included.
 const MOST_TURNS: usize = 3;
@@ -37,6 +39,8 @@ struct Scene<'a> {
     watch: &'a Watch,
     recording: &'a Recording,
     before: &'a Oracle,
+    /// The same up to this call.
+    unrecovered: Option<&'a (Oracle, u64)>,
     trail: Trail,
 }
 
@@ -72,8 +76,7 @@ impl World for Sim {
         }
         let recording = Recording::of(task.engine, setup, &operations, task.lying);
         let before = rules.oracle();
-        let trail = Trail::default();
-        let scene = Scene { rules, watch, recording: &recording, before: &before, trail };
+        let scene = Scene::first(rules, watch, &recording, &before);
         let (coverage, found) = scene.explore(task);
         if let Some(found) = found {
             let needed = scene.needed(&found.trail);
@@ -84,7 +87,23 @@ impl World for Sim {
     }
 }
 
-impl Scene<'_> {
+impl<'a> Scene<'a> {
+    fn first(
+        rules: Rules<'a>,
+        watch: &'a Watch,
+        recording: &'a Recording,
+        before: &'a Oracle,
+    ) -> Self {
+        Scene { rules, watch, recording, before, unrecovered: None, trail: Trail::default() }
+    }
+
+    /// What the oracle knows at a cut.
+    fn oracle(&self, cut: &Cut) -> Oracle {
+        let unrecovered = self.unrecovered.filter(|(_, opened)| cut.call <= *opened);
+        let before = unrecovered.map_or(self.before, |(oracle, _)| oracle);
+        self.recording.follow(before.clone(), cut)
+    }
+
     /// Cuts in about as many ways as the task wants; ends with the first state that is wrong.
     fn explore(&self, task: &Task<'_>) -> (Coverage, Option<Found>) {
         let again: u64 =
@@ -97,8 +116,14 @@ impl Scene<'_> {
         let coverage = task.share.whole(self.points(), hit.len() as u64);
         for (number, (cut, keep)) in planned.into_iter().enumerate() {
             if task.share.has(number) && !self.watch.is_over() {
-                let is_recorded = (number / task.share.of).is_multiple_of(RECORDED);
-                if let Err(found) = self.judge(cut, keep, is_recorded) {
+                let number = number / task.share.of;
+                let is_recorded = number.is_multiple_of(RECORDED);
+                let is_killed = number.is_multiple_of(2 * RECORDED);
+                let (cut, left) = match is_killed {
+                    true => (self.next_sync(cut), Left::Killed),
+                    false => (cut, Left::Cut(keep)),
+                };
+                if let Err(found) = self.judge(cut, left, is_recorded) {
                     return (coverage, Some(*found));
                 }
             }
@@ -113,6 +138,16 @@ impl Scene<'_> {
         calls.len() as u64
     }
 
+    /// The next cut before a sync: there most is not durable that a killed process leaves.
+    fn next_sync(&self, cut: usize) -> usize {
+        let is_sync = |cut: &Cut| {
+            let kind = cut.before.as_ref().map(|(kind, _)| *kind);
+            matches!(kind, Some(CallKind::Sync | CallKind::SyncDir))
+        };
+        let behind = self.recording.cuts[cut..].iter().position(is_sync);
+        behind.map_or(cut, |behind| cut + behind)
+    }
+
     fn plan(&self, wanted: u64, seed: u64) -> Vec<plan::Planned> {
         let states: Vec<u128> =
             self.recording.cuts.iter().map(|cut| cut.image.io.crash_states()).collect();
@@ -124,26 +159,21 @@ impl Scene<'_> {
     }
 
     /// One state, and those behind it.
-    fn judge(
-        &self,
-        cut: usize,
-        keep: kogia::io::sim::Keep,
-        is_recorded: bool,
-    ) -> Result<(), Box<Found>> {
+    fn judge(&self, cut: usize, left: Left, is_recorded: bool) -> Result<(), Box<Found>> {
         let cut = self.cut(cut);
-        let turn = Turn { change: cut.change, is_before_flush: cut.is_before_flush, keep };
+        let turn = Turn { change: cut.change, is_before_flush: cut.is_before_flush, left };
         let trail = self.trail.then(turn);
-        let (image, oracle) =
-            (cut.image.cut(keep), self.recording.follow(self.before.clone(), cut));
-        let found =
-            |losses| Box::new(Found { trail: trail.clone(), losses, history: self.history(cut) });
-        let seed = trail.seed();
+        let (image, oracle) = (left.of(&cut.image), self.oracle(cut));
+        let found = |losses| {
+            Box::new(Found { trail: trail.clone(), losses, history: self.history(cut, left) })
+        };
+        let (seed, broke) = (trail.seed(), left.broke());
         if !is_recorded || trail.0.len() == MOST_TURNS {
-            self.rules.judge(&image, oracle, seed).map_err(found)?;
+            self.rules.judge(&image, oracle, broke, seed).map_err(found)?;
             self.watch.judged();
             return Ok(());
         }
-        let life = self.rules.record(&image, oracle, seed).map_err(found)?;
+        let life = self.rules.record(&image, oracle, broke, seed).map_err(found)?;
         self.watch.judged();
         self.judge_behind(&life, trail)
     }
@@ -153,8 +183,16 @@ impl Scene<'_> {
         let seed = trail.seed();
         let wanted = STATES_AGAIN[trail.0.len() - 1];
         let scene = self.behind(life, trail);
-        for (number, (cut, keep)) in scene.plan(wanted, seed).into_iter().enumerate() {
-            scene.judge(cut, keep, number == 0)?;
+        let mut planned = scene.plan(wanted, seed);
+        if life.unrecovered.is_some() {
+            // What the killed process has not synced is to go, by what was forgotten as well.
+            let forgotten = life.recording.steps[FORGETTING - 1].end;
+            let cuts = &life.recording.cuts;
+            planned.push((cuts.partition_point(|cut| cut.call < forgotten), Keep::Nothing));
+            planned.iter_mut().for_each(|(_, keep)| *keep = Keep::Nothing);
+        }
+        for (number, (cut, keep)) in planned.into_iter().enumerate() {
+            scene.judge(cut, Left::Cut(keep), number == 0)?;
         }
         Ok(())
     }
@@ -165,6 +203,7 @@ impl Scene<'_> {
             watch: self.watch,
             recording: &life.recording,
             before: &life.recovered,
+            unrecovered: life.unrecovered.as_ref(),
             trail,
         }
     }
@@ -179,16 +218,20 @@ impl Scene<'_> {
         let at =
             at.ok_or_else(|| format!("there is no change number {} in this run", turn.change))?;
         let is_last = depth + 1 == trail.0.len();
-        if is_last && let Err(found) = self.judge(at, turn.keep, false) {
+        if is_last && let Err(found) = self.judge(at, turn.left, false) {
             return Ok(Some(*found));
         }
         let cut = self.cut(at);
         let here = self.trail.then(turn);
-        let oracle = self.recording.follow(self.before.clone(), cut);
-        match self.rules.record(&cut.image.cut(turn.keep), oracle, here.seed()) {
+        let oracle = self.oracle(cut);
+        let (image, broke) = (turn.left.of(&cut.image), turn.left.broke());
+        match self.rules.record(&image, oracle, broke, here.seed()) {
             Ok(_) if is_last => Ok(None),
             Ok(life) => self.behind(&life, here).follow(trail),
-            Err(losses) => Ok(Some(Found { trail: here, losses, history: self.history(cut) })),
+            Err(losses) => {
+                let history = self.history(cut, turn.left);
+                Ok(Some(Found { trail: here, losses, history }))
+            }
         }
     }
 
@@ -200,8 +243,12 @@ impl Scene<'_> {
         self.recording.steps.iter().take_while(|step| step.begin <= call).count()
     }
 
-    fn history(&self, cut: &Cut) -> History {
-        let moment = Moment { call: cut.call, words: format!("the power is cut {}", cut.place()) };
+    fn history(&self, cut: &Cut, left: Left) -> History {
+        let what = match left {
+            Left::Killed => "the process is killed",
+            Left::Cut(_) => "the power is cut",
+        };
+        let moment = Moment { call: cut.call, words: format!("{what} {}", cut.place()) };
         History::of(&self.recording.steps, self.recording.calls, moment)
     }
 }
@@ -214,9 +261,7 @@ fn again(task: &Task<'_>, rules: Rules<'_>, trail: &Trail, watch: &Watch) -> Res
     let mut followed = Ok(None);
     for _ in 0..MOST_RUNS {
         let recording = Recording::of(task.engine, setup, &operations, task.lying);
-        let trail_here = Trail::default();
-        let scene =
-            Scene { rules, watch, recording: &recording, before: &before, trail: trail_here };
+        let scene = Scene::first(rules, watch, &recording, &before);
         followed = scene.follow(trail);
         if let Ok(Some(found)) = followed {
             watch.fail(failing(task, &task.chosen(operations.len()), found));
@@ -246,16 +291,15 @@ fn smallest(task: &Task<'_>, rules: Rules<'_>, needed: usize, found: Found) -> (
 fn search(task: &Task<'_>, rules: Rules<'_>, operations: &[Operation]) -> Option<Found> {
     let recording = Recording::of(task.engine, rules.setup, operations, task.lying);
     let (before, watch) = (rules.oracle(), Watch::default());
-    let trail = Trail::default();
-    let scene = Scene { rules, watch: &watch, recording: &recording, before: &before, trail };
+    let scene = Scene::first(rules, &watch, &recording, &before);
     let from = recording.steps.last().map_or(0, |step| step.begin);
     let first = recording.cuts.partition_point(|cut| cut.call < from);
     let states: Vec<u128> =
         recording.cuts[first..].iter().map(|cut| cut.image.io.crash_states()).collect();
     let planned = plan(&states, states.len() as u64 * STATES_SHRINKING, task.seed);
-    planned
-        .into_iter()
-        .find_map(|(cut, keep)| scene.judge(first + cut, keep, false).err().map(|found| *found))
+    planned.into_iter().find_map(|(cut, keep)| {
+        scene.judge(first + cut, Left::Cut(keep), false).err().map(|found| *found)
+    })
 }
 
 fn failing(task: &Task<'_>, kept: &[usize], found: Found) -> Failing {
