@@ -1,15 +1,15 @@
 //! The index's rows: what RocksDB holds of a store.
 //!
-//! | column family | key | value |
-//! | --- | --- | --- |
-//! | `objects` | the object's key | [`Entry`] |
-//! | `parts` | the part's number, 8 bytes big-endian | [`Entry`] |
-//! | `graves` | space (1 byte: 0 object, 1 part), then the key | [`Grave`] |
-//! | `segments` | the segment's seq, 8 bytes big-endian | [`SegmentRow`] |
-//! | `loose` | the seq of a segment that no put owns, 8 bytes big-endian | empty |
-//! | `free` | track (4 bytes big-endian), first chunk (4 bytes big-endian) | [`FreeRow`] |
-//! | `tracks` | track (4 bytes big-endian) | [`TrackRow`] |
-//! | `state` | `store` | [`StateRow`] |
+//! | rows | column family | key | value |
+//! | --- | --- | --- | --- |
+//! | objects | `objects` | the object's key | [`Entry`] |
+//! | parts | `default` | `p`, then the part's number, 8 bytes big-endian | [`Entry`] |
+//! | tombstones | `graves` | space (1 byte: 0 object, 1 part), then the key | [`Grave`] |
+//! | segments | `segments` | the segment's seq, 8 bytes big-endian | [`SegmentRow`] |
+//! | loose segments | `default` | `l`, then the seq of a segment that no put owns, 8 bytes big-endian | empty |
+//! | free chunks | `default` | `f`, then track (4 bytes big-endian), first chunk (4 bytes big-endian) | [`FreeRow`] |
+//! | tracks | `default` | `t`, then track (4 bytes big-endian) | [`TrackRow`] |
+//! | state | `default` | `sstore` | [`StateRow`] |
 //!
 //! Values are bincode with variable-length integers: 1 byte below 251, else a byte that names the
 //! width and 2, 4 or 8 bytes; options and enums open with their variant's number. Example: the
@@ -23,7 +23,7 @@ use super::track_header::TrackKind;
 use super::{DiskId, Fault, Seq, StoreId, TrackId, chunk, codec, plain};
 
 /// The version of the rows; an index of another version is rebuilt.
-pub const INDEX_VERSION: u32 = 3;
+pub const INDEX_VERSION: u32 = 4;
 
 /// What a key means.
 ///

@@ -4,13 +4,14 @@ use std::ops::{Deref, DerefMut};
 
 use rocksdb::DBRawIteratorWithThreadMode;
 
-use super::Index;
+use super::{Family, Index};
 use crate::error::Result;
 use crate::format::entry::Entry;
 
 /// Walks the rows of a family. A cursor holds memtables in memory: it is for a page, not for long.
 pub(crate) struct RowCursor<'a> {
     index: &'a Index,
+    family: Family,
     iterator: DBRawIteratorWithThreadMode<'a, rocksdb::DB>,
 }
 
@@ -23,19 +24,20 @@ pub(crate) struct Cursor<'a> {
 impl<'a> RowCursor<'a> {
     pub(super) fn new(
         index: &'a Index,
+        family: Family,
         iterator: DBRawIteratorWithThreadMode<'a, rocksdb::DB>,
     ) -> Self {
-        RowCursor { index, iterator }
+        RowCursor { index, family, iterator }
     }
 
     /// To the first row at or behind `key`.
     pub(crate) fn seek(&mut self, key: &[u8]) {
-        self.iterator.seek(key);
+        self.iterator.seek(self.family.key(key));
     }
 
     /// To the last row at or before `key`.
     pub(crate) fn seek_back(&mut self, key: &[u8]) {
-        self.iterator.seek_for_prev(key);
+        self.iterator.seek_for_prev(self.family.key(key));
     }
 
     /// To the last row.
@@ -60,7 +62,8 @@ impl<'a> RowCursor<'a> {
             // Past the end, or unable to read on: only the status tells.
             self.iterator.status().map_err(|e| self.index.error(e))?;
         }
-        Ok(row)
+        let tag_bytes = usize::from(self.family.tag().is_some());
+        Ok(row.map(|(key, row)| (&key[tag_bytes..], row)))
     }
 }
 

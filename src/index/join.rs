@@ -50,7 +50,7 @@ impl Index {
     }
 
     fn look_up(&self, keys: &[&[u8]]) -> Result<Rows> {
-        Rows::look_up(keys, |keys| self.get_sorted(Family::Objects, keys))
+        Rows::look_up(keys, |keys| self.get_sorted(keys))
     }
 }
 
@@ -514,10 +514,10 @@ impl<'a> Join<'a> {
     pub(crate) fn commit(self) -> Result<usize> {
         let rows_bytes = self.entries.iter().map(Rows::bytes).sum::<usize>();
         let mut batch = WriteBatch::with_capacity_bytes(rows_bytes + rows_bytes / 4);
-        let families = Family::ALL.map(|family| self.index.family(family));
+        let columns = Family::ALL.map(|family| self.index.column(family.column()));
         let mut set = |family: Family, key: &[u8], row: Option<&[u8]>| match row {
-            Some(row) => batch.put_cf(families[family as usize], key, row),
-            None => batch.delete_cf(families[family as usize], key),
+            Some(row) => batch.put_cf(columns[family as usize], family.key(key), row),
+            None => batch.delete_cf(columns[family as usize], family.key(key)),
         };
         for space in [Space::Object, Space::Part] {
             let changed = self.entries[space as usize].changed();

@@ -19,11 +19,13 @@ mod rows;
 mod segments;
 mod view;
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rocksdb::{
-    ColumnFamily, DB, DBPinnableSlice, FlushOptions, WriteBatch, WriteOptions, properties,
+    ColumnFamily, DB, DBPinnableSlice, DEFAULT_COLUMN_FAMILY_NAME, FlushOptions, WriteBatch,
+    WriteOptions, properties,
 };
 
 pub(crate) use books::Books;
@@ -39,7 +41,7 @@ pub(crate) use view::{View, ViewRef};
 use crate::error::{Error, Result};
 use crate::format::Fault;
 
-/// The column families. [`crate::format::entry`] says what their rows are.
+/// The kinds of rows. [`crate::format::entry`] says what they are.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Family {
     Objects,
@@ -53,7 +55,7 @@ pub(crate) enum Family {
 }
 
 impl Family {
-    pub(crate) const ALL: [Family; 8] = [
+    const ALL: [Family; 8] = [
         Family::Objects,
         Family::Parts,
         Family::Graves,
@@ -64,16 +66,58 @@ impl Family {
         Family::State,
     ];
 
+    fn column(self) -> Column {
+        match self {
+            Family::Objects => Column::Objects,
+            Family::Graves => Column::Graves,
+            Family::Segments => Column::Segments,
+            Family::Parts | Family::Loose | Family::Free | Family::Tracks | Family::State => {
+                Column::Books
+            }
+        }
+    }
+
+    /// What the keys of a family begin with that shares its column.
+    fn tag(self) -> Option<u8> {
+        match self {
+            Family::Objects | Family::Graves | Family::Segments => None,
+            Family::Parts => Some(b'p'),
+            Family::Loose => Some(b'l'),
+            Family::Free => Some(b'f'),
+            Family::Tracks => Some(b't'),
+            Family::State => Some(b's'),
+        }
+    }
+
+    /// A row's key as RocksDB has it.
+    fn key(self, key: &[u8]) -> Cow<'_, [u8]> {
+        match self.tag() {
+            None => Cow::Borrowed(key),
+            Some(tag) => Cow::Owned([&[tag], key].concat()),
+        }
+    }
+}
+
+/// RocksDB's column families. Each is a file of its own in each flush, so that the small families
+/// share one; those that may be large have their own, lest small changes rewrite them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Column {
+    Objects,
+    Graves,
+    Segments,
+    Books,
+}
+
+impl Column {
+    const ALL: [Column; 4] = [Column::Objects, Column::Graves, Column::Segments, Column::Books];
+
     fn name(self) -> &'static str {
         match self {
-            Family::Objects => "objects",
-            Family::Parts => "parts",
-            Family::Graves => "graves",
-            Family::Segments => "segments",
-            Family::Loose => "loose",
-            Family::Free => "free",
-            Family::Tracks => "tracks",
-            Family::State => "state",
+            Column::Objects => "objects",
+            Column::Graves => "graves",
+            Column::Segments => "segments",
+            // It is there anyway.
+            Column::Books => DEFAULT_COLUMN_FAMILY_NAME,
         }
     }
 }
@@ -165,12 +209,14 @@ impl Index {
 
     /// A row, as it is now.
     pub(crate) fn get(&self, family: Family, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>> {
-        self.db.get_pinned_cf(self.family(family), key).map_err(|e| self.error(e))
+        let row = self.db.get_pinned_cf(self.column(family.column()), family.key(key));
+        row.map_err(|e| self.error(e))
     }
 
-    /// The rows of keys in ascending order, as they are now.
-    fn get_sorted(&self, family: Family, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
-        let rows = self.db.batched_multi_get_cf(self.family(family), keys.iter().copied(), true);
+    /// The rows of objects' keys in ascending order, as they are now.
+    fn get_sorted(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
+        let objects = self.column(Column::Objects);
+        let rows = self.db.batched_multi_get_cf(objects, keys.iter().copied(), true);
         let owned = |row: std::result::Result<Option<DBPinnableSlice<'_>>, _>| {
             row.map(|row| row.map(|row| row.to_vec())).map_err(|e| self.error(e))
         };
@@ -190,28 +236,28 @@ impl Index {
     /// Makes all that was written durable, over all column families at once. The caller has made
     /// sure of invariant I1.
     pub(crate) fn flush(&self) -> Result<()> {
-        self.flush_families(true)
+        self.flush_columns(true)
     }
 
     /// Begins to, and does not wait: what is written when this has returned has no part in it. Takes
     /// the books, so that the caller holds the apply lock (invariant I1).
     pub(crate) fn begin_flush(&self, _books: &mut Books) -> Result<()> {
         // Where RocksDB has stopped writes it refuses, and has to be waited for.
-        self.flush_families(false).or_else(|_| self.flush_families(true))
+        self.flush_columns(false).or_else(|_| self.flush_columns(true))
     }
 
-    fn flush_families(&self, waits: bool) -> Result<()> {
+    fn flush_columns(&self, waits: bool) -> Result<()> {
         let mut options = FlushOptions::default();
         options.set_wait(waits);
-        let families = Family::ALL.map(|family| self.family(family));
-        // A plain `flush` would take the default family only.
-        self.db.flush_cfs_opt(&families, &options).map_err(|e| self.error(e))
+        let columns = Column::ALL.map(|column| self.column(column));
+        // A plain `flush` would take the default one only.
+        self.db.flush_cfs_opt(&columns, &options).map_err(|e| self.error(e))
     }
 
     /// Whether a flush that was begun is not yet done.
     pub(crate) fn is_flushing(&self) -> Result<bool> {
-        for family in Family::ALL {
-            if self.property(family, properties::NUM_IMMUTABLE_MEM_TABLE)? > 0 {
+        for column in Column::ALL {
+            if self.property(column, properties::NUM_IMMUTABLE_MEM_TABLE)? > 0 {
                 return Ok(true);
             }
         }
@@ -225,15 +271,15 @@ impl Index {
         Ok(errors.map_err(|e| self.error(e))?.unwrap_or(0) > 0)
     }
 
-    fn property(&self, family: Family, name: &properties::PropName) -> Result<u64> {
-        let value = self.db.property_int_value_cf(self.family(family), name);
+    fn property(&self, column: Column, name: &properties::PropName) -> Result<u64> {
+        let value = self.db.property_int_value_cf(self.column(column), name);
         Ok(value.map_err(|e| self.error(e))?.unwrap_or(0))
     }
 
     /// Room that RocksDB may need to compact itself: as much as what it rewrites takes.
     pub(crate) fn compaction_bytes(&self) -> u64 {
-        let files = Family::ALL
-            .map(|family| self.property(family, properties::TOTAL_SST_FILES_SIZE).unwrap_or(0));
+        let files = Column::ALL
+            .map(|column| self.property(column, properties::TOTAL_SST_FILES_SIZE).unwrap_or(0));
         files.iter().sum::<u64>().min(MOST_COMPACTION_BYTES)
     }
 
@@ -244,9 +290,9 @@ impl Index {
         }
         tracing::info!(yes, "the index compacts itself");
         let disabled = if yes { "false" } else { "true" };
-        Family::ALL.iter().try_for_each(|family| {
-            let family = self.family(*family);
-            let set = self.db.set_options_cf(family, &[("disable_auto_compactions", disabled)]);
+        Column::ALL.iter().try_for_each(|column| {
+            let column = self.column(*column);
+            let set = self.db.set_options_cf(column, &[("disable_auto_compactions", disabled)]);
             set.map_err(|e| self.error(e))
         })
     }
@@ -255,8 +301,8 @@ impl Index {
         self.db.write_opt(batch, &self.without_log).map_err(|e| self.error(e))
     }
 
-    fn family(&self, family: Family) -> &ColumnFamily {
-        self.db.cf_handle(family.name()).expect("all families are made at open")
+    fn column(&self, column: Column) -> &ColumnFamily {
+        self.db.cf_handle(column.name()).expect("all are made at open")
     }
 
     fn error(&self, error: rocksdb::Error) -> Error {

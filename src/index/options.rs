@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType,
-    DEFAULT_COLUMN_FAMILY_NAME, InfoLogger, LogLevel, Options,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, InfoLogger, LogLevel,
+    Options,
 };
 
-use super::Family;
+use super::Column;
 
 /// A memtable of this size flushes by itself, which invariant I1 forbids: far beyond what the
 /// store lets collect before it calls for a checkpoint.
@@ -24,12 +24,10 @@ pub(super) fn open(path: &Path, tuning: &Tuning) -> Result<DB, rocksdb::Error> {
     let cache = Cache::new_lru_cache(tuning.cache_bytes);
     // Copied, not made again: with each that is made comes a block cache of 32 MiB that nobody uses.
     let plain = Options::default();
-    let families = Family::ALL.map(|family| {
-        ColumnFamilyDescriptor::new(family.name(), rows(&plain, family, tuning, &cache))
+    let columns = Column::ALL.map(|column| {
+        ColumnFamilyDescriptor::new(column.name(), rows(&plain, column, tuning, &cache))
     });
-    let unused = ColumnFamilyDescriptor::new(DEFAULT_COLUMN_FAMILY_NAME, plain.clone());
-    let families = families.into_iter().chain([unused]);
-    DB::open_cf_descriptors(&database(&plain)?, path, families)
+    DB::open_cf_descriptors(&database(&plain)?, path, columns)
 }
 
 fn database(plain: &Options) -> Result<Options, rocksdb::Error> {
@@ -46,7 +44,7 @@ fn database(plain: &Options) -> Result<Options, rocksdb::Error> {
     options.set_atomic_flush(true);
     options.set_max_background_jobs(2);
     options.set_max_open_files(512);
-    // By default 16 threads are started a family, to open files that the cache of them is too
+    // By default 16 threads are started a column family, to open files that the cache of them is too
     // small to hold anyway.
     options.set_max_file_opening_threads(1);
     options.set_bytes_per_sync(1 << 20);
@@ -69,7 +67,7 @@ fn log(level: LogLevel, line: &str) {
     }
 }
 
-fn rows(plain: &Options, family: Family, tuning: &Tuning, cache: &Cache) -> Options {
+fn rows(plain: &Options, column: Column, tuning: &Tuning, cache: &Cache) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
     blocks.set_block_size(4 << 10);
@@ -79,7 +77,7 @@ fn rows(plain: &Options, family: Family, tuning: &Tuning, cache: &Cache) -> Opti
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
     blocks.set_optimize_filters_for_memory(true);
     let mut options = plain.clone();
-    if matches!(family, Family::Objects | Family::Segments | Family::Graves) {
+    if column != Column::Books {
         // Most keys that are looked up before they are put are new: the filters say so, that of
         // the memtable (its size a share of the write buffer's) as well as those of the files.
         blocks.set_bloom_filter(10.0, false);

@@ -1,6 +1,6 @@
 //! Reading rows, as they are or as they were at one moment.
 
-use rocksdb::{DBPinnableSlice, ReadOptions, SnapshotWithThreadMode};
+use rocksdb::{DBPinnableSlice, PrefixRange, ReadOptions, SnapshotWithThreadMode};
 
 use super::{Cursor, Family, Index, RowCursor};
 use crate::error::{Error, Result};
@@ -85,17 +85,21 @@ impl<'a> View<'a> {
 
     /// A cursor over the rows of a family.
     pub(crate) fn rows(&self, family: Family) -> RowCursor<'_> {
-        let options = self.read_options();
-        let iterator = self.index.db.raw_iterator_cf_opt(self.index.family(family), options);
-        RowCursor::new(self.index, iterator)
+        let mut options = self.read_options();
+        if let Some(tag) = family.tag() {
+            options.set_iterate_range(PrefixRange([tag].as_slice()));
+        }
+        let column = self.index.column(family.column());
+        let iterator = self.index.db.raw_iterator_cf_opt(column, options);
+        RowCursor::new(self.index, family, iterator)
     }
 
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<DBPinnableSlice<'a>>> {
         if self.snapshot.is_none() {
             return self.index.get(family, key);
         }
-        let found =
-            self.index.db.get_pinned_cf_opt(self.index.family(family), key, &self.read_options());
+        let (column, key) = (self.index.column(family.column()), family.key(key));
+        let found = self.index.db.get_pinned_cf_opt(column, key, &self.read_options());
         found.map_err(|e| self.index.error(e))
     }
 
