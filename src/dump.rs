@@ -322,6 +322,7 @@ fn name_of(kind: ChunkKind) -> &'static str {
         ChunkKind::Directory => "directory",
         ChunkKind::DirectoryRest => "directory rest",
         ChunkKind::Body => "body",
+        ChunkKind::Items => "items",
     }
 }
 

@@ -14,7 +14,7 @@
 //! chunk that was misdirected, or belongs to another store, does not verify. The payload comes
 //! first, so that callers can sum their bytes before the writer knows the place.
 //!
-//! Kinds: 1 track header, 2 directory, 3 rest of a directory entry, 4 body.
+//! Kinds: 1 track header, 2 directory, 3 rest of a directory entry, 4 body, 5 items of a queue.
 //!
 //! The first 28 bytes of a one-chunk chain whose payload is `kogia`, with seq 2.1, in store 0,
 //! track 7, chunk 1:
@@ -78,6 +78,8 @@ pub enum ChunkKind {
     DirectoryRest = 3,
     /// Value bytes.
     Body = 4,
+    /// Items of a queue ([`items`](super::items)).
+    Items = 5,
 }
 
 /// The place a chunk is bound to by its checksum.
@@ -244,6 +246,7 @@ fn kind_of(flags: u8) -> Result<ChunkKind, Fault> {
         2 => Ok(ChunkKind::Directory),
         3 => Ok(ChunkKind::DirectoryRest),
         4 => Ok(ChunkKind::Body),
+        5 => Ok(ChunkKind::Items),
         other => Err(Fault::Invalid { what: "chunk", why: format!("kind {other} is unknown") }),
     }
 }

@@ -296,7 +296,7 @@ impl BackupMarks {
     }
 }
 
-fn seal<T: Serialize>(magic: &[u8; 8], version: u32, value: &T) -> Vec<u8> {
+pub(super) fn seal<T: Serialize>(magic: &[u8; 8], version: u32, value: &T) -> Vec<u8> {
     let mut out = magic.to_vec();
     out.extend_from_slice(&version.to_le_bytes());
     out.extend_from_slice(&[0; 4]);
@@ -309,7 +309,7 @@ fn seal<T: Serialize>(magic: &[u8; 8], version: u32, value: &T) -> Vec<u8> {
 }
 
 /// Decodes a file of which there is one version.
-fn open_first<T: DeserializeOwned>(
+pub(super) fn open_first<T: DeserializeOwned>(
     what: &'static str,
     magic: &[u8; 8],
     bytes: &[u8],

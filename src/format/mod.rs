@@ -13,6 +13,8 @@
 //! | [`record`] | one operation in a directory |
 //! | [`entry`] | the rows of the index |
 //! | [`meta`] | the files `META` and `DISK` |
+//! | [`items`] | the items of a queue |
+//! | [`queue`] | a queue's track header, its file `QUEUE`, and its consumers' positions |
 //!
 //! All integers are little-endian, except in the index's keys, which are big-endian so that they
 //! sort.
@@ -23,8 +25,10 @@ pub mod chunk;
 mod codec;
 pub mod entry;
 mod ids;
+pub mod items;
 pub mod meta;
 mod plain;
+pub mod queue;
 pub mod record;
 pub mod track_header;
 
