@@ -8,6 +8,7 @@
 //! Files are read and written at explicit offsets from any number of threads.
 
 mod map;
+mod page;
 mod real;
 pub mod sim;
 
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use map::Map;
+pub use page::{PAGE_WORDS, Page};
 pub use real::RealIo;
 
 /// How [`Io::open`] opens a file.
@@ -135,6 +137,19 @@ pub trait Io: Send + Sync + Debug + 'static {
     /// Tells file systems apart: two of the same number see the same files.
     fn number(&self) -> usize {
         0
+    }
+
+    /// A page in the file at `path` that processes share, for one of them to write and the others to
+    /// read. Where files can't be shared, the writer gets one of its own, and readers an error of
+    /// kind `Unsupported`. Nothing of it is ever durable.
+    fn page(&self, path: &Path, writable: bool) -> Result<Page> {
+        let _ = path;
+        if writable { Ok(Page::in_memory()) } else { Err(ErrorKind::Unsupported.into()) }
+    }
+
+    /// Tells the machine's starts apart.
+    fn boot_id(&self) -> Result<[u8; 16]> {
+        Err(ErrorKind::Unsupported.into())
     }
 
     /// 16 random bytes.

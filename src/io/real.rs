@@ -11,7 +11,8 @@ use fs2::FileExt;
 use rustix::fs::{Advice, FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 
-use super::{File, Io, Map, OpenMode};
+use super::page::PAGE_BYTES;
+use super::{File, Io, Map, OpenMode, Page};
 
 /// System calls take at most this many buffers (`IOV_MAX` on Linux).
 const MAX_BUFFERS: usize = 1024;
@@ -170,6 +171,25 @@ impl Io for RealIo {
 
     fn canonicalize(&self, path: &Path) -> Result<PathBuf> {
         path.canonicalize()
+    }
+
+    fn page(&self, path: &Path, writable: bool) -> Result<Page> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(writable).create(writable);
+        let file = options.open(path)?;
+        if writable && file.metadata()?.len() < PAGE_BYTES {
+            // With room on the disk: a full one would be a signal at the first write.
+            rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, PAGE_BYTES)
+                .or_else(|_| rustix::fs::ftruncate(&file, PAGE_BYTES))?;
+        }
+        Page::of_file(&file, writable)
+    }
+
+    fn boot_id(&self) -> Result<[u8; 16]> {
+        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+        let digits: String = text.trim().chars().filter(|c| *c != '-').collect();
+        let id = crate::format::StoreId::parse(&digits).ok_or(ErrorKind::InvalidData)?;
+        Ok(id.0)
     }
 
     fn random_id(&self) -> Result<[u8; 16]> {
