@@ -133,7 +133,11 @@ impl Error {
     }
 
     pub(crate) fn with_track(self, track: TrackId) -> Self {
-        self.edit(|inner| inner.track = Some((track, 0)))
+        self.with_place(track, 0)
+    }
+
+    pub(crate) fn with_place(self, track: TrackId, chunk: u32) -> Self {
+        self.edit(|inner| inner.track = Some((track, chunk)))
     }
 
     pub(crate) fn with_source(

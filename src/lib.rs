@@ -17,10 +17,12 @@
 //! - [`Store`] and [`Options`]: what one does with a store, and every knob.
 //! - [`mod@format`]: the one specification of every layout on disk.
 //! - [`io`]: the seam to the operating system, and the simulated machine for crash tests.
+//! - [`queue`]: an ordered, durable log of items, beside the store.
 //! - [`dump`]: a track as text, to debug with.
 //!
 //! Layers, each using only those above it in this list: `format`, `io`, `track`, `disk`, `index`,
-//! `store` with `recovery` beside it; `dump` looks at tracks alone.
+//! `store` with `recovery` beside it; `queue` uses `format` and `io` alone; `dump` looks at tracks
+//! alone.
 
 #![deny(unsafe_code, missing_docs)]
 
@@ -36,6 +38,7 @@ pub mod format;
 mod index;
 pub mod io;
 mod options;
+pub mod queue;
 mod recovery;
 pub mod shard;
 mod store;

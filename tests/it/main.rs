@@ -22,6 +22,8 @@ mod missing;
 mod model;
 mod moving;
 mod power;
+mod queue;
+mod queue_power;
 mod reads;
 mod recorder;
 mod recovery;
