@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
     backup::Backup, compact::Compact, completions::Completions, disk, dump::Dump, expire::Expire,
-    export::Export, get::Get, head::Head, import::Import, init, ls::Ls, man::Man, put::Put,
+    export::Export, get::Get, head::Head, import::Import, init, ls::Ls, man::Man, put::Put, queue,
     rebuild, rm::Rm, shell, stat::Stat, verify::Verify, watch::Watch,
 };
 use crate::console::Console;
@@ -90,6 +90,9 @@ enum Command {
     Rebuild(On<Nothing>),
     /// Print track files chunk by chunk, without opening the store
     Dump(On<Dump>),
+    /// Append to a queue, read it, and look after it
+    #[command(subcommand)]
+    Queue(queue::Command),
     /// Work on a store from a prompt, or with commands from standard input
     Shell(On<Nothing>),
     /// Print a completion script for a shell
@@ -136,6 +139,7 @@ impl Command {
             Command::Dump(on) => on.command.run(&on.store, options, console),
             Command::Completions(command) => command.run(console),
             Command::Man(command) => command.run(console),
+            Command::Queue(command) => command.run(options.accept_loss, console),
             Command::Put(on) => on.open_and(options, console, Put::run),
             Command::Get(on) => on.open_and(options, console, Get::run),
             Command::Head(on) => on.open_and(options, console, Head::run),

@@ -14,6 +14,7 @@ pub mod init;
 pub mod ls;
 pub mod man;
 pub mod put;
+pub mod queue;
 pub mod rebuild;
 pub mod rm;
 pub mod shell;

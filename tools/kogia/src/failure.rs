@@ -14,6 +14,8 @@ use crate::escaped;
 pub enum Failure {
     /// The store said no.
     Store(kogia::Error),
+    /// The queue said no.
+    Queue(kogia::Error),
     /// A file that is not the store's could not be read or written.
     File { name: String, source: io::Error },
     /// Standard output was closed, or could not be written.
@@ -125,6 +127,22 @@ fn advice(kind: ErrorKind) -> Option<&'static str> {
     })
 }
 
+/// What to do next about an error of a queue, where there is something to do.
+fn queue_advice(kind: ErrorKind) -> Option<&'static str> {
+    Some(match kind {
+        ErrorKind::NotFound => "'kogia queue append QUEUE' creates a queue",
+        ErrorKind::Locked => "wait for that process to end, or end it; reading goes beside it",
+        ErrorKind::Full => "free space on that disk, or drop items: 'kogia queue truncate QUEUE'",
+        ErrorKind::Damaged => "with --accept-loss it goes on without what is gone",
+        ErrorKind::Corruption => {
+            "'kogia queue verify QUEUE' finds everything affected; 'kogia queue cat --pass-damage \
+             QUEUE' prints the rest"
+        }
+        ErrorKind::Version => "use the release of kogia that made this queue, or a later one",
+        _ => return None,
+    })
+}
+
 impl Failure {
     /// A file, or a stream that stands for one, that could not be read or written.
     pub fn file(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
@@ -152,7 +170,7 @@ impl Failure {
 
     fn exit(&self) -> Exit {
         match self {
-            Failure::Store(error) => Exit::of_store_error(error.kind()),
+            Failure::Store(error) | Failure::Queue(error) => Exit::of_store_error(error.kind()),
             Failure::File { source, .. } | Failure::Output(source) => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Exit::Full,
                 _ => Exit::Io,
@@ -171,6 +189,13 @@ impl fmt::Display for Failure {
             Failure::Store(error) => {
                 write!(f, "{error}")?;
                 match advice(error.kind()) {
+                    Some(advice) => write!(f, "\n  {advice}"),
+                    None => Ok(()),
+                }
+            }
+            Failure::Queue(error) => {
+                write!(f, "{error}")?;
+                match queue_advice(error.kind()) {
                     Some(advice) => write!(f, "\n  {advice}"),
                     None => Ok(()),
                 }

@@ -5,6 +5,7 @@
 
 #![deny(unsafe_code)]
 
+mod base64;
 mod byte_range;
 mod cli;
 mod commands;

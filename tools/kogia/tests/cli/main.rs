@@ -4,6 +4,7 @@ mod backup;
 mod listing;
 mod moving;
 mod objects;
+mod queue;
 mod retention;
 mod shell;
 mod space;
