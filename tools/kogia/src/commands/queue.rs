@@ -271,7 +271,10 @@ impl Cat {
 impl Tail {
     fn run(&self, queue: &QueueReader, console: &mut Console) -> Result<(), Failure> {
         let mut stream = self.last_items(queue, console)?;
-        while self.follow {
+        if !self.follow {
+            return Ok(());
+        }
+        loop {
             console.finish()?;
             let mut entry = stream.follow(None).map_err(Failure::Queue)?;
             while let Some(come) = entry {
@@ -279,7 +282,6 @@ impl Tail {
                 entry = stream.next().map_err(Failure::Queue)?;
             }
         }
-        Ok(())
     }
 
     /// Prints the last items; gives the stream behind them.
