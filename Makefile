@@ -11,7 +11,7 @@ crash := $(or $(CARGO_TARGET_DIR),target)/release/kogia-crash
 peers := $(or $(CARGO_TARGET_DIR),target)/release/kogia-crash-peers
 build_packages := g++ libclang-dev
 # Other engines, for comparison: nobody builds them who does not ask for it.
-apart := --exclude kogia-crash-peers
+apart := --exclude kogia-crash-peers --exclude kogia-peers
 # Workloads that ask for nothing that a store of keys and values does not have.
 peer_few := --workload plain --workload plain-upkeep --workload overwrites
 peer_some := $(peer_few) --workload batches --workload deletes
