@@ -126,6 +126,15 @@ pub const POINTS: &[Point] = &[
     point("rebuild.index-emptied", "the old index is gone"),
     point("rebuild.segments-adopted", "all segments have their owners again"),
     point("rebuild.live-claimed", "what nothing live refers to is free"),
+    point("queue.track-created", "the file of a queue's next track is there, and empty"),
+    point("queue.header-synced", "its header is durable, and its name is not yet"),
+    point("queue.roll", "the track before it is durable, and the next one not yet created"),
+    point("queue.written", "a group of items was written to a queue, and not yet synced"),
+    point("queue.synced", "it was synced, and nobody was told yet"),
+    point(
+        "queue.truncated",
+        "`QUEUE` says what is kept, and the tracks before that are still there",
+    ),
 ];
 
 /// The point of this name.
