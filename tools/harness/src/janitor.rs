@@ -154,8 +154,8 @@ fn undo(thing: &Thing) -> io::Result<()> {
     }
 }
 
-/// A process that was killed a moment ago may still be in it.
-fn unmount(dir: &Path) -> io::Result<()> {
+/// Unmounts what a process that was killed a moment ago may still be in.
+pub fn unmount(dir: &Path) -> io::Result<()> {
     const TRIES: u32 = 50;
     for _ in 0..TRIES {
         if run("umount", &[dir]).is_ok() {

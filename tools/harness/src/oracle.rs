@@ -163,7 +163,7 @@ impl Oracle {
                 self.pending.remove(at);
                 self.backups.retain(|backup| backup.number != number);
             }
-            Outcome::Done if operation.settles() => self.settle(number),
+            Outcome::Done if operation.settles() => self.settle(number, operation),
             _ if self.pending[at].changes.is_empty() => {
                 self.pending.remove(at);
             }
@@ -197,7 +197,7 @@ impl Oracle {
     }
 
     /// Everything acknowledged is durable, says the operation of this number.
-    fn settle(&mut self, number: usize) {
+    fn settle(&mut self, number: usize, operation: &Operation) {
         self.pending.retain(|pending| pending.number != number);
         for backup in self.backups.iter_mut().filter(|backup| backup.number == number) {
             backup.is_done = true;
@@ -205,7 +205,9 @@ impl Oracle {
         if let Some(last) = self.backups.iter().rposition(|backup| backup.is_done) {
             self.backups.drain(..last);
         }
-        if self.promises.failed_is_gone {
+        // The others may have had nothing to do, and have written nothing that would say so.
+        let ends = matches!(operation, Operation::Close | Operation::Reopen | Operation::Rebuild);
+        if self.promises.failed_is_gone && ends {
             self.pending.retain(|pending| pending.standing != Standing::InDoubt);
         }
         for pending in &mut self.pending {

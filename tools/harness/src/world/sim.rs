@@ -80,6 +80,10 @@ impl World for Sim {
         let (coverage, found) = scene.explore(task);
         if let Some(found) = found {
             let needed = scene.needed(&found.trail);
+            // Making it smaller takes its time, and who waits may lose patience.
+            let (workload, seed) = (task.workload.name, task.seed);
+            let first = found.losses.first().map_or(String::new(), ToString::to_string);
+            eprintln!("sim, {workload}, seed {seed}, state {}: {first}", found.trail);
             let (kept, found) = smallest(task, rules, needed, found);
             watch.fail(failing(task, &kept, found));
         }

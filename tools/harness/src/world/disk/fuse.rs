@@ -18,6 +18,7 @@ use fuser::{
 };
 
 use super::device::Device;
+use crate::janitor;
 
 /// How long the kernel may remember names and sizes, which do not change.
 const MEMORY: Duration = Duration::from_secs(3600);
@@ -77,6 +78,15 @@ impl Disks {
 impl DiskFile {
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+impl Drop for Disks {
+    fn drop(&mut self) {
+        // The session tries once, and a loop device that is gone may still hold its file.
+        if let Err(error) = janitor::unmount(&self.dir) {
+            eprintln!("{}: {error}", self.dir.display());
+        }
     }
 }
 
