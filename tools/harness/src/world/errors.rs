@@ -171,7 +171,7 @@ fn go_on(
     let mut oracle = rules.oracle();
     let mut failed_in_a_row = 0;
     for operation in operations {
-        if !session.is_open() && !reopen(&mut session, &mut oracle, machine)? {
+        if !session.is_open() && !reopen(&mut session, &mut oracle, machine, case)? {
             continue;
         }
         let number = oracle.begin(operation, machine.clock.now_ms());
@@ -187,7 +187,7 @@ fn go_on(
         }
     }
     machine.io.heal();
-    if !session.is_open() && !reopen(&mut session, &mut oracle, machine)? {
+    if !session.is_open() && !reopen(&mut session, &mut oracle, machine, case)? {
         let words = "it does not open again when nothing fails any more";
         return Err(vec![Loss::new(LossKind::Unusable, words)]);
     }
@@ -204,8 +204,15 @@ fn reopen(
     session: &mut Session<'_>,
     oracle: &mut Oracle,
     machine: &Machine,
+    case: Case,
 ) -> Result<bool, Vec<Loss>> {
-    match session.observe() {
+    let begin = machine.io.calls();
+    let mut seen = session.observe();
+    if seen.is_ok() && !case.mode.lasts && (begin..machine.io.calls()).contains(&case.call) {
+        // What could not be read once is no damage.
+        seen = session.observe();
+    }
+    match seen {
         Ok(seen) => oracle.recover(Break::Power, &seen, machine.clock.now_ms()).map(|()| true),
         Err(_) => {
             session.abandon();
