@@ -1,8 +1,10 @@
 //! The queue beside `depot`, and beside a bare `fdatasync`.
 //!
 //! ```text
-//! cargo bench -p kogia-peers --bench queue
+//! cargo bench -p kogia -p kogia-cli -p kogia-crash -p kogia-peers --bench queue
 //! ```
+//!
+//! Together with the programs, so that RocksDB is not compiled a second time with other features.
 //!
 //! Data goes below `KOGIA_BENCH_DIR` (default: cargo's target directory), at most 1 GiB at a time,
 //! and is removed at the end. `KOGIA_BENCH_ROUNDS` (default 5) is how often each contender takes its
