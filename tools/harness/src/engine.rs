@@ -226,6 +226,16 @@ pub trait Store: Send + Sync {
         Err(Failure::Unsupported)
     }
 
+    /// Adds the disks again that were drained; gives whether there were any.
+    fn add_disks(&self) -> Result<bool> {
+        Err(Failure::Unsupported)
+    }
+
+    /// Evens the disks out; gives whether anything was moved.
+    fn rebalance(&self) -> Result<bool> {
+        Err(Failure::Unsupported)
+    }
+
     /// Deletes what has expired.
     fn expire(&self) -> Result<()> {
         Err(Failure::Unsupported)
@@ -262,8 +272,8 @@ pub enum Capability {
     Checkpoint,
     /// [`Store::compact`].
     Compact,
-    /// [`Store::drain`].
-    Drain,
+    /// [`Store::drain`], [`Store::add_disks`] and [`Store::rebalance`].
+    Disks,
     /// [`Store::expire`]; it heeds [`How::expires_in_ms`].
     Expire,
     /// [`Store::backup`] and [`Engine::open_backup`].

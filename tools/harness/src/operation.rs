@@ -65,8 +65,12 @@ pub enum Operation {
         key: String,
         value: Value,
     },
-    /// Moves everything off the first disk. It is given again at the next opening.
+    /// Moves everything off the first disk. It is given again at the next opening, or before.
     Drain,
+    /// Gives the disks again that were drained.
+    AddDisks,
+    /// Moves from the fullest disks to the emptiest.
+    Rebalance,
     /// Lets time pass.
     Wait {
         ms: u64,

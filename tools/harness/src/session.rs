@@ -147,7 +147,11 @@ fn carry_out(store: &dyn Store, operation: &Operation) -> Result<Outcome> {
         Operation::CompactNewest => store.compact_newest()?,
         Operation::CompactSlice => store.compact_slice()?,
         Operation::Drain if store.drain()? => {}
-        Operation::Drain => return Ok(Outcome::Nothing),
+        Operation::AddDisks if store.add_disks()? => {}
+        Operation::Rebalance if store.rebalance()? => {}
+        Operation::Drain | Operation::AddDisks | Operation::Rebalance => {
+            return Ok(Outcome::Nothing);
+        }
         Operation::Expire => store.expire()?,
         Operation::Backup => store.backup()?,
         Operation::Wait { .. } | Operation::Close | Operation::Reopen | Operation::Rebuild => {

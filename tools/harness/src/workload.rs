@@ -90,7 +90,7 @@ fn needs(operation: &Operation) -> Vec<Capability> {
         }
         Operation::Overtake { .. } => vec![Capability::Compact, Capability::Readers],
         Operation::PutUnderReader { .. } => vec![Capability::Checkpoint, Capability::Readers],
-        Operation::Drain => vec![Capability::Drain],
+        Operation::Drain | Operation::AddDisks | Operation::Rebalance => vec![Capability::Disks],
         Operation::Expire => vec![Capability::Expire],
         Operation::Backup => vec![Capability::Backup],
         Operation::Rebuild => vec![Capability::Rebuild],

@@ -29,6 +29,7 @@ struct Open {
     store: ::kogia::Store,
     io: Arc<dyn Io>,
     clock: Clock,
+    disks: Vec<PathBuf>,
     backup: PathBuf,
     backup_index: Option<PathBuf>,
 }
@@ -81,6 +82,7 @@ fn opened(store: ::kogia::Store, place: &Place) -> Result<Box<dyn Store>> {
         store,
         io: place.io.clone().unwrap_or_else(|| Arc::new(RealIo)),
         clock: place.clock.clone(),
+        disks: place.disks.clone(),
         backup: place.backup.clone(),
         backup_index: place.backup_index.clone(),
     }))
@@ -277,6 +279,18 @@ impl Store for Open {
             self.store.drain_disk(disks[0].id, &CompactOptions::default())?;
         }
         Ok(disks.len() > 1)
+    }
+
+    fn add_disks(&self) -> Result<bool> {
+        let there = self.store.stats()?.disks;
+        let drained = self.disks.iter().filter(|dir| there.iter().all(|disk| disk.path != **dir));
+        let added: Vec<_> =
+            drained.map(|dir| self.store.add_disk(dir)).collect::<::kogia::Result<_>>()?;
+        Ok(!added.is_empty())
+    }
+
+    fn rebalance(&self) -> Result<bool> {
+        Ok(self.store.rebalance(&CompactOptions::default())?.tracks > 0)
     }
 
     fn expire(&self) -> Result<()> {

@@ -99,6 +99,13 @@ pub(super) const ALL: &[Workload] = &[
         variants: None,
     },
     Workload {
+        name: "disks",
+        about: "disks are drained, given again to the open store, and evened out",
+        setup: |_| Setup { disks: 3, disk_bytes: Some(2 << 20), ..small_files() },
+        operations: |script| churn(script, 24, 6, &DISKS),
+        variants: None,
+    },
+    Workload {
         name: "expiry",
         about: "objects that are gone after a while, deleted or not yet",
         setup: two_disks,
@@ -134,6 +141,8 @@ pub(super) const ALL: &[Workload] = &[
         variants: None,
     },
 ];
+
+const DISKS: [Operation; 3] = [Operation::Drain, Operation::AddDisks, Operation::Rebalance];
 
 pub(super) fn small_files() -> Setup {
     Setup { file_bytes: 64 << 10, ..Setup::default() }

@@ -10,6 +10,7 @@ use crate::engine::kogia::Kogia;
 use crate::engine::{Capability, Failure, Place, Promises, Result as Answer, Store};
 use crate::operation::{Durability, How, When};
 use crate::oracle::LossKind;
+use crate::session::Outcome;
 use crate::workload;
 
 /// Kogia with something taken out.
@@ -332,5 +333,15 @@ fn a_run_is_the_same_when_it_is_recorded_again() {
             cuts.map(|cut| (cut.change, cut.place())).collect::<Vec<_>>()
         };
         assert_eq!(changes(&one), changes(&other), "{name}");
+    }
+}
+
+#[test]
+fn the_workload_of_disks_drains_adds_and_evens_out() {
+    let run = workload::by_name("disks").unwrap().run(1);
+    let recording = recording::Recording::of(&Kogia, run.setup, &run.operations, false);
+    for wanted in [Operation::Drain, Operation::AddDisks, Operation::Rebalance] {
+        let mut steps = recording.steps.iter().filter(|step| step.operation == wanted);
+        assert!(steps.any(|step| step.outcome == Outcome::Done), "{wanted}");
     }
 }
