@@ -26,7 +26,7 @@ const LOOK_UP: Duration = Duration::from_millis(50);
 
 impl Shared {
     pub(crate) fn add_disk(self: &Arc<Self>, dir: &Path) -> Result<Arc<Volume>> {
-        let _alone = self.adding_disk.lock().expect("no panic holds it");
+        let _alone = self.changing_disks.lock().expect("no panic holds it");
         let io = &*self.options.io;
         io.create_dir_all(dir).map_err(|e| Error::io("create", dir, e))?;
         let meta = self.ledger.get();
@@ -66,12 +66,7 @@ impl Shared {
         options: &CompactOptions,
     ) -> Result<CompactReport> {
         let volume = self.disk(disk)?;
-        let others = |other: &Arc<Volume>| other.disk.id != disk && other.takes_puts();
-        if !self.volumes.all().iter().any(others) {
-            let what = "there is no other disk that it could be drained to; add one first";
-            return Err(Error::invalid(what).with_path(&volume.disk.path));
-        }
-        self.set_draining(&volume, true)?;
+        self.begin_drain(&volume)?;
         step!("drain.marked");
         // The disk's own compaction ends, and seals what it writes there.
         self.compaction.call();
@@ -83,6 +78,17 @@ impl Shared {
         self.tidy()?;
         report.after_bytes = self.room(|_| true).used;
         Ok(report)
+    }
+
+    fn begin_drain(&self, volume: &Volume) -> Result<()> {
+        // Two that begin at once would each count on the other's disk.
+        let _alone = self.changing_disks.lock().expect("no panic holds it");
+        let others = |other: &Arc<Volume>| other.disk.id != volume.disk.id && other.takes_puts();
+        if !self.volumes.all().iter().any(others) {
+            let what = "there is no other disk that it could be drained to; add one first";
+            return Err(Error::invalid(what).with_path(&volume.disk.path));
+        }
+        self.set_draining(volume, true)
     }
 
     fn report(&self) -> CompactReport {
@@ -160,11 +166,27 @@ impl Shared {
         // The index must not know the disk when `META` does not any more.
         self.checkpoint().inspect_err(|_| volume.stay())?;
         step!("drain.checkpointed");
+        self.remove_unfinished(volume).inspect_err(|_| volume.stay())?;
+        step!("drain.emptied");
         self.volumes.remove(disk);
         self.ledger.update(|meta| meta.disks.retain(|state| state.id != disk))?;
         step!("drain.forgotten");
         tracing::info!(%disk, path = %volume.disk.path.display(), "the disk was drained");
         Ok(true)
+    }
+
+    /// Removes, durably, the tracks on a disk of which the index knows nothing: those that were
+    /// created, and then could not be named or synced. `META` must not forget the disk before, or it
+    /// would be a stranger's the next time it is given to the store.
+    fn remove_unfinished(&self, volume: &Volume) -> Result<()> {
+        let io = &*self.options.io;
+        for track in recovery::track_ids(io, &volume.dir)? {
+            let path = volume.dir.join(track.file_name());
+            self.ledger.forget_track(track, None)?;
+            io.remove(&path).map_err(|e| Error::io("remove the unfinished track", &path, e))?;
+        }
+        // Also where none is left: who removed one may have come to no sync of the directory.
+        io.sync_dir(&volume.dir).map_err(|e| Error::io("sync the disk", &volume.dir, e))
     }
 
     pub(crate) fn rebalance(&self, options: &CompactOptions) -> Result<CompactReport> {

@@ -8,6 +8,7 @@
 //! - [`Disk`]: the queue and the thread that takes from it.
 
 mod identity;
+mod lane;
 mod output;
 mod proposal;
 mod space;

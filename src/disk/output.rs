@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::volume::append_chain;
+use super::lane::append_chain;
 use super::{Appended, Proposal, Volume};
 use crate::compression::Dictionary;
 use crate::error::Result;

@@ -1,21 +1,20 @@
 //! A store's place on a disk: its active track, its group commit, its failures.
 
-use std::io::IoSlice;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 
-use super::proposal::{Ack, Proposal, Request};
-use super::space::Space;
+use super::lane::{Active, Lane};
+use super::proposal::{Ack, Request};
 use super::writer::Disk;
 use crate::compression::Dictionary;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::chain::{ChainPlace, Layout, MAX_CHUNKS, Spot};
+use crate::format::chain::{Layout, MAX_CHUNKS, Spot};
 use crate::format::chunk::{CHUNK_BYTES, PAYLOAD_BYTES};
-use crate::format::track_header::{TrackHeader, TrackKind};
+use crate::format::track_header::TrackHeader;
 use crate::format::{DiskId, Seq, StoreId, TrackId};
 use crate::options::Durability;
-use crate::track::{Appender, SyncFailure, TrackFile};
+use crate::track::{Appender, TrackFile};
 
 /// What a disk needs of the store whose records it appends.
 ///
@@ -135,37 +134,6 @@ pub(crate) struct Load {
     pub(crate) available_bytes: u64,
 }
 
-#[derive(Default)]
-struct Lane {
-    active: Option<Active>,
-    predecessor: Option<(TrackId, u32)>,
-    /// A track that was created, and of which `META` could not be told yet.
-    created: Option<Created>,
-    /// Sealed, and the index does not know it yet.
-    sealed: Vec<Sealed>,
-    space: Space,
-    head: Vec<u8>,
-    /// Tracks of compaction that are being created here, and are not in the index yet.
-    beginning: usize,
-    /// Whether the disk has left the store: it takes nothing any more.
-    has_left: bool,
-}
-
-struct Created {
-    file: Arc<TrackFile>,
-    header: TrackHeader,
-    dictionary: Option<Arc<Dictionary>>,
-}
-
-struct Active {
-    appender: Appender,
-    floor: Seq,
-    created_ms: u64,
-    dictionary: Option<Arc<Dictionary>>,
-    /// Chunk up to which the index has been told.
-    applied: u32,
-}
-
 impl Volume {
     pub(crate) fn new(
         disk: Arc<Disk>,
@@ -220,7 +188,7 @@ impl Volume {
         self.dictionary.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set_dictionary(&self, dictionary: Option<Arc<Dictionary>>) {
+    pub(super) fn set_dictionary(&self, dictionary: Option<Arc<Dictionary>>) {
         *self.dictionary.write().unwrap_or_else(PoisonError::into_inner) = dictionary;
     }
 
@@ -326,6 +294,10 @@ impl Volume {
     pub(crate) fn leave(&self) -> bool {
         let mut lane = self.lock();
         lane.has_left = lane.active.is_none() && lane.sealed.is_empty() && lane.beginning == 0;
+        if lane.has_left {
+            // Its file goes with whatever else the index does not know of.
+            lane.created = None;
+        }
         lane.has_left
     }
 
@@ -579,172 +551,4 @@ impl std::fmt::Debug for Volume {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Volume").field("dir", &self.dir).finish_non_exhaustive()
     }
-}
-
-impl Lane {
-    /// Syncs the active track. Invariant I2: after a failure the track ends at its last good
-    /// sync, and `META` says so before anybody is told; where chains behind it are in the index
-    /// already, the index is never flushed again.
-    fn sync(&mut self, owner: &dyn Owner) -> Result<()> {
-        let Some(active) = &mut self.active else { return Ok(()) };
-        let Err(SyncFailure { synced, error }) = active.appender.sync() else { return Ok(()) };
-        let lost = active.applied > synced;
-        let track = active.appender.track.clone();
-        let cut = owner.track_cut(track.id, synced);
-        if lost || cut.is_err() {
-            owner.poison(&error);
-            return Err(error);
-        }
-        // Best effort: nothing behind the cut counts, there or not.
-        let _ = track.file.set_len(u64::from(synced) * CHUNK_BYTES as u64);
-        self.retire(synced);
-        Err(error)
-    }
-
-    fn last_track(&self) -> Option<(TrackId, u32)> {
-        let active = self.active.as_ref().map(|a| (a.appender.track.id, a.appender.synced()));
-        active.or(self.predecessor)
-    }
-
-    /// Seals the active track at `end`.
-    fn retire(&mut self, end: u32) {
-        if let Some(active) = self.active.take() {
-            let track = active.appender.track.id;
-            self.sealed.push(Sealed { track, end });
-            self.predecessor = Some((track, end));
-        }
-    }
-
-    /// Fails where the disk has left the store.
-    fn check_stays(&self, volume: &Volume) -> Result<()> {
-        if !self.has_left {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::Full, "the disk was drained").with_path(&volume.dir))
-    }
-
-    /// Whether `chunks` more go to a track that is not there yet.
-    fn begins_track(&self, volume: &Volume, chunks: u32) -> bool {
-        let fits = self.active.as_ref().is_some_and(|active| active.has_room(volume, chunks));
-        !fits && self.created.is_none()
-    }
-
-    /// Makes sure that `chunks` more have a track to go to; one that is begun has the dictionary that
-    /// was `trained`, or else the last one's.
-    fn roll(
-        &mut self,
-        volume: &Volume,
-        owner: &dyn Owner,
-        chunks: u32,
-        trained: Option<Arc<Dictionary>>,
-    ) -> Result<()> {
-        self.check_stays(volume)?;
-        if let Some(active) = &self.active {
-            if active.appender.failed() {
-                let what = "a sync of the active track has failed";
-                return Err(Error::new(ErrorKind::Poisoned, what));
-            }
-            if active.has_room(volume, chunks) {
-                return Ok(());
-            }
-            let end = active.appender.end();
-            self.sync(owner)?;
-            self.retire(end);
-            step!("roll.sealed");
-        }
-        // File, header, directory; then META; then the first chain: whatever is cut off, META
-        // never names a track that is not there, and no chain lies in a track it does not know.
-        let created = match self.created.take() {
-            Some(created) => created,
-            None => self.create_track(volume, owner, trained)?,
-        };
-        if let Err(error) = owner.track_created(volume.disk.id, &created.file, &volume.dir) {
-            self.created = Some(created);
-            return Err(error);
-        }
-        step!("roll.named");
-        let Created { file, header, dictionary } = created;
-        let appender = Appender::new(file, 1);
-        let TrackHeader { floor, created_ms, .. } = header;
-        volume.set_dictionary(dictionary.clone());
-        self.active = Some(Active { appender, floor, created_ms, dictionary, applied: 1 });
-        Ok(())
-    }
-
-    fn create_track(
-        &self,
-        volume: &Volume,
-        owner: &dyn Owner,
-        trained: Option<Arc<Dictionary>>,
-    ) -> Result<Created> {
-        let (track, floor) = owner.take_track();
-        let header = TrackHeader {
-            store: volume.store,
-            disk: volume.disk.id,
-            track,
-            kind: TrackKind::Append,
-            shard: 0,
-            floor,
-            predecessor: self.predecessor,
-            created_ms: owner.now_ms(),
-        };
-        let dictionary = trained.or_else(|| volume.dictionary());
-        let io = volume.disk.io();
-        let file = TrackFile::create(io, &volume.dir, &header, dictionary.as_deref())?;
-        Ok(Created { file: Arc::new(file), header, dictionary })
-    }
-
-    /// Appends the group as one chain; gives its first chunk.
-    fn append(
-        &mut self,
-        layout: &Layout,
-        first: Seq,
-        seq: Seq,
-        group: &mut [Request],
-    ) -> Result<u32> {
-        let active = self.active.as_mut().expect("the caller rolled to it");
-        let mut next = first;
-        for request in group.iter_mut() {
-            request.proposal.set_seqs(next);
-            next = Seq(next.0 + request.proposal.len() as u64);
-        }
-        let proposals: Vec<_> = group.iter_mut().map(|request| &mut request.proposal).collect();
-        append_chain(&mut active.appender, layout, seq, proposals, &mut self.head)
-    }
-}
-
-impl Active {
-    /// Whether the track has room for so many chunks more; a first chain always has.
-    fn has_room(&self, volume: &Volume, chunks: u32) -> bool {
-        let end = self.appender.end();
-        end == 1 || u64::from(end) + u64::from(chunks) <= volume.track_chunks.into()
-    }
-}
-
-/// Appends proposals that have their seqs as one chain; gives its first chunk. `head` is a buffer
-/// to use again.
-pub(super) fn append_chain(
-    appender: &mut Appender,
-    layout: &Layout,
-    seq: Seq,
-    mut proposals: Vec<&mut Proposal>,
-    head: &mut Vec<u8>,
-) -> Result<u32> {
-    let start = appender.end();
-    let chain = ChainPlace { start: appender.track.place(start), seq, synced: appender.synced() };
-    layout.write_head(
-        &chain,
-        proposals.iter().flat_map(|proposal| proposal.entries()),
-        proposals.iter().map(|proposal| proposal.packed()),
-        head,
-    );
-    let mut buffers = vec![IoSlice::new(head)];
-    let mut index = layout.head_chunks;
-    for body in proposals.iter_mut().flat_map(|proposal| proposal.bodies_mut()) {
-        let framed = body.seal(&chain, index, layout.chunks);
-        index += (framed.len() / CHUNK_BYTES) as u32;
-        buffers.push(IoSlice::new(framed));
-    }
-    appender.append(&mut buffers)?;
-    Ok(start)
 }

@@ -222,7 +222,7 @@ fn has_tracks(io: &dyn Io, folder: &Path) -> Result<bool> {
 }
 
 /// The tracks in a store's folder on a disk.
-pub(super) fn track_ids(io: &dyn Io, folder: &Path) -> Result<Vec<TrackId>> {
+pub(crate) fn track_ids(io: &dyn Io, folder: &Path) -> Result<Vec<TrackId>> {
     let fail = |e| Error::io("list the tracks in", folder, e);
     if !io.exists(folder).map_err(fail)? {
         return Ok(Vec::new());

@@ -14,7 +14,7 @@ mod report;
 mod tails;
 mod verify;
 
-pub(crate) use disks::adopt;
+pub(crate) use disks::{adopt, track_ids};
 pub(crate) use open::attach_volume;
 pub(crate) use verify::verify;
 

@@ -59,8 +59,8 @@ pub(crate) struct Shared {
     pub(crate) look_ahead: LookAhead,
     /// Held by whoever takes a backup; before all other locks.
     pub(crate) backing_up: Mutex<()>,
-    /// Held by whoever adds a disk; after the backup lock.
-    pub(crate) adding_disk: Mutex<()>,
+    /// Held by whoever adds a disk, or begins to drain one; after the backup lock.
+    pub(crate) changing_disks: Mutex<()>,
     /// For new values where the options say so, and for copies of those that are compressed.
     pub(crate) compressor: Compressor,
     pub(crate) decompressor: Decompressor,
@@ -115,7 +115,7 @@ impl Shared {
             retention: Retention::new(&parts.options.retention, parts.options.checkpoint_interval),
             look_ahead: LookAhead::default(),
             backing_up: Mutex::default(),
-            adding_disk: Mutex::default(),
+            changing_disks: Mutex::default(),
             compressor: Compressor::new(parts.options.compression.unwrap_or(DEFAULT_LEVEL)),
             decompressor: Decompressor::default(),
             grave_floor: AtomicU64::new(0),

@@ -1,0 +1,214 @@
+//! What is being appended to on a disk: the active track, and how one follows the other.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use super::proposal::{Proposal, Request};
+use super::space::Space;
+use super::volume::{Owner, Sealed, Volume};
+use crate::compression::Dictionary;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::chain::{ChainPlace, Layout};
+use crate::format::chunk::CHUNK_BYTES;
+use crate::format::track_header::{TrackHeader, TrackKind};
+use crate::format::{Seq, TrackId};
+use crate::track::{Appender, SyncFailure, TrackFile};
+
+#[derive(Default)]
+pub(super) struct Lane {
+    pub(super) active: Option<Active>,
+    pub(super) predecessor: Option<(TrackId, u32)>,
+    /// A track that was created, and of which `META` could not be told yet.
+    pub(super) created: Option<Created>,
+    /// Sealed, and the index does not know it yet.
+    pub(super) sealed: Vec<Sealed>,
+    pub(super) space: Space,
+    pub(super) head: Vec<u8>,
+    /// Tracks of compaction that are being created here, and are not in the index yet.
+    pub(super) beginning: usize,
+    /// Whether the disk has left the store: it takes nothing any more.
+    pub(super) has_left: bool,
+}
+
+pub(super) struct Created {
+    file: Arc<TrackFile>,
+    header: TrackHeader,
+    dictionary: Option<Arc<Dictionary>>,
+}
+
+pub(super) struct Active {
+    pub(super) appender: Appender,
+    pub(super) floor: Seq,
+    pub(super) created_ms: u64,
+    pub(super) dictionary: Option<Arc<Dictionary>>,
+    /// Chunk up to which the index has been told.
+    pub(super) applied: u32,
+}
+
+impl Lane {
+    /// Syncs the active track. Invariant I2: after a failure the track ends at its last good
+    /// sync, and `META` says so before anybody is told; where chains behind it are in the index
+    /// already, the index is never flushed again.
+    pub(super) fn sync(&mut self, owner: &dyn Owner) -> Result<()> {
+        let Some(active) = &mut self.active else { return Ok(()) };
+        let Err(SyncFailure { synced, error }) = active.appender.sync() else { return Ok(()) };
+        let lost = active.applied > synced;
+        let track = active.appender.track.clone();
+        let cut = owner.track_cut(track.id, synced);
+        if lost || cut.is_err() {
+            owner.poison(&error);
+            return Err(error);
+        }
+        // Best effort: nothing behind the cut counts, there or not.
+        let _ = track.file.set_len(u64::from(synced) * CHUNK_BYTES as u64);
+        self.retire(synced);
+        Err(error)
+    }
+
+    pub(super) fn last_track(&self) -> Option<(TrackId, u32)> {
+        let active = self.active.as_ref().map(|a| (a.appender.track.id, a.appender.synced()));
+        active.or(self.predecessor)
+    }
+
+    /// Seals the active track at `end`.
+    pub(super) fn retire(&mut self, end: u32) {
+        if let Some(active) = self.active.take() {
+            let track = active.appender.track.id;
+            self.sealed.push(Sealed { track, end });
+            self.predecessor = Some((track, end));
+        }
+    }
+
+    /// Fails where the disk has left the store.
+    pub(super) fn check_stays(&self, volume: &Volume) -> Result<()> {
+        if !self.has_left {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Full, "the disk was drained").with_path(&volume.dir))
+    }
+
+    /// Whether `chunks` more go to a track that is not there yet.
+    pub(super) fn begins_track(&self, volume: &Volume, chunks: u32) -> bool {
+        let fits = self.active.as_ref().is_some_and(|active| active.has_room(volume, chunks));
+        !fits && self.created.is_none()
+    }
+
+    /// Makes sure that `chunks` more have a track to go to; one that is begun has the dictionary that
+    /// was `trained`, or else the last one's.
+    pub(super) fn roll(
+        &mut self,
+        volume: &Volume,
+        owner: &dyn Owner,
+        chunks: u32,
+        trained: Option<Arc<Dictionary>>,
+    ) -> Result<()> {
+        self.check_stays(volume)?;
+        if let Some(active) = &self.active {
+            if active.appender.failed() {
+                let what = "a sync of the active track has failed";
+                return Err(Error::new(ErrorKind::Poisoned, what));
+            }
+            if active.has_room(volume, chunks) {
+                return Ok(());
+            }
+            let end = active.appender.end();
+            self.sync(owner)?;
+            self.retire(end);
+            step!("roll.sealed");
+        }
+        // File, header, directory; then META; then the first chain: whatever is cut off, META
+        // never names a track that is not there, and no chain lies in a track it does not know.
+        let created = match self.created.take() {
+            Some(created) => created,
+            None => self.create_track(volume, owner, trained)?,
+        };
+        if let Err(error) = owner.track_created(volume.disk.id, &created.file, &volume.dir) {
+            self.created = Some(created);
+            return Err(error);
+        }
+        step!("roll.named");
+        let Created { file, header, dictionary } = created;
+        let appender = Appender::new(file, 1);
+        let TrackHeader { floor, created_ms, .. } = header;
+        volume.set_dictionary(dictionary.clone());
+        self.active = Some(Active { appender, floor, created_ms, dictionary, applied: 1 });
+        Ok(())
+    }
+
+    fn create_track(
+        &self,
+        volume: &Volume,
+        owner: &dyn Owner,
+        trained: Option<Arc<Dictionary>>,
+    ) -> Result<Created> {
+        let (track, floor) = owner.take_track();
+        let header = TrackHeader {
+            store: volume.store,
+            disk: volume.disk.id,
+            track,
+            kind: TrackKind::Append,
+            shard: 0,
+            floor,
+            predecessor: self.predecessor,
+            created_ms: owner.now_ms(),
+        };
+        let dictionary = trained.or_else(|| volume.dictionary());
+        let io = volume.disk.io();
+        let file = TrackFile::create(io, &volume.dir, &header, dictionary.as_deref())?;
+        Ok(Created { file: Arc::new(file), header, dictionary })
+    }
+
+    /// Appends the group as one chain; gives its first chunk.
+    pub(super) fn append(
+        &mut self,
+        layout: &Layout,
+        first: Seq,
+        seq: Seq,
+        group: &mut [Request],
+    ) -> Result<u32> {
+        let active = self.active.as_mut().expect("the caller rolled to it");
+        let mut next = first;
+        for request in group.iter_mut() {
+            request.proposal.set_seqs(next);
+            next = Seq(next.0 + request.proposal.len() as u64);
+        }
+        let proposals: Vec<_> = group.iter_mut().map(|request| &mut request.proposal).collect();
+        append_chain(&mut active.appender, layout, seq, proposals, &mut self.head)
+    }
+}
+
+impl Active {
+    /// Whether the track has room for so many chunks more; a first chain always has.
+    fn has_room(&self, volume: &Volume, chunks: u32) -> bool {
+        let end = self.appender.end();
+        end == 1 || u64::from(end) + u64::from(chunks) <= volume.track_chunks.into()
+    }
+}
+
+/// Appends proposals that have their seqs as one chain; gives its first chunk. `head` is a buffer
+/// to use again.
+pub(super) fn append_chain(
+    appender: &mut Appender,
+    layout: &Layout,
+    seq: Seq,
+    mut proposals: Vec<&mut Proposal>,
+    head: &mut Vec<u8>,
+) -> Result<u32> {
+    let start = appender.end();
+    let chain = ChainPlace { start: appender.track.place(start), seq, synced: appender.synced() };
+    layout.write_head(
+        &chain,
+        proposals.iter().flat_map(|proposal| proposal.entries()),
+        proposals.iter().map(|proposal| proposal.packed()),
+        head,
+    );
+    let mut buffers = vec![IoSlice::new(head)];
+    let mut index = layout.head_chunks;
+    for body in proposals.iter_mut().flat_map(|proposal| proposal.bodies_mut()) {
+        let framed = body.seal(&chain, index, layout.chunks);
+        index += (framed.len() / CHUNK_BYTES) as u32;
+        buffers.push(IoSlice::new(framed));
+    }
+    appender.append(&mut buffers)?;
+    Ok(start)
+}
