@@ -134,6 +134,13 @@ impl Shared {
             }
             // They are passed over, and wait for readers; or a late put went to the disk.
             if waits && !left.is_empty() {
+                if let Some(failure) = volume.failure() {
+                    // Nothing is given back on it until it is known to be what it was.
+                    let what = "the disk fails: what could be read was moved; open the store again \
+                                and drain it once more, or forget it";
+                    let error = Error::new(ErrorKind::Io, what).with_path(&volume.disk.path);
+                    return Err(error.with_source(failure.clone()));
+                }
                 if waited >= PATIENCE {
                     report.held_back = true;
                     return Ok(());

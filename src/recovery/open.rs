@@ -373,6 +373,7 @@ impl Opening {
         for (header, end) in ends {
             self.end_track(&header, end)?;
         }
+        self.cut_off_given_up()?;
         if self.rebuild {
             rebuild::adopt_segments(&self.index, &mut self.books)?;
             step!("rebuild.segments-adopted");

@@ -236,6 +236,22 @@ impl Opening {
         step!("open.track-ended");
         Ok(())
     }
+
+    /// Takes off what a failed sync has left behind the ends of tracks that are sealed by now. It was
+    /// done when the sync failed, but not synced: after a power cut it may be there again.
+    pub(super) fn cut_off_given_up(&self) -> Result<()> {
+        for &(id, _) in &self.before.cuts {
+            let sealed = self.books.tracks.get(&id).and_then(|row| row.sealed);
+            if let Some(end) = sealed.filter(|_| self.tracks.contains_key(&id)) {
+                let track = self.files.get(id)?;
+                // Shared with a backup, it keeps what does no harm.
+                if !track.is_linked()? {
+                    cut_off(&track, end)?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A track's dictionary, for what is to be appended to it, where values are compressed; one that

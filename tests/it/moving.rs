@@ -229,6 +229,8 @@ fn a_disk_that_fails_is_left_out_and_named_and_is_whole_again_at_the_next_open()
     assert!(disks[1].failure.is_none());
     store.checkpoint().unwrap();
     compact(&store);
+    let drained = store.drain_disk(disk_at(&store, &broken), &CompactOptions::default());
+    assert_eq!(refused(drained), ErrorKind::Io);
     let mut failed = 0;
     for i in 0..120 {
         match store.get(format!("k{i}")) {
