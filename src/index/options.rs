@@ -1,6 +1,7 @@
 //! How RocksDB is run.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, InfoLogger, LogLevel,
@@ -20,23 +21,29 @@ pub(super) struct Tuning {
     pub(super) compacts_itself: bool,
 }
 
+/// What has no setter in these bindings. Closing flushes unless told otherwise, and so does RocksDB's
+/// own recovery from a failed flush: both would write rows whose tracks are not synced (invariant I1).
+const NEVER_BY_ITSELF: &str = "avoid_flush_during_shutdown=true;max_bgerror_resume_count=0";
+
+/// Options by default, and with what has no setter. Copied, not made again: with each that is made
+/// comes a block cache of 32 MiB that nobody uses, and reading options from text takes its time.
+static PLAIN: LazyLock<Result<[Options; 2], rocksdb::Error>> = LazyLock::new(|| {
+    let mut plain = Options::default();
+    let never_by_itself = plain.get_options_from_string(NEVER_BY_ITSELF)?;
+    Ok([plain, never_by_itself])
+});
+
 pub(super) fn open(path: &Path, tuning: &Tuning) -> Result<DB, rocksdb::Error> {
     let cache = Cache::new_lru_cache(tuning.cache_bytes);
-    // Copied, not made again: with each that is made comes a block cache of 32 MiB that nobody uses.
-    let plain = Options::default();
+    let [plain, never_by_itself] = PLAIN.as_ref().map_err(Clone::clone)?;
     let columns = Column::ALL.map(|column| {
-        ColumnFamilyDescriptor::new(column.name(), rows(&plain, column, tuning, &cache))
+        ColumnFamilyDescriptor::new(column.name(), rows(plain, column, tuning, &cache))
     });
-    DB::open_cf_descriptors(&database(&plain)?, path, columns)
+    DB::open_cf_descriptors(&database(never_by_itself), path, columns)
 }
 
-fn database(plain: &Options) -> Result<Options, rocksdb::Error> {
-    // Closing flushes unless told otherwise, and so does RocksDB's own recovery from a failed
-    // flush: both would write rows whose tracks are not synced (invariant I1). Neither has a
-    // setter in these bindings.
-    let mut options = plain
-        .clone()
-        .get_options_from_string("avoid_flush_during_shutdown=true;max_bgerror_resume_count=0")?;
+fn database(never_by_itself: &Options) -> Options {
+    let mut options = never_by_itself.clone();
     // By default 4 MiB are taken for the list of files, of which a small index uses some KiB.
     options.set_manifest_preallocation_size(64 << 10);
     options.create_if_missing(true);
@@ -54,7 +61,7 @@ fn database(plain: &Options) -> Result<Options, rocksdb::Error> {
     // Instead of a file of its own beside the rows, of which each opening fills some 100 KiB.
     options.set_log_level(LogLevel::Warn);
     options.set_info_logger(InfoLogger::new_callback_logger(LogLevel::Warn, log));
-    Ok(options)
+    options
 }
 
 /// What RocksDB has to say. That its options are so and so comes below the level of a warning,
