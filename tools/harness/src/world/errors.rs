@@ -5,8 +5,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Arc, Mutex};
 
-use kogia::io::sim::{Fail, Fault, Keep};
+use kogia::io::sim::{CallKind, Fail, Fault, Keep};
 
 use super::life::{Rules, guarded};
 use super::machine::Machine;
@@ -96,9 +97,10 @@ impl World for Errors {
             }
             return Ok(Coverage::default());
         }
-        let calls = undisturbed(&rules, &operations).last().map_or(0, |step| step.end);
-        let cases = plan(calls, task.states, task.seed);
-        let hit = (calls.min(task.states), calls);
+        let calls = undisturbed(&rules, &operations).calls;
+        let all_cases = calls.iter().map(|kind| Mode::of(*kind).count() as u64).sum();
+        let cases = plan(&calls, task.states, task.seed);
+        let coverage = task.share.whole(all_cases, cases.len() as u64);
         for case in cases.into_iter().enumerate().filter(|(n, _)| task.share.has(*n)) {
             if watch.is_over() {
                 break;
@@ -113,7 +115,7 @@ impl World for Errors {
                 }
             }
         }
-        Ok(task.share.whole(hit.1, hit.0))
+        Ok(coverage)
     }
 }
 
@@ -123,16 +125,30 @@ fn rules(engine: &dyn Engine, setup: Setup) -> Rules<'_> {
     Rules { engine, setup, promises }
 }
 
+impl Mode {
+    /// The ways in which calls of a kind fail. What moves no bytes is never short, and one that is
+    /// short for ever is so from the first that moves some.
+    fn of(kind: CallKind) -> impl Iterator<Item = Mode> {
+        let moves_bytes = matches!(kind, CallKind::Read | CallKind::Write);
+        let is_short = |mode: &Mode| matches!(mode.fail, Fail::Short(_));
+        MODES.into_iter().filter(move |mode| moves_bytes || !is_short(mode))
+    }
+}
+
 /// Each call in as many ways as there are states for, or as many calls as there are states.
-fn plan(calls: u64, wanted: u64, seed: u64) -> Vec<Case> {
-    let modes = MODES.len() as u64;
-    let count = wanted.min(calls * modes);
-    let case = |n: u64| {
-        let (call, round) =
-            if count < calls { (n * calls / count, 0) } else { (n % calls, n / calls) };
-        Case { call, mode: MODES[((call + seed + round) % modes) as usize] }
+fn plan(calls: &[CallKind], wanted: u64, seed: u64) -> Vec<Case> {
+    let case = |call: u64, round: usize| {
+        let modes: Vec<Mode> = Mode::of(calls[call as usize]).collect();
+        let first = (call + seed) % modes.len() as u64;
+        let mode = |round| modes[(first as usize + round) % modes.len()];
+        (round < modes.len()).then(|| Case { call, mode: mode(round) })
     };
-    (0..count).map(case).collect()
+    let count = calls.len() as u64;
+    if wanted < count {
+        return (0..wanted).filter_map(|n| case(n * count / wanted, 0)).collect();
+    }
+    let rounds = (0..MODES.len()).flat_map(|round| (0..count).map(move |call| (call, round)));
+    rounds.filter_map(|(call, round)| case(call, round)).take(wanted as usize).collect()
 }
 
 /// Runs a workload of which one call fails; gives what was lost.
@@ -147,17 +163,27 @@ fn attempt(rules: &Rules<'_>, operations: &[Operation], case: Case) -> Option<Fo
     Some(Found { case, losses, history })
 }
 
-/// Runs a workload of which nothing fails.
-fn undisturbed(rules: &Rules<'_>, operations: &[Operation]) -> Vec<Step> {
+/// A run of which nothing fails.
+struct Undisturbed {
+    steps: Vec<Step>,
+    calls: Vec<CallKind>,
+}
+
+fn undisturbed(rules: &Rules<'_>, operations: &[Operation]) -> Undisturbed {
     let machine = Machine::new(1, &rules.setup);
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let seen = calls.clone();
+    machine.io.witness(move |moment| seen.lock().expect("no panic holds it").push(moment.kind));
     let mut session = Session::new(rules.engine, machine.place(), rules.setup);
     let mut recorder = Recorder::unwitnessed();
     for operation in operations {
         recorder.carry_out(&mut session, &machine, operation);
     }
+    machine.io.dismiss_witness();
     machine.io.power_off();
     session.abandon();
-    recorder.into_steps()
+    let calls = std::mem::take(&mut *calls.lock().expect("no panic held it"));
+    Undisturbed { steps: recorder.into_steps(), calls }
 }
 
 fn go_on(
@@ -246,7 +272,7 @@ fn smallest(
         // Before the first of them the store was opened.
         let Some(during) = during else { return attempt(rules, &fewer, found.case) };
         let place = kept.iter().position(|at| *at == during)?;
-        let steps = undisturbed(rules, &fewer);
+        let steps = undisturbed(rules, &fewer).steps;
         let step = steps.get(place)?;
         let mut cases = (step.begin..step.end).map(|call| Case { call, ..found.case });
         cases.find_map(|case| attempt(rules, &fewer, case))
@@ -278,19 +304,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_call_fails_in_every_way_where_there_are_states_for_it() {
-        let cases = plan(5, 1000, 3);
-        assert_eq!(cases.len(), 5 * MODES.len());
-        for call in 0..5 {
-            for mode in MODES {
+    fn every_call_fails_in_every_way_that_it_can_where_there_are_states_for_it() {
+        let calls = [CallKind::Write, CallKind::Sync, CallKind::Read, CallKind::Open];
+        let cases = plan(&calls, 1000, 3);
+        assert_eq!(cases.len(), 7 + 5 + 7 + 5);
+        for (call, kind) in (0..).zip(calls) {
+            for mode in Mode::of(kind) {
                 assert!(cases.contains(&Case { call, mode }), "{call} {}", mode.name);
             }
         }
-        let cases = plan(9, 9, 1);
-        assert_eq!(
-            cases.iter().map(|case| case.call).collect::<Vec<_>>(),
-            (0..9).collect::<Vec<_>>()
-        );
+        let each_once = plan(&calls, 4, 1);
+        assert_eq!(each_once.iter().map(|case| case.call).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        assert_eq!(plan(&calls, 2, 1).iter().map(|case| case.call).collect::<Vec<_>>(), [0, 2]);
     }
 
     #[test]
