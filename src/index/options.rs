@@ -102,6 +102,7 @@ fn rows(plain: &Options, column: Column, tuning: &Tuning, cache: &Cache) -> Opti
     options.set_arena_block_size(256 << 10);
     options.set_max_write_buffer_number(4);
     options.set_target_file_size_base(16 << 20);
-    options.set_max_bytes_for_level_base(64 << 20);
+    // One level up to this size: each further one is sought in as well.
+    options.set_max_bytes_for_level_base(128 << 20);
     options
 }
