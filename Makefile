@@ -6,9 +6,10 @@ CARGO ?= cargo
 # A directory of your own for the demo, instead of media that it makes.
 MEDIA ?=
 
-kogia := $(or $(CARGO_TARGET_DIR),target)/release/kogia
-crash := $(or $(CARGO_TARGET_DIR),target)/release/kogia-crash
-peers := $(or $(CARGO_TARGET_DIR),target)/release/kogia-crash-peers
+target := $(or $(CARGO_TARGET_DIR),target)
+kogia := $(target)/release/kogia
+crash := $(target)/release/kogia-crash
+peers := $(target)/release/kogia-crash-peers
 build_packages := g++ libclang-dev
 # Other engines, for comparison: nobody builds them who does not ask for it.
 apart := --exclude kogia-crash-peers --exclude kogia-peers
@@ -26,7 +27,7 @@ peer_run = for engine in kogia rocksdb redb fjall sled marble files; do \
 shm := $(firstword $(wildcard /dev/shm) /tmp)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full crash crash-full crash-faults crash-disk crash-peers
+.PHONY: help demo test test-java test-full crash crash-full crash-faults crash-disk crash-peers
 
 help: ## Show what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 19
@@ -36,9 +37,14 @@ demo: ## Store media, kill the import, check everything; MEDIA=DIR takes your ow
 	$(CARGO) build --release --locked --bin kogia
 	@tools/demo/run.sh "$(kogia)" "$(MEDIA)"
 
-test: ## Run all tests
+test: ## Run all tests, but for those of Java
 	@tools/demo/packages.sh $(build_packages)
 	$(CARGO) test --release --locked --workspace $(apart)
+
+test-java: ## Test the queue's Java classes, with a JDK of version 22 or later, or a Java from PyPI
+	@tools/demo/packages.sh $(build_packages)
+	$(CARGO) build --release --locked --lib
+	@tools/capi/java/test.sh "$(target)/release/libkogia_queue.so" "$(target)/java"
 
 test-full: ## Fill file systems to the last byte; as root, where loop devices can be mounted
 	@tools/demo/packages.sh $(build_packages) e2fsprogs xfsprogs btrfs-progs

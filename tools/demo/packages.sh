@@ -8,6 +8,7 @@ is_there() {
         g++) command -v g++ ;;
         ffmpeg) command -v ffmpeg && command -v ffprobe ;;
         libclang-dev) [[ -n ${LIBCLANG_PATH:-} ]] || is_installed "$1" || has_llvm_config ;;
+        python3-venv) python3 -c 'import ensurepip, venv' ;;
         *) is_installed "$1" ;;
     esac >/dev/null 2>&1
 }
