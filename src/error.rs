@@ -51,6 +51,8 @@ pub enum ErrorKind {
     Disk,
     /// The store is there already.
     Exists,
+    /// The caller has called it off; nothing was done.
+    Cancelled,
 }
 
 /// An error of a store.

@@ -119,6 +119,8 @@ pub enum Phase {
     Expire,
     /// Copying the tracks.
     Backup,
+    /// Going over the items of a queue.
+    Rewrite,
 }
 
 /// How far a long operation has come.
@@ -145,7 +147,7 @@ pub struct Progress {
     /// Bytes in all.
     pub total_bytes: u64,
     /// Records seen so far; when verifying, objects and parts; when expiring, objects; when backing
-    /// up, tracks.
+    /// up, tracks; when rewriting, items.
     pub records: u64,
 }
 
@@ -157,6 +159,7 @@ impl fmt::Display for Phase {
             Phase::Verify => "verifying",
             Phase::Expire => "expiring",
             Phase::Backup => "backing up",
+            Phase::Rewrite => "rewriting",
         })
     }
 }

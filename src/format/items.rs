@@ -10,17 +10,31 @@
 //! one frame, whole ones, and the beginning of another. A chunk need not be full: one that was
 //! written is never written again.
 //!
-//! Of the chunk's own header, `seq` is the number of frames that begin in the track before this
-//! chunk, and `next` the position in the track up to which it was durable when the chunk was framed:
-//! a bad chunk before the mark of a good one is damage and not a torn end. `first` and `last` say
-//! where the writer's calls began and ended, and decide nothing.
+//! Of the chunk's own header, `seq` is in its lower half the number of frames that begin in the track
+//! before this chunk, and 0 in its upper half; and `next` is the position in the track up to which it
+//! was durable when the chunk was framed: a bad chunk before the mark of a good one is damage and not
+//! a torn end. `first` and `last` say where the writer's calls began and ended, and decide nothing.
 //!
-//! The *position* of a frame is the offset in the track of its first byte. Example: the payload of
-//! a chunk with the items `kogia` and `sima`, whose positions in chunk 1 are 4122 and 4128:
+//! The *position* of an item is the offset in the track of its frame's first byte. Example: the
+//! payload of a chunk with the items `kogia` and `sima`, whose positions in chunk 1 are 4122 and 4128:
 //!
 //! ```text
 //! first  frame              frame
 //! 02 00  05 6b 6f 67 69 61  04 73 69 6d 61
+//! ```
+//!
+//! # Rewritten tracks
+//! An item keeps its position when others before it are dropped or get another length, and so a
+//! track that was rewritten says each item's: what a frame carries is a LEB128 number, by how much
+//! the item's position is greater than that of the item before it in the file, or than 0, and then
+//! the item. Of the chunk's header, the upper half of `seq` is the number of the rewrite, which is
+//! never 0; and `next` is the position of the last item whose frame begins before this chunk, 0 for
+//! none. So a chunk can be read without those before it, and that of a position is found by halving.
+//! All of it was durable before anything named the file. Example: the same chunk without `kogia`:
+//!
+//! ```text
+//! first  frame
+//! 02 00  06 a0 20 73 69 6d 61
 //! ```
 
 use super::chunk::{
@@ -30,14 +44,18 @@ use super::{Fault, Seq, bytes_at};
 
 /// The largest item, in bytes: 1 GiB.
 pub const MAX_ITEM_BYTES: usize = 1 << 30;
-/// Bytes of a length at most.
+/// Bytes of a length, or of a step from position to position, at most.
 pub const MAX_LENGTH_BYTES: usize = 5;
+/// What a frame carries at most, in bytes: an item, and in a rewritten track its position.
+pub const MAX_CARRIED_BYTES: usize = MAX_ITEM_BYTES + MAX_LENGTH_BYTES;
 /// Where the frames begin in a chunk's payload.
 pub const FRAMES_AT: usize = 2;
 /// Where the frames begin in a chunk.
 pub const FRAMES_IN_CHUNK: usize = HEADER_BYTES + FRAMES_AT;
 /// Bytes of frames that a chunk can carry.
 pub const FRAME_BYTES: usize = PAYLOAD_BYTES - FRAMES_AT;
+/// Where the rewrite's number is in a chunk's `seq`.
+const REWRITE_SHIFT: u32 = 32;
 /// Stands for no first frame.
 const NONE: u16 = u16::MAX;
 const WHAT: &str = "items";
@@ -72,8 +90,12 @@ pub struct ItemsChunk<'a> {
     pub first: Option<usize>,
     /// Frames that begin in the track before this chunk.
     pub frames_before: u64,
-    /// Position up to which the track was durable when the chunk was framed.
+    /// The rewrite that wrote the track; 0 for none.
+    pub rewrite: u32,
+    /// Position up to which the track was durable when the chunk was framed; 0 in a rewritten one.
     pub durable: u64,
+    /// In a rewritten track, the position of the last item whose frame begins before this chunk.
+    pub base: u32,
 }
 
 /// What begins at an offset of a chunk.
@@ -115,7 +137,14 @@ impl<'a> ItemsChunk<'a> {
             }
             other => return Err(invalid(format!("the first frame begins at {other}"))),
         };
-        Ok(ItemsChunk { payload, first, frames_before: header.seq.0, durable: header.next })
+        let rewrite = (header.seq.0 >> REWRITE_SHIFT) as u32;
+        let frames_before = header.seq.0 & u64::from(u32::MAX);
+        let (durable, base) = match (rewrite, u32::try_from(header.next)) {
+            (0, _) => (header.next, 0),
+            (_, Ok(base)) => (0, base),
+            (_, Err(_)) => return Err(invalid(format!("an item at {}", header.next))),
+        };
+        Ok(ItemsChunk { payload, first, frames_before, rewrite, durable, base })
     }
 
     /// What begins at `offset`, which is before the payload's end.
@@ -153,30 +182,58 @@ fn long_frame_at(payload: &[u8], offset: usize) -> Result<Frame, Fault> {
 
 /// The length that `bytes` begin with, and its width; `None` if it goes on behind them.
 fn length(bytes: &[u8]) -> Result<Option<(usize, usize)>, Fault> {
-    let mut len = 0_u64;
+    let Some((len, width)) = number(bytes)? else { return Ok(None) };
+    if len > MAX_CARRIED_BYTES as u64 {
+        return Err(invalid(format!("an item of {len} bytes")));
+    }
+    Ok(Some((len as usize, width)))
+}
+
+/// The LEB128 number that `bytes` begin with, and its width; `None` if it goes on behind them.
+fn number(bytes: &[u8]) -> Result<Option<(u64, usize)>, Fault> {
+    let mut number = 0_u64;
     for (at, &byte) in bytes.iter().take(MAX_LENGTH_BYTES).enumerate() {
-        len |= u64::from(byte & 0x7f) << (7 * at);
+        number |= u64::from(byte & 0x7f) << (7 * at);
         if byte & 0x80 != 0 {
             continue;
         }
         if byte == 0 && at > 0 {
-            return Err(invalid("a length is longer than it need be".into()));
+            return Err(invalid("a number is longer than it need be".into()));
         }
-        if len > MAX_ITEM_BYTES as u64 {
-            return Err(invalid(format!("an item of {len} bytes")));
-        }
-        return Ok(Some((len as usize, at + 1)));
+        return Ok(Some((number, at + 1)));
     }
     if bytes.len() >= MAX_LENGTH_BYTES {
-        return Err(invalid("a length of more than five bytes".into()));
+        return Err(invalid("a number of more than five bytes".into()));
     }
     Ok(None)
 }
 
-/// Writes an item's length into `out`; gives its width. `len` is at most [`MAX_ITEM_BYTES`].
+/// The position of the item that a frame of a rewritten track carries, where the item before it is
+/// at `base`; and where in what is carried the item begins.
+///
+/// ```
+/// use kogia::format::items::item_behind;
+///
+/// assert_eq!(item_behind(4122, b"\x06sima")?, (4128, 1));
+/// assert!(item_behind(4122, b"\x00sima").is_err(), "positions increase");
+/// # Ok::<_, kogia::format::Fault>(())
+/// ```
+pub fn item_behind(base: u32, carried: &[u8]) -> Result<(u32, usize), Fault> {
+    let Some((step, width)) = number(carried)? else {
+        return Err(invalid("a frame that ends in a position".into()));
+    };
+    let position = u64::from(base) + step;
+    match u32::try_from(position) {
+        Ok(position) if step > 0 => Ok((position, width)),
+        _ => Err(invalid(format!("an item at {position} behind one at {base}"))),
+    }
+}
+
+/// Writes a length, or a step from position to position, into `out`; gives its width. It is less
+/// than 2^35.
 #[must_use]
 pub fn write_length(len: usize, out: &mut [u8; MAX_LENGTH_BYTES]) -> usize {
-    debug_assert!(len <= MAX_ITEM_BYTES);
+    debug_assert!(len < 1 << (7 * MAX_LENGTH_BYTES));
     let mut rest = len;
     let mut width = 0;
     while rest >= 0x80 {
@@ -198,6 +255,31 @@ pub fn seal(
     frames_before: u64,
     durable: u64,
 ) {
+    seal_with(chunk, place, end, first, (frames_before, durable));
+}
+
+/// Like [`seal`], for a track that the rewrite of this number writes; the last item whose frame
+/// begins before this chunk is at `base`.
+pub fn seal_rewritten(
+    chunk: &mut [u8],
+    place: ChunkPlace,
+    end: usize,
+    first: Option<usize>,
+    rewrite: u32,
+    frames_before: u32,
+    base: u32,
+) {
+    let seq = u64::from(rewrite) << REWRITE_SHIFT | u64::from(frames_before);
+    seal_with(chunk, place, end, first, (seq, base.into()));
+}
+
+fn seal_with(
+    chunk: &mut [u8],
+    place: ChunkPlace,
+    end: usize,
+    first: Option<usize>,
+    (seq, next): (u64, u64),
+) {
     debug_assert!((FRAMES_IN_CHUNK + 1..=CHUNK_BYTES).contains(&end));
     let first = first.map_or(NONE, |first| (first - HEADER_BYTES) as u16);
     chunk[HEADER_BYTES..FRAMES_IN_CHUNK].copy_from_slice(&first.to_le_bytes());
@@ -206,8 +288,8 @@ pub fn seal(
         first: false,
         last: false,
         kind: ChunkKind::Items,
-        seq: Seq(frames_before),
-        next: durable,
+        seq: Seq(seq),
+        next,
     };
     header.seal_whole(chunk, place);
 }
@@ -290,6 +372,37 @@ mod tests {
         assert_eq!(hex, documented);
         let opened = ItemsChunk::open(&chunk, PLACE).unwrap();
         assert_eq!((opened.first, opened.frames_before, opened.durable), (Some(2), 3, 4096));
+    }
+
+    #[test]
+    fn the_documented_example_of_a_rewritten_track_is_what_is_written() {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let mut step = [0; MAX_LENGTH_BYTES];
+        let width = write_length(4128, &mut step);
+        let frame = [&[width as u8 + 4], &step[..width], b"sima"].concat();
+        chunk[FRAMES_IN_CHUNK..][..frame.len()].copy_from_slice(&frame);
+        let (end, first) = (FRAMES_IN_CHUNK + frame.len(), Some(FRAMES_IN_CHUNK));
+        seal_rewritten(&mut chunk, PLACE, end, first, 5, 0, 0);
+        let payload = &chunk[HEADER_BYTES..end];
+        let hex: Vec<String> = payload.iter().map(|b| format!("{b:02x}")).collect();
+        let line = include_str!("items.rs").lines().find(|l| l.ends_with("06 a0 20 73 69 6d 61"));
+        let documented: Vec<&str> =
+            line.unwrap().trim_start_matches("//! ").split_whitespace().collect();
+        assert_eq!(hex, documented);
+        let opened = ItemsChunk::open(&chunk, PLACE).unwrap();
+        assert_eq!((opened.rewrite, opened.frames_before, opened.base), (5, 0, 0));
+        assert_eq!(opened.frame(2), Ok(Frame::Whole { item: 3..9, next: 9 }));
+        assert_eq!(item_behind(opened.base, &opened.payload[3..9]), Ok((4128, 2)));
+    }
+
+    #[test]
+    fn positions_that_do_not_increase_or_fit_are_refused() {
+        assert_eq!(item_behind(u32::MAX - 1, b"\x01"), Ok((u32::MAX, 1)));
+        for (base, carried) in
+            [(7, &b""[..]), (7, b"\0abc"), (7, b"\x80"), (7, b"\x81\0"), (u32::MAX, b"\x01")]
+        {
+            assert!(item_behind(base, carried).is_err(), "{base} {carried:?}");
+        }
     }
 
     #[test]

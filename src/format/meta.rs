@@ -321,7 +321,7 @@ pub(super) fn open_first<T: DeserializeOwned>(
 }
 
 /// Opens an envelope: its version and the value's bytes.
-fn open<'a>(
+pub(super) fn open<'a>(
     what: &'static str,
     magic: &[u8; 8],
     bytes: &'a [u8],

@@ -1,14 +1,17 @@
 //! Reading the items of one track, in order. A cursor knows nothing of other tracks, nor of how far
 //! anything is durable: it is told where to stop.
+//!
+//! Where it stops is a place in the file; where it begins, and what it gives, are positions of items,
+//! which in a rewritten track are not where their frames begin.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::track::Track;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::format::Fault;
 use crate::format::chunk::{CHUNK_BYTES, HEADER_BYTES};
-use crate::format::items::{FRAMES_AT, Frame, ItemsChunk, Pieces, frame_at};
+use crate::format::items::{FRAMES_AT, Frame, ItemsChunk, Pieces, frame_at, item_behind};
 use crate::io;
 
 /// Chunks read at once: 256 KiB.
@@ -40,8 +43,13 @@ pub(super) struct Cursor {
     first: Option<usize>,
     /// Frames that began before `at`; `None` until the next chunk says.
     frames: Option<u64>,
-    /// Items that begin before this are passed over.
+    /// Items whose position is before this are passed over.
     from: u32,
+    is_rewritten: bool,
+    /// In a rewritten track, the position of the item that was come to last, and of the last one
+    /// before the present chunk, as that says.
+    base: u32,
+    chunk_base: u32,
     pieces: Pieces,
     /// Where the frame began that is being put together.
     in_pieces: Option<u32>,
@@ -53,14 +61,20 @@ pub(super) struct Cursor {
 #[derive(Debug)]
 enum Found {
     InWindow(Range<usize>),
-    InPieces,
+    /// From there on in what was put together.
+    InPieces(usize),
 }
 
 impl Cursor {
-    /// A cursor that begins with the first item that begins at `from` or behind it.
-    pub(super) fn new(track: Arc<Track>, from: u32) -> Self {
-        let chunk = (from / CHUNK).max(1) - 1;
-        Cursor {
+    /// A cursor that begins with the first item whose position is `from` or greater.
+    pub(super) fn new(track: Arc<Track>, from: u32) -> Result<Self> {
+        let first = match track.rewritten {
+            None => from / CHUNK,
+            Some(of) => chunk_before(&track, from, of.end.div_ceil(CHUNK))?,
+        };
+        let chunk = first.max(1) - 1;
+        Ok(Cursor {
+            is_rewritten: track.rewritten.is_some(),
             track,
             window: Vec::new(),
             in_window: 0..0,
@@ -70,14 +84,16 @@ impl Cursor {
             first: None,
             frames: (chunk == 0).then_some(0),
             from,
+            base: 0,
+            chunk_base: 0,
             pieces: Pieces::default(),
             in_pieces: None,
             end: CHUNK * (chunk + 1),
-            item: Found::InPieces,
-        }
+            item: Found::InPieces(0),
+        })
     }
 
-    /// Position behind the last item that was found.
+    /// Where in the file the last item ends that was found.
     pub(super) fn end(&self) -> u32 {
         self.end
     }
@@ -87,13 +103,13 @@ impl Cursor {
         self.frames
     }
 
-    /// Goes to the next item that begins before `limit`, and that has to end there, too; gives its
+    /// Goes to the next item whose frame begins before `limit`, and has to end there, too; gives its
     /// position. [`item`](Self::item) lends its bytes.
     #[inline]
     pub(super) fn advance(&mut self, limit: u32) -> Result<Option<u32>, Broken> {
         // By far the most: one more item in the same chunk.
         let start = self.payload.start + self.at;
-        if start < self.payload.end && self.in_pieces.is_none() {
+        if start < self.payload.end && self.in_pieces.is_none() && !self.is_rewritten {
             let position = self.position();
             let payload = &self.window[self.payload.clone()];
             if position >= self.from
@@ -132,9 +148,13 @@ impl Cursor {
                 if self.first != (self.at < self.payload.len()).then_some(self.at) {
                     return Err(self.invalid("its first frame begins elsewhere"));
                 }
-                self.item = Found::InPieces;
-                if begun >= self.from {
-                    return Ok(Some(begun));
+                let (position, item) = self.locate(begun, self.pieces.item())?;
+                (self.base, self.item) = (position, Found::InPieces(item));
+                if self.is_rewritten && self.chunk_base != position {
+                    return Err(self.invalid("the item before it is elsewhere"));
+                }
+                if position >= self.from {
+                    return Ok(Some(position));
                 }
                 continue;
             }
@@ -145,7 +165,9 @@ impl Cursor {
             match frame_at(payload, self.at).map_err(|fault| Broken::Chunk(self.chunk, fault))? {
                 Frame::Whole { item, next } => {
                     let start = self.payload.start;
-                    self.item = Found::InWindow(start + item.start..start + item.end);
+                    let (position, width) = self.locate(position, &payload[item.clone()])?;
+                    self.base = position;
+                    self.item = Found::InWindow(start + item.start + width..start + item.end);
                     self.took(next);
                     if position >= self.from {
                         return Ok(Some(position));
@@ -168,15 +190,35 @@ impl Cursor {
     pub(super) fn item(&self) -> &[u8] {
         match &self.item {
             Found::InWindow(range) => &self.window[range.clone()],
-            Found::InPieces => self.pieces.item(),
+            Found::InPieces(start) => &self.pieces.item()[*start..],
         }
     }
 
-    /// Goes on with the first frame that begins behind a chunk that is bad.
-    pub(super) fn pass_over(&mut self, bad: u32) {
-        self.chunk = bad;
-        (self.payload, self.at) = (0..0, 0);
+    /// Goes on with the first frame that begins behind a chunk that is bad; gives the position from
+    /// which on none is passed over.
+    pub(super) fn pass_over(&mut self, bad: u32, limit: u32) -> Result<u32, Broken> {
+        (self.chunk, self.payload, self.at) = (bad, 0..0, 0);
         (self.frames, self.in_pieces) = (None, None);
+        if !self.is_rewritten {
+            return Ok((bad + 1) * CHUNK);
+        }
+        // Only a good chunk says how far the bad ones went.
+        while (self.chunk + 1) < limit.div_ceil(CHUNK) {
+            match base_of(&self.track, self.chunk + 1)? {
+                Some(base) => return Ok(base.saturating_add(1)),
+                None => self.chunk += 1,
+            }
+        }
+        Ok(u32::MAX)
+    }
+
+    /// The position of the item that a frame carries which begins at `frame`, and where in what is
+    /// carried the item begins.
+    fn locate(&self, frame: u32, carried: &[u8]) -> Result<(u32, usize), Broken> {
+        if !self.is_rewritten {
+            return Ok((frame, 0));
+        }
+        item_behind(self.base, carried).map_err(|fault| Broken::Chunk(self.chunk, fault))
     }
 
     #[inline]
@@ -200,10 +242,10 @@ impl Cursor {
         }
         let start = (chunk - self.in_window.start) as usize * CHUNK_BYTES;
         let bytes = &self.window[start..start + CHUNK_BYTES];
-        let items = ItemsChunk::open(bytes, self.track.place(chunk))
-            .map_err(|fault| Broken::Chunk(chunk, fault))?;
-        let ItemsChunk { first, frames_before, .. } = items;
-        let is_next = self.frames.is_none_or(|frames| frames == frames_before);
+        let items = self.track.items(chunk, bytes).map_err(|fault| Broken::Chunk(chunk, fault))?;
+        let ItemsChunk { first, frames_before, base, .. } = items;
+        let follows = !self.is_rewritten || self.in_pieces.is_some() || base == self.base;
+        let is_next = self.frames.is_none_or(|frames| frames == frames_before && follows);
         let begins = self.in_pieces.is_some() || self.frames.is_none() || first == Some(FRAMES_AT);
         self.payload = start + HEADER_BYTES..start + HEADER_BYTES + items.end();
         self.at = match (self.frames, first) {
@@ -212,10 +254,11 @@ impl Cursor {
             (None, Some(first)) => first,
             (None, None) => self.payload.len(),
         };
-        if first.is_some() {
-            self.frames = self.frames.or(Some(frames_before));
+        if self.frames.is_none() {
+            self.base = base;
+            self.frames = first.map(|_| frames_before);
         }
-        (self.chunk, self.first) = (chunk, first);
+        (self.chunk, self.first, self.chunk_base) = (chunk, first, base);
         if !is_next || !begins {
             let broken = self.invalid("it does not go on from the one before it");
             (self.chunk, self.payload, self.at) = (chunk - 1, 0..0, 0);
@@ -251,6 +294,38 @@ impl Cursor {
     fn invalid(&self, why: &str) -> Broken {
         Broken::Chunk(self.chunk, Fault::Invalid { what: "items", why: why.into() })
     }
+}
+
+/// The position of the last item that begins before a chunk of a rewritten track; `None` if the chunk
+/// is not what was written.
+fn base_of(track: &Track, chunk: u32) -> Result<Option<u32>, Broken> {
+    let mut bytes = [0; CHUNK_BYTES];
+    match io::read_exact_at(&*track.file, &mut bytes, u64::from(chunk) * CHUNK_BYTES as u64) {
+        Ok(()) => Ok(track.items(chunk, &bytes).ok().map(|items| items.base)),
+        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(e) => Err(Broken::Io(e)),
+    }
+}
+
+/// A chunk of a rewritten track before whose first frame there is no item at `from` or behind it: the
+/// last one, before `end`, of those that can be read.
+fn chunk_before(track: &Track, from: u32, end: u32) -> Result<u32> {
+    // What is sought is not before the one and before the other.
+    let (mut low, mut high) = (1, end);
+    while high.saturating_sub(low) > 1 {
+        let middle = low + (high - low) / 2;
+        let mut base = None;
+        let mut good = middle;
+        while good < high && base.is_none() {
+            base = base_of(track, good).map_err(|broken| broken.into_error(track))?;
+            good += u32::from(base.is_none());
+        }
+        match base {
+            Some(base) if base < from => low = good,
+            _ => high = middle,
+        }
+    }
+    Ok(low)
 }
 
 impl Broken {

@@ -15,6 +15,8 @@ pub(super) struct Lane {
     chunks: Vec<Opened>,
     /// Frames in it.
     frames: u64,
+    /// In a rewritten track, where the item is that was added last.
+    base: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +25,7 @@ struct Opened {
     first: Option<usize>,
     /// Frames in the lane that begin before it.
     frames_before: u64,
+    base: u32,
 }
 
 impl Lane {
@@ -53,15 +56,7 @@ impl Lane {
     /// Adds an item; gives where its frame begins.
     #[inline]
     pub(super) fn push(&mut self, item: &[u8]) -> usize {
-        if self.at == self.chunk_end {
-            self.open_chunk();
-        }
-        let start = self.at;
-        let opened = self.chunks.last_mut().expect("one is open");
-        if opened.first.is_none() {
-            opened.first = Some(start % CHUNK_BYTES);
-        }
-        self.frames += 1;
+        let start = self.begin_frame();
         if item.len() < 0x80 && start + 1 + item.len() <= self.chunk_end {
             self.buffer[start] = item.len() as u8;
             self.buffer[start + 1..start + 1 + item.len()].copy_from_slice(item);
@@ -73,6 +68,33 @@ impl Lane {
         self.copy(&length[..width]);
         self.copy(item);
         start
+    }
+
+    /// Adds an item to a rewritten track; it is behind the one that was added before.
+    pub(super) fn push_at(&mut self, position: u32, item: &[u8]) {
+        debug_assert!(self.base < position);
+        self.begin_frame();
+        let (mut step, mut length) = ([0; MAX_LENGTH_BYTES], [0; MAX_LENGTH_BYTES]);
+        let step_width = items::write_length((position - self.base) as usize, &mut step);
+        let width = items::write_length(step_width + item.len(), &mut length);
+        self.base = position;
+        self.copy(&length[..width]);
+        self.copy(&step[..step_width]);
+        self.copy(item);
+    }
+
+    /// Begins a frame where the next byte goes.
+    #[inline]
+    fn begin_frame(&mut self) -> usize {
+        if self.at == self.chunk_end {
+            self.open_chunk();
+        }
+        let opened = self.chunks.last_mut().expect("one is open");
+        if opened.first.is_none() {
+            opened.first = Some(self.at % CHUNK_BYTES);
+        }
+        self.frames += 1;
+        self.at
     }
 
     fn copy(&mut self, mut bytes: &[u8]) {
@@ -92,7 +114,8 @@ impl Lane {
         if self.buffer.len() < start + CHUNK_BYTES {
             self.buffer.resize((start + CHUNK_BYTES).max(self.buffer.len() * 2), 0);
         }
-        self.chunks.push(Opened { first: None, frames_before: self.frames });
+        let (frames_before, base) = (self.frames, self.base);
+        self.chunks.push(Opened { first: None, frames_before, base });
         self.at = start + FRAMES_IN_CHUNK;
         self.chunk_end = start + CHUNK_BYTES;
     }
@@ -101,20 +124,43 @@ impl Lane {
     /// `frames_before` frames begin there; gives their bytes.
     pub(super) fn seal(
         &mut self,
-        (queue, track, base): (StoreId, TrackId, u32),
+        place: (StoreId, TrackId, u32),
         frames_before: u64,
         durable: u64,
+    ) -> &[u8] {
+        self.seal_each(place, |bytes, place, end, opened| {
+            let before = frames_before + opened.frames_before;
+            items::seal(bytes, place, end, opened.first, before, durable);
+        })
+    }
+
+    /// Like [`seal`](Self::seal), for a track that a rewrite writes.
+    pub(super) fn seal_rewritten(
+        &mut self,
+        place: (StoreId, TrackId, u32),
+        rewrite: u32,
+        frames_before: u64,
+    ) -> &[u8] {
+        self.seal_each(place, |bytes, place, end, opened| {
+            let before = (frames_before + opened.frames_before) as u32;
+            let Opened { first, base, .. } = *opened;
+            items::seal_rewritten(bytes, place, end, first, rewrite, before, base);
+        })
+    }
+
+    fn seal_each(
+        &mut self,
+        (store, track, base): (StoreId, TrackId, u32),
+        seal: impl Fn(&mut [u8], ChunkPlace, usize, &Opened),
     ) -> &[u8] {
         self.buffer[self.at..self.chunk_end].fill(0);
         let whole = &mut self.buffer[..self.chunks.len() * CHUNK_BYTES];
         let last = self.chunks.len() - 1;
         let used = self.at - last * CHUNK_BYTES;
         for (index, bytes) in whole.chunks_exact_mut(CHUNK_BYTES).enumerate() {
-            let opened = self.chunks[index];
-            let place = ChunkPlace { store: queue, track, chunk: base + index as u32 };
+            let place = ChunkPlace { store, track, chunk: base + index as u32 };
             let end = if index == last { used } else { CHUNK_BYTES };
-            let before = frames_before + opened.frames_before;
-            items::seal(bytes, place, end, opened.first, before, durable);
+            seal(bytes, place, end, &self.chunks[index]);
         }
         whole
     }

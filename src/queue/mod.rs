@@ -4,8 +4,9 @@
 //! ```text
 //! events/
 //!   LOCK               held by the one process that appends
-//!   QUEUE              queue id, first id kept, retention, where a clean close ended
+//!   QUEUE              queue id, first id kept, retention, where a clean close ended, rewrites
 //!   0000000007.track   chunks of items
+//!   0000000006.0000000002.track   track 6, as rewrite 2 has written it
 //!   consumers/shipper  a durable position
 //!   TAIL               a page that processes map: how far the queue has come
 //!   reserve            room kept so that a full disk can still be truncated
@@ -30,8 +31,8 @@
 //!
 //! # Who may do what at once
 //! Any number of threads append through one [`Queue`], and any number of [`Stream`]s read, in that
-//! process or, from a [`QueueReader`], in others. Lock order: `QUEUE`'s copy, then the writer's
-//! state.
+//! process or, from a [`QueueReader`], in others. Tracks are truncated and [rewritten](Queue::rewrite)
+//! beside them. Lock order: the rewrite, `QUEUE`'s copy, then the writer's state.
 //!
 //! The layout is specified in [`items`](crate::format::items) and
 //! [`format::queue`](crate::format::queue).
@@ -42,7 +43,9 @@ mod id;
 mod lane;
 mod open;
 mod options;
+mod output;
 mod retention;
+mod rewrite;
 mod source;
 mod stats;
 mod stream;
@@ -50,6 +53,7 @@ mod tail;
 mod track;
 mod writer;
 
+use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -58,6 +62,7 @@ use std::time::Duration;
 pub use consumer::Consumer;
 pub use id::Id;
 pub use options::QueueOptions;
+pub use rewrite::{Rewrite, RewriteOptions, RewriteReport};
 pub use stats::{QueueReport, QueueStats};
 pub use stream::{Entry, Stream};
 
@@ -235,6 +240,61 @@ impl Queue {
     /// track.
     pub fn apply_retention(&self) -> Result<()> {
         retention::apply(&self.inner)
+    }
+
+    /// Filters and maps the items of a range: `decide` says of each, in order, what is to become of
+    /// it. All or nothing, and durable when it returns; a crash leaves the range as it was or as it
+    /// is to be, as a whole. What is left keeps its id, so that consumers and streams go on as they
+    /// would have; a stream from the id of an item that is gone begins with the next one.
+    ///
+    /// It takes the items that were appended before the call, and goes on in the caller's thread
+    /// while others append and read. A stream that is in the middle shows the rest of its track as it
+    /// was, and all tracks behind that as they are by then. What was dropped or replaced is gone from
+    /// the disk when the last stream has left the track's old file.
+    ///
+    /// Each track in which something changes is written anew, with what lies in it outside the
+    /// range, and so there has to be room for as much; and no track, however empty, goes. If something
+    /// changes in the last one, writing goes on in another; a range that ends before it leaves it
+    /// alone. One rewrite goes on at a time, and another waits: `decide` must not begin one.
+    ///
+    /// # Errors
+    /// Nothing has changed, unless the message says otherwise. [`Cancelled`](ErrorKind::Cancelled)
+    /// where `decide` has called it off; [`Full`](ErrorKind::Full) where there is no room;
+    /// [`Corruption`](ErrorKind::Corruption) where a chunk of a track that is to change is not what
+    /// was written, and that loss was not accepted; [`InvalidArgument`](ErrorKind::InvalidArgument)
+    /// where the items of a track would have more than 4 GiB.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// use kogia::queue::{Queue, Rewrite};
+    ///
+    /// let queue = Queue::open(dir.path())?;
+    /// let ids = queue.append_batch(["a", "debug: b", "c", "debug: d"])?;
+    /// let report = queue.rewrite(ids[0]..ids[3], |_, item| match item.starts_with(b"debug") {
+    ///     true => Rewrite::Drop,
+    ///     false => Rewrite::Keep,
+    /// })?;
+    /// assert_eq!((report.items, report.dropped), (3, 1));
+    /// let left: Vec<_> = queue.stream(None)?.items().collect::<Result<_, _>>()?;
+    /// assert_eq!(left.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [ids[0], ids[2], ids[3]]);
+    /// # Ok::<_, kogia::Error>(())
+    /// ```
+    pub fn rewrite(
+        &self,
+        ids: impl RangeBounds<Id>,
+        decide: impl FnMut(Id, &[u8]) -> Rewrite,
+    ) -> Result<RewriteReport> {
+        self.rewrite_with(ids, &RewriteOptions::default(), decide)
+    }
+
+    /// Like [`rewrite`](Self::rewrite), and tells how far it has come, or changes nothing.
+    pub fn rewrite_with(
+        &self,
+        ids: impl RangeBounds<Id>,
+        options: &RewriteOptions,
+        mut decide: impl FnMut(Id, &[u8]) -> Rewrite,
+    ) -> Result<RewriteReport> {
+        rewrite::rewrite(&self.inner, ids, options, &mut decide)
     }
 
     /// The retention in force: by age, and by bytes.

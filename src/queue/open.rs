@@ -22,7 +22,7 @@ use super::{Id, LOCK, QUEUE, TAIL, retention};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::chunk::{CHUNK_BYTES, HEADER_BYTES};
 use crate::format::items::{Frame, ItemsChunk};
-use crate::format::queue::{QueueMeta, TrackEnd};
+use crate::format::queue::{QueueMeta, TrackEnd, track_file_name};
 use crate::format::{Fault, StoreId, TrackId};
 use crate::io::{self, Io, OpenMode};
 use crate::options::Create;
@@ -74,7 +74,7 @@ pub(super) fn open(dir: &Path, options: QueueOptions) -> Result<Inner> {
         let replaced = io.replace(&path, &meta.encode());
         replaced.map_err(|e| fail("write")(&path, e))?;
     }
-    retention::keep_reserve(io, dir);
+    retention::keep_reserve(io, dir, &meta);
     let tail = begin_tail(io, dir, &meta, last.end)?;
     let source = Source::of_owner(options.io.clone(), dir.to_owned(), &meta, tail.clone());
     let state = State::new(last.track, last.end, last.frames, last.cut);
@@ -136,7 +136,7 @@ fn begin_tail(io: &dyn Io, dir: &Path, meta: &QueueMeta, end: Id) -> Result<Tail
     Ok(tail)
 }
 
-/// Finds the last track and its end; drops those that were truncated.
+/// Finds the last track and its end; drops those that are none of the queue's any more.
 fn find_last(
     io: &dyn Io,
     dir: &Path,
@@ -144,30 +144,22 @@ fn find_last(
     options: &QueueOptions,
 ) -> Result<Last> {
     let sync_dir = || io.sync_dir(dir).map_err(|e| Error::io("sync", dir, e));
-    let first_kept = Id(meta.first_kept).track();
-    let mut tracks = track::list(io, dir)?;
-    let dropped = tracks.partition_point(|id| *id < first_kept);
-    for id in tracks.drain(..dropped) {
-        let path = dir.join(id.file_name());
-        io.remove(&path).map_err(|e| Error::io("drop the track", &path, e))?;
-    }
-    if dropped > 0 {
-        sync_dir()?;
-    }
-    check_none_is_missing(dir, &tracks, meta, options)?;
+    let mut tracks = keep_named(io, dir, meta, options)?;
     // Where the last ones are missing, and that was accepted, their ids are not given out again.
     let missing = meta.lost.iter().map(|(from, _)| Id(*from).track()).max().unwrap_or_default();
+    let first_behind = meta.rewrites.last().map(|last| TrackId(last.0 + 1));
     while let Some(id) = tracks.pop() {
-        let path = dir.join(id.file_name());
-        let track = Track::open(io, dir, meta.queue, id, OpenMode::ReadWrite);
-        let track = Arc::new(track.map_err(|e| Error::io("open the track", &path, e))?);
         if id < missing {
             // Written behind it was a track that is gone: this one goes on no more.
             return Ok(Last::before(missing));
         }
+        let path = dir.join(id.file_name());
+        let track = Track::open(io, dir, meta.queue, (id, 0), OpenMode::ReadWrite)?;
+        let track = Arc::new(track.ok_or_else(|| is_missing(dir, id, 0))?);
         if let Err(fault) = track.header()? {
-            if track.len()? > CHUNK_BYTES as u64 {
-                // Items were written to it only after its header was durable.
+            if track.len()? > CHUNK_BYTES as u64 || Some(id) == first_behind {
+                // Items were written to it, or the one before it was rewritten, only after its header
+                // was durable.
                 let damaged = Error::new(ErrorKind::Damaged, "the track's header is damaged");
                 return Err(damaged.with_path(&path).with_track(id).with_source(fault));
             }
@@ -192,7 +184,34 @@ fn find_last(
     Ok(Last::before(missing))
 }
 
-/// Tracks are numbered without gaps, from the first one that is kept.
+/// The tracks that are kept, each in the file that `QUEUE` names. Removes all other files of tracks:
+/// those of tracks that were truncated, those that a rewrite has replaced, and those of a rewrite
+/// that came to nothing.
+fn keep_named(
+    io: &dyn Io,
+    dir: &Path,
+    meta: &mut QueueMeta,
+    options: &QueueOptions,
+) -> Result<Vec<TrackId>> {
+    let first = Id(meta.first_kept).track();
+    meta.rewrites.forget_before(first);
+    let is_named = |(id, rewrite): &(_, u32)| *id >= first && meta.rewrites.of(*id) == *rewrite;
+    let (named, others): (Vec<_>, Vec<_>) = track::files(io, dir)?.into_iter().partition(is_named);
+    let tracks: Vec<TrackId> = named.into_iter().map(|(id, _)| id).collect();
+    // Before anything goes: a `QUEUE` that is not of these files must not cost any.
+    check_none_is_missing(dir, &tracks, meta, options)?;
+    for (id, rewrite) in &others {
+        let path = dir.join(track_file_name(*id, *rewrite));
+        io.remove(&path).map_err(|e| Error::io("drop the track", &path, e))?;
+    }
+    if !others.is_empty() {
+        io.sync_dir(dir).map_err(|e| Error::io("sync", dir, e))?;
+    }
+    Ok(tracks)
+}
+
+/// Tracks are numbered without gaps, from the first one that is kept, and there is one behind each
+/// that was rewritten.
 fn check_none_is_missing(
     dir: &Path,
     tracks: &[TrackId],
@@ -200,8 +219,9 @@ fn check_none_is_missing(
     options: &QueueOptions,
 ) -> Result<()> {
     let first = Id(meta.first_kept).track();
-    let named = meta.end.map_or(first, |end| end.track.max(first));
-    let last = tracks.last().copied().unwrap_or_default().max(named);
+    let mut last = tracks.last().copied().unwrap_or_default().max(first);
+    last = last.max(meta.end.map_or(first, |end| end.track));
+    last = last.max(meta.rewrites.last().map_or(first, |track| TrackId(track.0 + 1)));
     for number in first.0.max(1)..=last.0 {
         let id = TrackId(number);
         let range = (Id::new(id, 0).0, Id::new(TrackId(number.saturating_add(1)), 0).0);
@@ -209,12 +229,16 @@ fn check_none_is_missing(
             continue;
         }
         if !options.accept_loss {
-            let error = Error::new(ErrorKind::Damaged, "the track is missing");
-            return Err(error.with_path(&dir.join(id.file_name())).with_track(id));
+            return Err(is_missing(dir, id, meta.rewrites.of(id)));
         }
         meta.lost.push(range);
     }
     Ok(())
+}
+
+fn is_missing(dir: &Path, id: TrackId, rewrite: u32) -> Error {
+    let path = dir.join(track_file_name(id, rewrite));
+    Error::new(ErrorKind::Damaged, "the track is missing").with_path(&path).with_track(id)
 }
 
 /// The frames of a track that was cleanly closed at `end`.
@@ -269,7 +293,7 @@ fn recover(track: Arc<Track>, meta: &mut QueueMeta, options: &QueueOptions) -> R
         return Ok(Last { track: Some(track), end, frames: 0, cut: None });
     }
     let limit = whole_chunks(len);
-    let mut cursor = Cursor::new(track.clone(), 0);
+    let mut cursor = Cursor::new(track.clone(), 0)?;
     let mut gap: Option<u32> = None;
     loop {
         match cursor.advance(limit) {
@@ -289,7 +313,8 @@ fn recover(track: Arc<Track>, meta: &mut QueueMeta, options: &QueueOptions) -> R
                     return Err(damaged(&track, chunk, fault));
                 }
                 gap.get_or_insert(cursor.end());
-                cursor.pass_over(chunk);
+                let passed = cursor.pass_over(chunk, limit);
+                passed.map_err(|broken| broken.into_error(&track))?;
             }
         }
     }

@@ -9,7 +9,7 @@ use super::writer::Inner;
 use super::{Id, QUEUE, RESERVE};
 use crate::error::{Error, Result};
 use crate::format::TrackId;
-use crate::format::queue::{QueueMeta, TrackEnd};
+use crate::format::queue::{QueueMeta, TrackEnd, track_file_name};
 use crate::io::{Io, OpenMode};
 
 const RESERVE_BYTES: u64 = 16 << 10;
@@ -22,6 +22,7 @@ pub(super) fn truncate(inner: &Inner, keep: Id) -> Result<()> {
         let mut next = meta.clone();
         next.first_kept = keep;
         next.lost.retain(|(_, to)| *to > keep);
+        next.rewrites.forget_before(Id(keep).track());
         store(inner, &next)?;
         *meta = next;
         // Readers pass over what is truncated before its tracks go.
@@ -29,31 +30,41 @@ pub(super) fn truncate(inner: &Inner, keep: Id) -> Result<()> {
     }
     step!("queue.truncated");
     drop_tracks(inner, Id(meta.first_kept).track())?;
-    keep_reserve(&*inner.source.io, &inner.source.dir);
+    keep_reserve(&*inner.source.io, &inner.source.dir, &meta);
     Ok(())
 }
 
-/// Unlinks the tracks before `first`.
+/// Unlinks the tracks before `first`, whatever wrote them.
 fn drop_tracks(inner: &Inner, first: TrackId) -> Result<()> {
     let (io, dir) = (&*inner.source.io, &inner.source.dir);
-    let mut dropped = false;
-    for id in track::list(io, dir)?.into_iter().take_while(|id| *id < first) {
-        let path = dir.join(id.file_name());
+    let files = track::files(io, dir)?;
+    remove_files(inner, files.into_iter().filter(|(id, _)| *id < first))
+}
+
+/// Unlinks files of tracks, each the one that a rewrite wrote, durably; some may be gone already.
+pub(super) fn remove_files(
+    inner: &Inner,
+    files: impl IntoIterator<Item = (TrackId, u32)>,
+) -> Result<()> {
+    let (io, dir) = (&*inner.source.io, &inner.source.dir);
+    let mut removed = false;
+    for (id, rewrite) in files {
+        let path = dir.join(track_file_name(id, rewrite));
         match io.remove(&path) {
             Err(e) if e.kind() != Kind::NotFound => {
                 return Err(Error::io("drop the track", &path, e));
             }
-            _ => dropped = true,
+            _ => removed = true,
         }
     }
-    if dropped {
+    if removed {
         io.sync_dir(dir).map_err(|e| Error::io("sync", dir, e))?;
     }
     Ok(())
 }
 
 /// Replaces `QUEUE`, with the room that is kept for it where there is no other.
-fn store(inner: &Inner, meta: &QueueMeta) -> Result<()> {
+pub(super) fn store(inner: &Inner, meta: &QueueMeta) -> Result<()> {
     let (io, dir) = (&*inner.source.io, &inner.source.dir);
     let path = dir.join(QUEUE);
     let mut replaced = io.replace(&path, &meta.encode());
@@ -66,13 +77,19 @@ fn store(inner: &Inner, meta: &QueueMeta) -> Result<()> {
 }
 
 /// Keeps room for a `QUEUE`, so that a full disk can still be truncated and closed. Best effort.
-pub(super) fn keep_reserve(io: &dyn Io, dir: &Path) {
+pub(super) fn keep_reserve(io: &dyn Io, dir: &Path, meta: &QueueMeta) {
     let path = dir.join(RESERVE);
-    if io.exists(&path).unwrap_or(true) {
-        return;
-    }
-    let kept = io.open(&path, OpenMode::CreateNew).and_then(|file| file.allocate(RESERVE_BYTES));
-    if kept.is_err() {
+    let wanted = RESERVE_BYTES.max(2 * meta.encode().len() as u64);
+    let mode = match io.exists(&path) {
+        Ok(true) => OpenMode::ReadWrite,
+        Ok(false) => OpenMode::CreateNew,
+        Err(_) => return,
+    };
+    let kept = io.open(&path, mode).and_then(|file| match file.len()? {
+        len if len >= wanted => Ok(()),
+        _ => file.allocate(wanted),
+    });
+    if kept.is_err() && mode == OpenMode::CreateNew {
         let _ = io.remove(&path);
     }
 }

@@ -11,7 +11,7 @@ use super::track::{self, Track};
 use super::{Id, META_LIMIT, QUEUE};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::chunk::CHUNK_BYTES;
-use crate::format::queue::{QueueMeta, TrackEnd};
+use crate::format::queue::{QueueMeta, Rewrites, TrackEnd};
 use crate::format::{StoreId, TrackId};
 use crate::io::{Io, OpenMode};
 
@@ -28,6 +28,9 @@ pub(super) struct Source {
     tail: Mutex<Option<Tail>>,
     /// Ranges of ids whose loss was accepted. Lock: taken alone.
     lost: Mutex<Vec<(u64, u64)>>,
+    /// Which file is which track's, as the owner of the queue knows it; all others ask `QUEUE`.
+    /// Lock: taken alone.
+    rewrites: Mutex<Option<Rewrites>>,
     /// The last track, its length, and the end that was found in it. Lock: taken alone.
     found: Mutex<Option<(TrackId, u64, Id)>>,
 }
@@ -48,15 +51,26 @@ impl Source {
         meta: &QueueMeta,
         tail: Tail,
     ) -> Arc<Self> {
-        let (tail, lost) = (Mutex::new(Some(tail)), Mutex::new(meta.lost.clone()));
-        Arc::new(Source { io, dir, queue: meta.queue, tail, lost, found: Mutex::default() })
+        let rewrites = Some(meta.rewrites.clone());
+        Arc::new(Self::new(io, dir, meta, Some(tail), rewrites))
     }
 
     /// What another process reads.
     pub(super) fn beside_owner(io: Arc<dyn Io>, dir: PathBuf) -> Result<Arc<Self>> {
         let meta = read_meta(&*io, &dir)?;
-        let (tail, lost) = (Mutex::new(None), Mutex::new(meta.lost));
-        Ok(Arc::new(Source { io, dir, queue: meta.queue, tail, lost, found: Mutex::default() }))
+        Ok(Arc::new(Self::new(io, dir, &meta, None, None)))
+    }
+
+    fn new(
+        io: Arc<dyn Io>,
+        dir: PathBuf,
+        meta: &QueueMeta,
+        tail: Option<Tail>,
+        rewrites: Option<Rewrites>,
+    ) -> Self {
+        let (tail, lost) = (Mutex::new(tail), Mutex::new(meta.lost.clone()));
+        let (rewrites, found) = (Mutex::new(rewrites), Mutex::default());
+        Source { io, dir, queue: meta.queue, tail, lost, rewrites, found }
     }
 
     /// What the writer tells, if it does.
@@ -102,8 +116,12 @@ impl Source {
             if let Some((_, _, end)) = found.filter(|known| (known.0, known.1) == (id, len)) {
                 return Ok(end);
             }
+            if track.rewritten.is_some() {
+                // There was another behind it, which is missing.
+                return Ok(Id::new(TrackId(id.0 + 1), CHUNK_BYTES as u32));
+            }
             let limit = whole_chunks(len);
-            let mut cursor = Cursor::new(track, 0);
+            let mut cursor = Cursor::new(track, 0)?;
             loop {
                 match cursor.advance(limit) {
                     Ok(Some(_)) => {}
@@ -121,16 +139,44 @@ impl Source {
 
     /// Opens a track; `None` if it is not there.
     pub(super) fn open_track(&self, id: TrackId) -> Result<Option<Track>> {
-        match Track::open(&*self.io, &self.dir, self.queue, id, OpenMode::Read) {
-            Ok(track) => Ok(Some(track)),
-            Err(e) if e.kind() == Kind::NotFound => Ok(None),
-            Err(e) => Err(Error::io("open the track", &self.dir.join(id.file_name()), e)),
+        let (io, mut rewrite) = (&*self.io, self.rewrite_of(id)?);
+        loop {
+            let file = (id, rewrite);
+            if let Some(track) = Track::open(io, &self.dir, self.queue, file, OpenMode::Read)? {
+                return Ok(Some(track));
+            }
+            // The file of a track goes only when `QUEUE` names another.
+            let now = self.rewrite_of(id)?;
+            if now == rewrite {
+                return Ok(None);
+            }
+            rewrite = now;
         }
     }
 
-    /// The first track that is there, at or behind `id`.
-    pub(super) fn track_at_or_behind(&self, id: TrackId) -> Result<Option<TrackId>> {
-        Ok(track::list(&*self.io, &self.dir)?.into_iter().find(|track| *track >= id))
+    /// The rewrite that has written a track; 0 for none.
+    fn rewrite_of(&self, id: TrackId) -> Result<u32> {
+        if let Some(known) = &*self.rewrites.lock().expect("no panic holds it") {
+            return Ok(known.of(id));
+        }
+        Ok(read_meta(&*self.io, &self.dir)?.rewrites.of(id))
+    }
+
+    /// Has all who open a track from now on open the one that these name.
+    pub(super) fn set_rewrites(&self, rewrites: Rewrites) {
+        *self.rewrites.lock().expect("no panic holds it") = Some(rewrites);
+    }
+
+    /// The first track that is there behind `id`.
+    pub(super) fn track_behind(&self, id: TrackId) -> Result<Option<TrackId>> {
+        Ok(track::list(&*self.io, &self.dir)?.into_iter().find(|track| *track > id))
+    }
+
+    /// The first id that is kept, asked where something is missing. `QUEUE` says it first; who
+    /// writes then tells, and then drops.
+    pub(super) fn first_kept(&self) -> Result<Id> {
+        let stored = Id(read_meta(&*self.io, &self.dir)?.first_kept);
+        Ok(self.ends()?.first_kept.max(stored))
     }
 
     /// Whether the loss of what `id` names was accepted. Asked only where something is missing.

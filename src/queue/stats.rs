@@ -9,7 +9,6 @@ use super::track::{self, Track};
 use super::{Id, open};
 use crate::error::Result;
 use crate::format::chunk::CHUNK_BYTES;
-use crate::format::items::ItemsChunk;
 use crate::format::{StoreId, TrackId};
 use crate::io;
 
@@ -31,6 +30,8 @@ pub struct QueueStats {
     pub items: u64,
     /// Tracks that there are.
     pub tracks: u64,
+    /// Those of them that were rewritten.
+    pub rewritten_tracks: u64,
     /// Bytes of their files, with what is taken ahead for the last one.
     pub file_bytes: u64,
     /// No item before this id is kept.
@@ -65,14 +66,26 @@ pub struct QueueReport {
 pub(super) fn stats(source: &Arc<Source>) -> Result<QueueStats> {
     let ends = source.ends()?;
     let (first_kept, end) = (ends.first_kept, ends.durable);
-    let mut stats =
-        QueueStats { id: source.queue, items: 0, tracks: 0, file_bytes: 0, first_kept, end };
+    let mut stats = QueueStats {
+        id: source.queue,
+        items: 0,
+        tracks: 0,
+        rewritten_tracks: 0,
+        file_bytes: 0,
+        first_kept,
+        end,
+    };
     let tracks = track::list(&*source.io, &source.dir)?;
     for id in tracks.into_iter().filter(|id| *id >= first_kept.track() && *id <= end.track()) {
         let Some(track) = source.open_track(id)?.map(Arc::new) else { continue };
         stats.tracks += 1;
         stats.file_bytes += track.len()?;
-        let limit = if id == end.track() { end.position() } else { end_of(source, id)? };
+        stats.rewritten_tracks += u64::from(track.rewritten.is_some());
+        let limit = match track.rewritten {
+            Some(of) => of.end,
+            None if id == end.track() => end.position(),
+            None => end_of(source, id)?,
+        };
         stats.items += frames_before(&track, limit)?;
         if id == first_kept.track() {
             stats.items -= truncated(&track, first_kept.position(), limit)?;
@@ -97,8 +110,9 @@ fn frames_before(track: &Track, limit: u32) -> Result<u64> {
     let mut bytes = vec![0; CHUNK_BYTES];
     io::read_exact_at(&*track.file, &mut bytes, u64::from(chunk) * CHUNK_BYTES as u64)
         .map_err(|e| track.io_error("read the track", e))?;
-    let (place, used) = (track.place(chunk), limit - chunk * CHUNK_BYTES as u32);
-    let frames = ItemsChunk::open(&bytes, place)
+    let used = limit - chunk * CHUNK_BYTES as u32;
+    let frames = track
+        .items(chunk, &bytes)
         .and_then(|items| open::frames_in(&items, used as usize))
         .map_err(|fault| track.fault(chunk, fault))?;
     Ok(frames)
@@ -109,7 +123,7 @@ fn truncated(track: &Arc<Track>, first_kept: u32, limit: u32) -> Result<u64> {
     if first_kept <= CHUNK_BYTES as u32 {
         return Ok(0);
     }
-    let mut cursor = Cursor::new(track.clone(), first_kept);
+    let mut cursor = Cursor::new(track.clone(), first_kept)?;
     let kept = cursor.advance(limit).map_err(|broken| broken.into_error(track))?;
     match (kept, cursor.frames()) {
         (Some(_), Some(frames)) => Ok(frames - 1),

@@ -37,7 +37,9 @@ pub enum Entry<'a> {
 /// A reader's way through a queue: from any id on, in the order of the ids.
 ///
 /// It goes on beside the writer, in any process, and beside truncation: what was truncated before
-/// it got there is passed over. It is shown only what no crash can take back, unless it is told to
+/// it got there is passed over. It goes on beside a [rewrite](super::Queue::rewrite), too: the rest of
+/// the track that it is in is shown as it was, and each track that it comes to later as it is by
+/// then. It is shown only what no crash can take back, unless it is told to
 /// [`read_uncommitted`](Self::read_uncommitted).
 ///
 /// It lends what it has read: 256 KiB at a time are read and verified, and an item that lies in one
@@ -176,6 +178,11 @@ impl Stream {
         self.next
     }
 
+    /// Where in its file the item ends that was come to last.
+    pub(super) fn place(&self) -> u32 {
+        self.cursor.as_ref().map_or(0, Cursor::end)
+    }
+
     pub(super) fn why_lost(&self) -> &str {
         &self.why_lost
     }
@@ -232,16 +239,16 @@ impl Stream {
                     }
                 }
                 Err(Broken::Chunk(chunk, fault)) => {
-                    let from = self.next;
-                    let position = chunk * CHUNK_BYTES as u32;
-                    let accepted =
-                        self.accept_loss || self.source.is_accepted(Id::new(id, position))?;
-                    let cursor = self.cursor.as_mut().expect("it was found");
-                    if !accepted {
-                        return Err(cursor.track.fault(chunk, fault));
+                    // What was accepted was lost before a rewrite, and is not in its files.
+                    let was_accepted = cursor.track.rewritten.is_none()
+                        && self.source.is_accepted(Id::new(id, chunk * CHUNK_BYTES as u32))?;
+                    let fault = cursor.track.fault(chunk, fault);
+                    if !self.accept_loss && !was_accepted {
+                        return Err(fault);
                     }
-                    self.why_lost = cursor.track.fault(chunk, fault).to_string();
-                    return Ok(self.pass_over(from, chunk));
+                    self.why_lost = fault.to_string();
+                    self.pass_over(chunk)?;
+                    return Ok(true);
                 }
                 Err(broken @ Broken::Io(_)) => return Err(broken.into_error(&cursor.track)),
             }
@@ -275,33 +282,30 @@ impl Stream {
             if wanted > end.track() || self.next >= end {
                 return Ok(Way::Nowhere);
             }
-            let found = self.source.track_at_or_behind(wanted)?;
-            if found != Some(wanted) {
-                if self.is_behind_truncation()? {
-                    continue;
-                }
-                self.accept_missing(wanted)?;
-                let from = self.next.max(Id::new(wanted, 0));
-                self.next = found.map_or(end, |id| Id::new(id, 0));
-                self.at = At::Lost(from, self.next);
-                self.why_lost = format!("track {wanted} is missing");
-                return Ok(Way::OverAGap);
-            }
             if self.next.track() < wanted {
                 self.next = Id::new(wanted, 0);
             }
             if let Some(track) = self.source.open_track(wanted)? {
-                self.cursor = Some(Cursor::new(Arc::new(track), self.next.position()));
+                self.cursor = Some(Cursor::new(Arc::new(track), self.next.position())?);
                 self.track_end = None;
                 self.set_limit()?;
                 return Ok(Way::On);
             }
+            if self.is_behind_truncation()? {
+                continue;
+            }
+            self.accept_missing(wanted)?;
+            let behind = self.source.track_behind(wanted)?;
+            let from = std::mem::replace(&mut self.next, behind.map_or(end, |id| Id::new(id, 0)));
+            self.at = At::Lost(from, self.next);
+            self.why_lost = format!("track {wanted} is missing");
+            return Ok(Way::OverAGap);
         }
     }
 
     /// Whether what is missing was truncated meanwhile; goes on behind it.
     fn is_behind_truncation(&mut self) -> Result<bool> {
-        let first_kept = self.source.ends()?.first_kept;
+        let first_kept = self.source.first_kept()?;
         let behind = self.next < first_kept;
         self.next = self.next.max(first_kept);
         Ok(behind)
@@ -319,9 +323,15 @@ impl Stream {
 
     /// Says up to where the cursor may read its track.
     fn set_limit(&mut self) -> Result<()> {
-        let id = self.cursor.as_ref().expect("there is one").track.id;
-        let end = self.end();
-        if id >= end.track() {
+        let track = &self.cursor.as_ref().expect("there is one").track;
+        let (id, end) = (track.id, self.end());
+        if let Some(of) = track.rewritten {
+            // Durable as a whole, also where `ends` is from before that.
+            self.limit = of.end;
+            if id < end.track() && self.track_end.is_none() {
+                self.track_end = self.end_of(id)?;
+            }
+        } else if id >= end.track() {
             self.limit = if id == end.track() { end.position() } else { 0 };
         } else if self.track_end.is_none() {
             self.track_end = self.end_of(id)?;
@@ -335,7 +345,7 @@ impl Stream {
     fn end_of(&self, id: TrackId) -> Result<Option<TrackEnd>> {
         let next = TrackId(id.0 + 1);
         let Some(track) = self.source.open_track(next)? else {
-            if self.source.ends()?.first_kept.track() > id {
+            if self.source.first_kept()?.track() > id {
                 return Ok(None);
             }
             self.accept_missing(next)?;
@@ -360,11 +370,13 @@ impl Stream {
     }
 
     /// Says that a chunk is lost, and goes on behind it.
-    fn pass_over(&mut self, from: Id, chunk: u32) -> bool {
+    fn pass_over(&mut self, chunk: u32) -> Result<()> {
         let cursor = self.cursor.as_mut().expect("there is one");
-        cursor.pass_over(chunk);
-        self.next = Id::new(cursor.track.id, (chunk + 1) * CHUNK_BYTES as u32).max(from);
+        let position = cursor.pass_over(chunk, self.limit);
+        let position = position.map_err(|broken| broken.into_error(&cursor.track))?;
+        let from = self.next;
+        self.next = Id::new(cursor.track.id, position).max(from);
         self.at = At::Lost(from, self.next);
-        true
+        Ok(())
     }
 }

@@ -1,12 +1,13 @@
 //! One track of a queue: its file.
 
-use std::io::IoSlice;
+use std::io::{ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::chunk::{CHUNK_BYTES, ChunkPlace};
-use crate::format::queue::QueueTrack;
+use crate::format::items::ItemsChunk;
+use crate::format::queue::{self, QueueTrack, RewrittenEnd};
 use crate::format::{Fault, StoreId, TrackId};
 use crate::io::{self, File, Io, OpenMode};
 
@@ -17,6 +18,8 @@ pub(super) struct Track {
     pub(super) id: TrackId,
     pub(super) path: PathBuf,
     pub(super) file: Arc<dyn File>,
+    /// The rewrite that wrote it, if one did, and where it ends.
+    pub(super) rewritten: Option<RewrittenEnd>,
 }
 
 impl Track {
@@ -39,19 +42,33 @@ impl Track {
             let _ = io.remove(&path);
             return Err(fail(e));
         }
-        Ok(Track { queue: header.queue, id: header.track, path, file })
+        Ok(Track { queue: header.queue, id: header.track, path, file, rewritten: None })
     }
 
+    /// Opens a track as the rewrite of this number wrote it, 0 for none; `None` if it is not there.
     pub(super) fn open(
         io: &dyn Io,
         dir: &Path,
         queue: StoreId,
-        id: TrackId,
+        (id, rewrite): (TrackId, u32),
         mode: OpenMode,
-    ) -> std::io::Result<Self> {
-        let path = dir.join(id.file_name());
-        let file = io.open(&path, mode)?;
-        Ok(Track { queue, id, path, file })
+    ) -> Result<Option<Self>> {
+        let path = dir.join(queue::track_file_name(id, rewrite));
+        let file = match io.open(&path, mode) {
+            Ok(file) => file,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Error::io("open the track", &path, e)),
+        };
+        let mut track = Track { queue, id, path, file, rewritten: None };
+        if rewrite != 0 {
+            let header = track.header()?.map_err(|fault| track.fault(0, fault))?;
+            if header.rewritten.is_none_or(|of| of.rewrite != rewrite) {
+                let why = format!("rewrite {rewrite} did not write it");
+                return Err(track.fault(0, Fault::Invalid { what: "queue's track header", why }));
+            }
+            track.rewritten = header.rewritten;
+        }
+        Ok(Some(track))
     }
 
     /// Reads and decodes chunk 0.
@@ -59,7 +76,7 @@ impl Track {
         let mut chunk = vec![0; CHUNK_BYTES];
         match io::read_exact_at(&*self.file, &mut chunk, 0) {
             Ok(()) => Ok(QueueTrack::from_chunk(&chunk, self.queue, self.id)),
-            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+            Err(e) if e.kind() == ErrorKind::UnexpectedEof => {
                 Ok(Err(Fault::Short { what: "track", needed: CHUNK_BYTES, found: 0 }))
             }
             Err(e) => Err(self.io_error("read the track's header", e)),
@@ -74,6 +91,17 @@ impl Track {
         ChunkPlace { store: self.queue, track: self.id, chunk }
     }
 
+    /// Checks chunk `chunk`, whose bytes these are.
+    pub(super) fn items<'a>(&self, chunk: u32, bytes: &'a [u8]) -> Result<ItemsChunk<'a>, Fault> {
+        let items = ItemsChunk::open(bytes, self.place(chunk))?;
+        let rewrite = self.rewritten.map_or(0, |of| of.rewrite);
+        if items.rewrite != rewrite {
+            let why = format!("a chunk of rewrite {} in one of {rewrite}", items.rewrite);
+            return Err(Fault::Invalid { what: "items", why });
+        }
+        Ok(items)
+    }
+
     pub(super) fn io_error(&self, doing: &'static str, e: std::io::Error) -> Error {
         Error::io(doing, &self.path, e)
     }
@@ -83,8 +111,17 @@ impl Track {
     }
 }
 
-/// The tracks in a directory, in order.
-pub(super) fn list(io: &dyn Io, dir: &Path) -> Result<Vec<TrackId>> {
+/// The files of tracks in a directory: each track, and the rewrite that wrote the file, 0 for none.
+pub(super) fn files(io: &dyn Io, dir: &Path) -> Result<Vec<(TrackId, u32)>> {
     let names = io.list(dir).map_err(|e| Error::io("list the queue", dir, e))?;
-    Ok(names.iter().filter_map(|name| TrackId::from_file_name(name)).collect())
+    let mut files: Vec<_> = names.iter().filter_map(|n| queue::track_of_file_name(n)).collect();
+    files.sort_unstable();
+    Ok(files)
+}
+
+/// The tracks in a directory, in order, whoever wrote them.
+pub(super) fn list(io: &dyn Io, dir: &Path) -> Result<Vec<TrackId>> {
+    let mut tracks: Vec<_> = files(io, dir)?.into_iter().map(|(track, _)| track).collect();
+    tracks.dedup();
+    Ok(tracks)
 }

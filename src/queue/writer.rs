@@ -28,6 +28,9 @@ pub(super) struct Inner {
     pub(super) source: Arc<Source>,
     pub(super) options: QueueOptions,
     pub(super) tail: Tail,
+    /// The number of the last rewrite that was tried. Lock: held by the one that is going on, and
+    /// taken before all others.
+    pub(super) rewriting: Mutex<u32>,
     /// Lock: taken before the state's, never after it.
     pub(super) meta: Mutex<QueueMeta>,
     state: Mutex<State>,
@@ -160,9 +163,10 @@ impl Inner {
         state: State,
         lock: Box<dyn Send + Sync>,
     ) -> Self {
+        let rewriting = Mutex::new(meta.rewrites.newest());
         let (meta, state) = (Mutex::new(meta), Mutex::new(state));
         let (work, done) = (Condvar::new(), Condvar::new());
-        Inner { source, options, tail, meta, state, work, done, _lock: lock }
+        Inner { source, options, tail, rewriting, meta, state, work, done, _lock: lock }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -284,6 +288,15 @@ impl Inner {
             Some(full) => Err(full.clone()),
             None => Ok(state),
         }
+    }
+
+    /// Has a track go on no more: if it is the last one, the writer begins another.
+    pub(super) fn end_track(&self, id: TrackId) -> Result<()> {
+        let state = self.state();
+        if state.end.track() == id {
+            drop(self.roll(state)?);
+        }
+        Ok(())
     }
 
     /// Has the writer begin a new track.
@@ -534,6 +547,7 @@ impl Inner {
             track: TrackId(end.track().0 + 1),
             predecessor,
             created_ms: (self.options.clock)(),
+            rewritten: None,
         };
         step!("queue.roll");
         Track::create(&*self.source.io, &self.source.dir, &header)

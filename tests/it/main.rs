@@ -24,6 +24,7 @@ mod moving;
 mod power;
 mod queue;
 mod queue_power;
+mod queue_rewrite;
 mod reads;
 mod recorder;
 mod recovery;

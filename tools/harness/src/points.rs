@@ -135,6 +135,11 @@ pub const POINTS: &[Point] = &[
         "queue.truncated",
         "`QUEUE` says what is kept, and the tracks before that are still there",
     ),
+    point(
+        "queue.rewrite-written",
+        "the new files of a rewrite are durable, and `QUEUE` does not name them",
+    ),
+    point("queue.rewritten", "`QUEUE` names them, and the old ones are still there"),
 ];
 
 /// The point of this name.
