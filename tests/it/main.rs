@@ -23,6 +23,7 @@ mod model;
 mod moving;
 mod power;
 mod queue;
+mod queue_fixture;
 mod queue_power;
 mod queue_rewrite;
 mod reads;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use kogia::io::sim::SimIo;
-use kogia::queue::{Entry, Id, Queue, QueueOptions, QueueReader};
+use kogia::queue::{Entry, Id, Queue, QueueOptions, QueueReader, Rewrite};
 use kogia::{Create, ErrorKind, Result};
 use proptest::prelude::*;
 
@@ -400,6 +400,8 @@ enum Op {
     Reopen,
     /// Reads from an item on, or from between two.
     Stream(usize, bool),
+    /// Rewrites so many items from one on: of every four one goes, and one gets another length.
+    Rewrite(usize, usize, usize),
 }
 
 fn operation() -> impl Strategy<Value = Op> {
@@ -413,6 +415,8 @@ fn operation() -> impl Strategy<Value = Op> {
         2 => (0..10_usize).prop_map(Op::Consume),
         1 => Just(Op::Reopen),
         3 => (0..40_usize, any::<bool>()).prop_map(|(at, between)| Op::Stream(at, between)),
+        3 => (0..40_usize, 0..40_usize, 0..3000_usize)
+            .prop_map(|(at, count, len)| Op::Rewrite(at, count, len)),
     ]
 }
 
@@ -466,6 +470,28 @@ proptest! {
                 Op::Reopen => {
                     queue.close().unwrap();
                     queue = options.clone().open("/q").unwrap();
+                }
+                Op::Rewrite(at, count, len) => {
+                    let from = model.get(at).map_or(Id(u64::MAX), |(id, _)| *id);
+                    let before = model.get(at + count).map_or(Id(u64::MAX), |(id, _)| *id);
+                    let mut decide = |id: Id, item: &[u8]| match (id.0 / 3 + item.len() as u64) % 4 {
+                        0 => Rewrite::Drop,
+                        1 => Rewrite::Replace(value(id.0, len)),
+                        _ => Rewrite::Keep,
+                    };
+                    let report = queue.rewrite(from..before, &mut decide).unwrap();
+                    prop_assert_eq!(report.items as usize, count.min(model.len().saturating_sub(at)));
+                    model = model
+                        .into_iter()
+                        .filter_map(|(id, item)| match (from..before).contains(&id) {
+                            true => match decide(id, &item) {
+                                Rewrite::Drop => None,
+                                Rewrite::Replace(bytes) => Some((id, bytes)),
+                                _ => Some((id, item)),
+                            },
+                            false => Some((id, item)),
+                        })
+                        .collect();
                 }
                 Op::Stream(at, between) => {
                     queue.sync().unwrap();
