@@ -70,12 +70,15 @@ fn a_queue_of_version_1_is_gone_on_with_and_can_be_rewritten() {
     let next = queue.append(b"next").unwrap();
     assert_eq!(next.track().0, 8, "it was closed");
     queue
-        .rewrite(.., |id, _| if id.track().0 % 2 == 0 { Rewrite::Drop } else { Rewrite::Keep })
+        .rewrite(
+            ..,
+            |id, _| if id.track().0.is_multiple_of(2) { Rewrite::Drop } else { Rewrite::Keep },
+        )
         .unwrap();
     queue.close().unwrap();
     let queue = Queue::open(dir.path()).unwrap();
     let mut left = expected();
-    left.retain(|(id, _)| id.track().0 % 2 == 1);
+    left.retain(|(id, _)| !id.track().0.is_multiple_of(2));
     assert_eq!(items(queue.stream(None).unwrap()), left);
     let mut shipper = queue.consumer("shipper").unwrap();
     assert_eq!(shipper.next().unwrap(), Some(Entry::Item(left[1].0, &left[1].1)));

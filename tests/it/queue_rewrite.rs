@@ -57,7 +57,7 @@ fn sum(item: &[u8]) -> u64 {
 }
 
 fn other(id: Id, item: &[u8]) -> Vec<u8> {
-    let len = if id.0 % 2 == 0 { item.len() * 2 + 1 } else { item.len() / 2 };
+    let len = if id.0.is_multiple_of(2) { item.len() * 2 + 1 } else { item.len() / 2 };
     // Of a sum that leaves it alone when it is rewritten again.
     let mut bytes = vec![7; len];
     while sum(&bytes) % 3 != 2 {
