@@ -5,6 +5,9 @@
 //! so, with the `id` passed over. A place where a crash cut writing off is `{"cut": ID}`, and one
 //! where damage was passed over is `{"lost": [ID, ID]}`.
 
+mod filter;
+mod rewrite;
+
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
@@ -43,6 +46,10 @@ pub enum Command {
     Tail(On<Tail>),
     /// Drop the items before an id
     Truncate(On<Truncate>),
+    /// Drop items out of the middle, or have a command change them; all or nothing
+    ///
+    /// What is left keeps its id, and what is gone is gone from the disk. Readers carry on.
+    Rewrite(On<rewrite::Rewrite>),
     /// Show what the queue holds
     Stat(On<Stat>),
     /// Read everything and check every checksum
@@ -136,6 +143,7 @@ impl Command {
         match self {
             Command::Append(on) => on.command.run(&on.queue, options, console),
             Command::Truncate(on) => on.command.run(&on.queue, options, console),
+            Command::Rewrite(on) => on.command.run(&on.queue, options, console),
             Command::Cat(on) => on.command.run(&read(&on.queue)?, console),
             Command::Tail(on) => on.command.run(&read(&on.queue)?, console),
             Command::Stat(on) => on.command.run(&read(&on.queue)?, console),
@@ -196,12 +204,17 @@ impl Append {
 fn from_json(line: &[u8], number: u64) -> Result<Vec<u8>, Failure> {
     let wrong = |why: &str| Failure::Usage(format!("line {number} of the input: {why}"));
     let value: Value = serde_json::from_slice(line).map_err(|e| wrong(&e.to_string()))?;
+    item_of(&value).map_err(wrong)
+}
+
+/// The item in an object.
+fn item_of(value: &Value) -> Result<Vec<u8>, &'static str> {
     match (value.get("text"), value.get("base64")) {
         (Some(Value::String(text)), None) => Ok(text.clone().into_bytes()),
         (None, Some(Value::String(digits))) => {
-            base64::decode(digits).ok_or_else(|| wrong("\"base64\" is no base64"))
+            base64::decode(digits).ok_or("\"base64\" is no base64")
         }
-        _ => Err(wrong("an object with either \"text\" or \"base64\" is wanted")),
+        _ => Err("an object with either \"text\" or \"base64\" is wanted"),
     }
 }
 
@@ -352,6 +365,7 @@ impl Stat {
                 "queue": stats.id.to_string(),
                 "items": stats.items,
                 "tracks": stats.tracks,
+                "rewritten_tracks": stats.rewritten_tracks,
                 "file_bytes": stats.file_bytes,
                 "first_kept": stats.first_kept.to_string(),
                 "end": stats.end.to_string(),
@@ -362,7 +376,8 @@ impl Stat {
         }
         writeln!(out, "queue      {}", stats.id)?;
         writeln!(out, "items      {} from {} to {}", stats.items, stats.first_kept, stats.end)?;
-        writeln!(out, "tracks     {} ({})", stats.tracks, HumanBytes(stats.file_bytes))?;
+        let (tracks, bytes) = (stats.tracks, HumanBytes(stats.file_bytes));
+        writeln!(out, "tracks     {tracks} ({bytes}), {} rewritten", stats.rewritten_tracks)?;
         for (name, committed) in consumers {
             writeln!(out, "consumer   {name} has committed {committed}")?;
         }

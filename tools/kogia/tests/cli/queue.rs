@@ -113,3 +113,83 @@ fn tail_follows_another_process_and_a_killed_one_costs_nothing_acknowledged() {
     let cut = json.iter().position(|line| line.get("cut").is_some());
     assert_eq!((json.len(), cut), (6, Some(4)), "{json:?}");
 }
+
+#[test]
+fn rewrite_drops_what_contains_a_text_and_leaves_the_ids_as_they_were() {
+    let place = Workplace::empty();
+    let ids = append(&place, b"a\npassword=1\nb\nkey=2\npassword=3\nc\n", &["--ids"]);
+    let ids: Vec<_> = ids.lines().collect();
+    let drop = ["queue", "rewrite", "q", "--drop-containing", "password="];
+    let printed = place.ok([&drop[..], &["--drop-containing", "key=", "--dry-run"]].concat());
+    assert!(printed.contains("3 would be dropped"), "{printed}");
+    assert_eq!(place.ok(["queue", "cat", "q"]).lines().count(), 6);
+    let report = place.ok([&drop[..], &["--before", ids[4], "--json"]].concat());
+    let report = json_lines(&report).remove(0);
+    assert_eq!((&report["items"], &report["dropped"]), (&4.into(), &1.into()));
+    let left = json_lines(&place.ok(["queue", "cat", "q", "--json"]));
+    let left: Vec<_> = left.iter().map(|line| line["id"].as_str().expect("an id")).collect();
+    assert_eq!(left, [ids[0], ids[2], ids[3], ids[4], ids[5]]);
+    place.ok([&drop[..], &["--from", ids[4]]].concat());
+    assert_eq!(place.ok(["queue", "cat", "q"]), "a\nb\nkey=2\nc\n");
+    append(&place, b"d\n", &[]);
+    assert!(place.ok(["queue", "cat", "q"]).ends_with("c\nd\n"));
+    assert!(place.ok(["queue", "stat", "q"]).contains("tracks     2"));
+    place.run(["queue", "rewrite", "q"]).fails(2, "--drop-containing");
+    place.run(["queue", "rewrite", "none", "--drop-containing", "x"]).fails(7, "queue append");
+}
+
+#[test]
+fn rewrite_has_items_pass_through_a_command_of_the_shell() {
+    let place = Workplace::empty();
+    let lines: Vec<u8> = (0..20_000).flat_map(|n| format!("item {n:05}\n").into_bytes()).collect();
+    append(&place, &lines, &[]);
+    // What does not come back is dropped; also a command that answers late is fine.
+    let through = |command| place.run(["queue", "rewrite", "q", "--json", "--through", command]);
+    let report = json_lines(&through("grep -v '0\"}' | sed 's/item/part/'").ok()).remove(0);
+    assert_eq!((&report["dropped"], &report["replaced"]), (&2000.into(), &18_000.into()));
+    let left = place.ok(["queue", "cat", "q"]);
+    assert!(left.starts_with("part 00001\npart 00002\n") && left.ends_with("part 19999\n"));
+    assert_eq!(left.lines().count(), 18_000);
+    // As it comes back, it stays.
+    let report = json_lines(&through("cat").ok()).remove(0);
+    assert_eq!((&report["dropped"], &report["replaced"]), (&0.into(), &0.into()));
+
+    // Unless it reads all and ends well, nothing changes.
+    for (command, why) in [
+        ("cat; exit 3", "exit status: 3"),
+        ("head -n 5", "did not read all items"),
+        ("head -n 5; kill -9 $$", "signal: 9"),
+        ("cat; echo '{\"id\": \"1.1\", \"text\": \"x\"}'", "out of order"),
+        ("echo '{\"id\": \"1.1\", \"text\": \"x\"}'; cat", "which is no item"),
+        ("tac", "out of order"),
+        ("echo nonsense; cat > /dev/null", "nonsense"),
+        ("sed 's/\"id\"/\"name\"/'", "no \"id\""),
+    ] {
+        let run = through(command);
+        run.fails(8, why);
+        assert!(run.stderr.contains("nothing has changed"), "{command}: {}", run.stderr);
+        assert_eq!(place.ok(["queue", "cat", "q"]), left, "{command}");
+    }
+    let none = place.run(["queue", "rewrite", "q", "--drop-containing", "", "--through", "cat"]);
+    none.ok();
+    assert_eq!(place.ok(["queue", "cat", "q"]), "");
+}
+
+#[test]
+fn rewrite_carries_any_bytes_and_readers_in_other_processes_carry_on() {
+    let place = Workplace::empty();
+    let input = b"{\"base64\": \"/wD+\"}\n{\"text\": \"a\\nb\"}\n{\"text\": \"\"}\n";
+    append(&place, input, &["--json"]);
+    let mut tail = place.command(["queue", "tail", "q", "-f"]).spawn().expect("it starts");
+    let mut lines = BufReader::new(tail.stdout.take().expect("a pipe")).split(b'\n');
+    let mut next = || lines.next().expect("a line").expect("bytes");
+    assert_eq!([next(), next(), next(), next()].concat(), b"\xff\0\xfeab");
+    let run = place.run(["queue", "rewrite", "q", "--through", "sed 's/wD/wH/; s/nb/nc/'"]);
+    assert!(run.ok().contains("0 dropped, 2 replaced"));
+    append(&place, b"behind\n", &[]);
+    assert_eq!(next(), b"behind");
+    tail.kill().expect("it can be killed");
+    tail.wait().expect("it ends");
+    assert_eq!(place.run(["queue", "cat", "q"]).stdout, b"\xff\x01\xfe\na\nc\n\nbehind\n");
+    assert!(place.ok(["queue", "verify", "q"]).contains("0 problems"));
+}
