@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Result};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ pub struct Page(Backing);
 #[derive(Debug)]
 enum Backing {
     Mapped { map: MmapRaw, writable: bool },
-    Memory(Box<Layout>),
+    Memory { layout: Arc<Layout>, writable: bool },
 }
 
 /// What a page holds; the file of one is as long as [`PAGE_BYTES`], and zero behind this.
@@ -55,8 +56,7 @@ impl Page {
     /// A page of zeros that only this process sees.
     #[must_use]
     pub fn in_memory() -> Self {
-        let words = [const { AtomicU64::new(0) }; PAGE_WORDS];
-        Page(Backing::Memory(Box::new(Layout { rung: AtomicU32::new(0), reserved: 0, words })))
+        MemoryPage::default().open(true)
     }
 
     /// The page in a file of at least [`PAGE_BYTES`].
@@ -73,7 +73,7 @@ impl Page {
 
     fn layout(&self) -> &Layout {
         match &self.0 {
-            Backing::Memory(layout) => layout,
+            Backing::Memory { layout, .. } => layout,
             // SAFETY: the map is as long as a page, which a layout fits into, is aligned to a page,
             // and lives as long as `self`. All that is ever made of its bytes are references to
             // atomics, of which every bit pattern is one, so that writers in other processes do no
@@ -131,8 +131,32 @@ impl Page {
     }
 
     fn assert_writable(&self) {
-        let writable = !matches!(self.0, Backing::Mapped { writable: false, .. });
+        let (Backing::Mapped { writable, .. } | Backing::Memory { writable, .. }) = self.0;
         assert!(writable, "a page that was opened for reading is written to");
+    }
+}
+
+/// The memory of a page that is no file's: all who open it share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct MemoryPage(Arc<Layout>);
+
+impl MemoryPage {
+    pub(super) fn open(&self, writable: bool) -> Page {
+        Page(Backing::Memory { layout: self.0.clone(), writable })
+    }
+
+    /// Another one of the same content.
+    pub(super) fn copy(&self) -> Self {
+        let words = self.0.words.each_ref().map(|word| word.load(Ordering::Relaxed).into());
+        let rung = self.0.rung.load(Ordering::Relaxed).into();
+        MemoryPage(Arc::new(Layout { rung, reserved: 0, words }))
+    }
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        let words = [const { AtomicU64::new(0) }; PAGE_WORDS];
+        Layout { rung: AtomicU32::new(0), reserved: 0, words }
     }
 }
 

@@ -56,7 +56,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
-use super::{File, Io, Map, OpenMode, write_all_at};
+use super::{File, Io, Map, OpenMode, Page, write_all_at};
 use content::Content;
 use machine::{Machine, NodeId, absolute};
 use witness::Witness;
@@ -418,6 +418,14 @@ impl Io for SimIo {
     /// The machine's address: whoever has a clone of this keeps it from being used again.
     fn number(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
+    }
+
+    fn page(&self, path: &Path, writable: bool) -> Result<Page> {
+        self.call(CallKind::Page, path)?.0.page(path, writable)
+    }
+
+    fn boot_id(&self) -> Result<[u8; 16]> {
+        Ok(u128::from(self.machine().starts).to_le_bytes())
     }
 
     fn random_id(&self) -> Result<[u8; 16]> {

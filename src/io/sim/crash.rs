@@ -109,6 +109,15 @@ impl Choice {
         }
     }
 
+    /// Whether a page that was never synced is there all the same.
+    pub(super) fn keeps_page(&mut self) -> bool {
+        match self {
+            Choice::First => false,
+            Choice::Last | Choice::Nth(_) => true,
+            Choice::Random(random) => random.below(2) == 1,
+        }
+    }
+
     /// A state that a cut leaves of `inode`.
     pub(super) fn cut(&mut self, inode: &Inode) -> Content {
         let futures = Futures::of(inode);

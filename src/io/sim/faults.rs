@@ -74,9 +74,11 @@ pub enum CallKind {
     LinkCount,
     /// Asking where a file's next bytes are.
     NextData,
+    /// Opening a page that processes share.
+    Page,
 }
 
-const KINDS: usize = CallKind::NextData as usize + 1;
+const KINDS: usize = CallKind::Page as usize + 1;
 
 /// How a call fails.
 ///

@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::io::Errno;
 
+use super::super::page::{MemoryPage, Page};
 use super::content::{BLOCK_BYTES, Content};
 use super::crash::{self, Choice, Random};
 use super::faults::{CallKind, Gate};
@@ -122,6 +123,9 @@ pub(super) struct Machine {
     next_node: u64,
     capacities: BTreeMap<PathBuf, u64>,
     locked: BTreeSet<NodeId>,
+    pages: BTreeMap<PathBuf, MemoryPage>,
+    /// How often the machine was started.
+    pub(super) starts: u64,
 }
 
 impl Machine {
@@ -137,6 +141,8 @@ impl Machine {
             next_node: ROOT.0 + 1,
             capacities: BTreeMap::new(),
             locked: BTreeSet::new(),
+            pages: BTreeMap::new(),
+            starts: 1,
         }
     }
 
@@ -456,6 +462,17 @@ impl Machine {
         Ok(())
     }
 
+    // Pages.
+
+    /// The page at `path`, which whoever writes to it makes if need be.
+    pub(super) fn page(&mut self, path: &Path, writable: bool) -> Result<Page> {
+        let path = absolute(path);
+        if writable {
+            return Ok(self.pages.entry(path).or_default().open(true));
+        }
+        Ok(self.pages.get(&path).ok_or(Errno::NOENT)?.open(false))
+    }
+
     // Disks.
 
     pub(super) fn set_capacity(&mut self, dir: &Path, bytes: u64) {
@@ -513,6 +530,8 @@ impl Machine {
                 Node::File(file) => *file = Inode::new(file.path.clone(), choice.cut(file)),
             }
         }
+        after.pages.retain(|_, _| choice.keeps_page());
+        after.starts += 1;
         after.collect();
         after
     }
@@ -523,6 +542,8 @@ impl Machine {
         after.gate = Gate::default();
         after.witness = None;
         after.locked.clear();
+        // Those of the processes that died stay theirs.
+        after.pages.values_mut().for_each(|page| *page = page.copy());
         for node in after.nodes.values_mut() {
             if let Node::File(file) = node {
                 file.handles = 0;
