@@ -10,6 +10,7 @@ use super::stream::{Entry, Stream};
 use super::{CONSUMERS, Id, META_LIMIT};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::queue::ConsumerMeta;
+use crate::io::Io;
 
 /// The longest name, in bytes.
 const MAX_NAME_BYTES: usize = 200;
@@ -48,6 +49,11 @@ impl Consumer {
         source.io.create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
         let path = dir.join(name);
         let committed = read(source, &path)?;
+        if committed.is_some() {
+            // A process that was killed may not have come to that, and what is committed already is
+            // no news to `commit`.
+            source.io.sync_dir(&dir).map_err(|e| Error::io("sync", &dir, e))?;
+        }
         let stream = Stream::new(source.clone(), committed.map(Id::after))?;
         Ok(Consumer { source: source.clone(), path, committed, stream })
     }
@@ -126,6 +132,15 @@ pub(super) fn list(source: &Source) -> Result<Vec<(String, Id)>> {
         }
     }
     Ok(consumers)
+}
+
+/// Makes positions durable that a process which was killed may have been about to.
+pub(super) fn settle(io: &dyn Io, dir: &std::path::Path) -> Result<()> {
+    let dir = dir.join(CONSUMERS);
+    match io.sync_dir(&dir) {
+        Err(e) if e.kind() != Kind::NotFound => Err(Error::io("sync", &dir, e)),
+        _ => Ok(()),
+    }
 }
 
 /// Forgets a consumer; whether there was one.

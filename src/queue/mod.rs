@@ -331,6 +331,7 @@ impl Queue {
             .set_len(u64::from(chunks) * CHUNK_BYTES as u64)
             .and_then(|()| track.file.sync_data())
             .map_err(|e| track.io_error("close the track", e))?;
+        step!("queue.ending");
         retention::store_end(&self.inner, end)
     }
 }

@@ -18,7 +18,7 @@ use super::source::{Source, read_meta, whole_chunks};
 use super::tail::Tail;
 use super::track::{self, Track};
 use super::writer::{Inner, State};
-use super::{Id, LOCK, QUEUE, TAIL, retention};
+use super::{Id, LOCK, QUEUE, TAIL, consumer, retention};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::chunk::{CHUNK_BYTES, HEADER_BYTES};
 use crate::format::items::{Frame, ItemsChunk};
@@ -63,9 +63,13 @@ pub(super) fn open(dir: &Path, options: QueueOptions) -> Result<Inner> {
         _ => io.create_dir_all(dir).map_err(|e| fail("create")(dir, e))?,
     }
     let lock = lock(io, dir)?;
+    step!("queue.open.locked");
     remove_unfinished(io, dir)?;
     let mut meta = if exists { read_meta(io, dir)? } else { new_meta(io, dir)? };
     let was = meta.clone();
+    if exists && was.end.is_none() {
+        consumer::settle(io, dir)?;
+    }
     let last = find_last(io, dir, &mut meta, &options)?;
     keep_settings(&mut meta, &options);
     // Before anything is written: what `QUEUE` says of the end is true no more.
@@ -74,8 +78,10 @@ pub(super) fn open(dir: &Path, options: QueueOptions) -> Result<Inner> {
         let replaced = io.replace(&path, &meta.encode());
         replaced.map_err(|e| fail("write")(&path, e))?;
     }
+    step!("queue.open.noted");
     retention::keep_reserve(io, dir, &meta);
     let tail = begin_tail(io, dir, &meta, last.end)?;
+    step!("queue.open.told");
     let source = Source::of_owner(options.io.clone(), dir.to_owned(), &meta, tail.clone());
     let state = State::new(last.track, last.end, last.frames, last.cut);
     let inner = Inner::new(source, options, tail, meta, state, lock);
@@ -156,6 +162,11 @@ fn find_last(
         let path = dir.join(id.file_name());
         let track = Track::open(io, dir, meta.queue, (id, 0), OpenMode::ReadWrite)?;
         let track = Arc::new(track.ok_or_else(|| is_missing(dir, id, 0))?);
+        let ended = meta.end.filter(|end| end.track == id && !end.cut);
+        if ended.is_none() {
+            // Its header, too, may be in memory only.
+            settle(&track)?;
+        }
         if let Err(fault) = track.header()? {
             if track.len()? > CHUNK_BYTES as u64 || Some(id) == first_behind {
                 // Items were written to it, or the one before it was rewritten, only after its header
@@ -168,14 +179,14 @@ fn find_last(
             sync_dir()?;
             continue;
         }
-        if let Some(end) = meta.end.filter(|end| end.track == id && !end.cut) {
+        if let Some(end) = ended {
             match resume(&track, end.end)? {
                 Ok(frames) => {
                     let end = Id::new(id, end.end);
                     return Ok(Last { track: Some(track), end, frames, cut: None });
                 }
                 Err(error) if !options.accept_loss => return Err(error),
-                Err(_) => {}
+                Err(_) => settle(&track)?,
             }
         }
         sync_dir()?;
@@ -205,6 +216,7 @@ fn keep_named(
         io.remove(&path).map_err(|e| Error::io("drop the track", &path, e))?;
     }
     if !others.is_empty() {
+        step!("queue.open.dropped");
         io.sync_dir(dir).map_err(|e| Error::io("sync", dir, e))?;
     }
     Ok(tracks)
@@ -280,15 +292,20 @@ fn damaged(track: &Track, chunk: u32, fault: Fault) -> Error {
         .with_source(fault)
 }
 
-/// Finds the end of a track that was being written to.
-fn recover(track: Arc<Track>, meta: &mut QueueMeta, options: &QueueOptions) -> Result<Last> {
-    // What a killed process has written may be in memory only, and what a failed sync has dropped
-    // may be there to be read and nowhere else.
+/// Makes a track what it is on the disk: what a killed process has written may be in memory only, and
+/// what a failed sync has dropped may be there to be read and nowhere else.
+fn settle(track: &Track) -> Result<()> {
     track.file.sync_data().map_err(|e| track.io_error("sync the track", e))?;
     track.file.drop_cache().map_err(|e| track.io_error("read anew", e))?;
+    step!("queue.open.track-synced");
+    Ok(())
+}
+
+/// Finds the end of a track that was being written to, and was settled.
+fn recover(track: Arc<Track>, meta: &mut QueueMeta, options: &QueueOptions) -> Result<Last> {
     let len = track.len()?;
     if len <= CHUNK_BYTES as u64 {
-        // Nothing was ever appended to it.
+        // Nothing was ever appended to it, nor was an id in it given out.
         let end = Id::new(track.id, CHUNK);
         return Ok(Last { track: Some(track), end, frames: 0, cut: None });
     }
@@ -320,6 +337,10 @@ fn recover(track: Arc<Track>, meta: &mut QueueMeta, options: &QueueOptions) -> R
     }
     let end = cursor.end();
     tracing::info!(track = %track.id, end, "the queue was not closed: it is cut off here");
+    // What was taken ahead goes back, and what is torn, or retention would count it. Best effort; and
+    // not all of it, or the next opening would find a track in which no id was given out.
+    let kept = u64::from(end.div_ceil(CHUNK).max(2)) * CHUNK_BYTES as u64;
+    let _ = track.file.set_len(kept).and_then(|()| track.file.sync_data());
     let cut = Some(TrackEnd { track: track.id, end, cut: true });
     Ok(Last { track: None, end: Id::new(track.id, end), frames: 0, cut })
 }

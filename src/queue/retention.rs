@@ -58,6 +58,7 @@ pub(super) fn remove_files(
         }
     }
     if removed {
+        step!("queue.track-dropped");
         io.sync_dir(dir).map_err(|e| Error::io("sync", dir, e))?;
     }
     Ok(())

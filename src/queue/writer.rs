@@ -255,25 +255,30 @@ impl Inner {
 
     /// Takes room for the track's chunks before `end`, and some more, before an item is taken: so
     /// what is taken can be written.
+    ///
+    /// The first room in a track is durable before an id in it is given out: a track that is found
+    /// with nothing but a header after a crash is gone on with, and would give them out again.
     fn reserve(&self, state: &mut State, end: u32) -> Result<()> {
         let track = state.track.as_ref().expect("the caller has checked");
         let ample = (end + RESERVE_CHUNKS).min(self.options.track_chunks()).max(end);
-        let mut last = Ok(());
-        for chunks in [ample, end] {
-            last = track.file.allocate(u64::from(chunks) * CHUNK_BYTES as u64);
-            match &last {
-                Ok(()) => {
-                    state.reserved = chunks;
-                    return Ok(());
-                }
-                Err(e) if e.kind() == std::io::ErrorKind::Unsupported => {
-                    state.reserved = u32::MAX;
-                    return Ok(());
-                }
-                Err(_) => {}
+        let bytes = |chunks: u32| u64::from(chunks) * CHUNK_BYTES as u64;
+        let fail = |e| track.io_error("take room for the queue", e);
+        let allocated = track.file.allocate(bytes(ample)).map(|()| ample);
+        let reserved = match allocated.or_else(|_| track.file.allocate(bytes(end)).map(|()| end)) {
+            Err(e) if e.kind() == std::io::ErrorKind::Unsupported => u32::MAX,
+            reserved => reserved.map_err(fail)?,
+        };
+        if state.base <= 1 && state.reserved <= 1 {
+            let extended = if reserved == u32::MAX { track.file.set_len(bytes(2)) } else { Ok(()) };
+            if let Err(e) = extended.and_then(|()| track.file.sync_data()) {
+                let error = track.io_error("sync the queue", e);
+                state.poison = Some(error.clone());
+                self.done.notify_all();
+                return Err(poisoned(&error));
             }
         }
-        last.map_err(|e| track.io_error("take room for the queue", e))
+        state.reserved = reserved;
+        Ok(())
     }
 
     /// Has what was refused for want of room written, if there is some by now.
@@ -377,6 +382,10 @@ impl Inner {
         let mut stuck = None;
         loop {
             let mut state = self.wait_for_work();
+            if state.poison.is_some() {
+                // It is being closed, and the sync that has failed is not tried again.
+                return;
+            }
             let (closing, roll) = (state.closing, state.want_roll);
             let sync = closing
                 || roll

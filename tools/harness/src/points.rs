@@ -140,6 +140,19 @@ pub const POINTS: &[Point] = &[
         "the new files of a rewrite are durable, and `QUEUE` does not name them",
     ),
     point("queue.rewritten", "`QUEUE` names them, and the old ones are still there"),
+    point("queue.track-dropped", "a track that was truncated is unlinked, perhaps not durably"),
+    point(
+        "queue.ending",
+        "closing has cut the last track off behind its last item, and `QUEUE` does not say so yet",
+    ),
+    point("queue.open.locked", "opening has the queue's lock"),
+    point(
+        "queue.open.dropped",
+        "tracks that were truncated before are unlinked, perhaps not durably",
+    ),
+    point("queue.open.track-synced", "the last track was synced, and its cached pages dropped"),
+    point("queue.open.noted", "`QUEUE` does not say any more where the queue ends"),
+    point("queue.open.told", "`TAIL` tells readers of the new owner"),
 ];
 
 /// The point of this name.
