@@ -32,7 +32,7 @@ pub struct Run {
     /// What is done meanwhile; several with commas
     #[arg(long, value_delimiter = ',', default_value = "all")]
     pub workload: Vec<String>,
-    /// Who does it; default the first that is listed
+    /// Who does it; default the first that is listed and can
     #[arg(long)]
     pub engine: Option<String>,
     /// What everything is drawn from

@@ -78,6 +78,7 @@
 //! ```
 
 pub mod kogia;
+pub mod kogia_queue;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -110,6 +111,18 @@ pub trait Engine: Send + Sync {
 
     /// Whether it has something that not every engine has.
     fn has(&self, capability: Capability) -> bool;
+
+    /// Whether it stores objects by keys; where not, it is put into no workload that has them.
+    fn has_keys(&self) -> bool {
+        true
+    }
+
+    /// What somebody who does not own the queue at `place` reads in it before anybody opens it;
+    /// nothing where there is none.
+    fn glimpse(&self, place: &Place) -> Result<Option<Vec<Entry>>> {
+        let _ = place;
+        Ok(None)
+    }
 
     /// Opens what is at `place`, or makes it.
     fn open(&self, place: &Place, setup: &Setup) -> Result<Box<dyn Store>>;
@@ -246,6 +259,11 @@ pub trait Store: Send + Sync {
         Err(Failure::Unsupported)
     }
 
+    /// The queue that it is, where it is one.
+    fn queue(&self) -> Option<&dyn Queue> {
+        None
+    }
+
     /// Checks everything that the engine can check of itself; gives what is wrong.
     fn verify(&self) -> Result<Vec<String>> {
         Ok(Vec::new())
@@ -255,6 +273,96 @@ pub trait Store: Send + Sync {
     fn damage(&self) -> Vec<String> {
         Vec::new()
     }
+}
+
+/// An engine that is an ordered log of items. Ids increase, and are never given out twice.
+pub trait Queue: Send + Sync {
+    /// Appends an item; gives its id.
+    fn append(&self, item: &[u8], level: Level) -> Result<u64>;
+
+    /// Appends items in order, which are durable when it returns; gives their ids.
+    fn append_batch(&self, items: &[Vec<u8>]) -> Result<Vec<u64>>;
+
+    /// Reads all that such a reader is shown.
+    fn read(&self, view: View) -> Result<Vec<Entry>>;
+
+    /// Drops so many of the first items that are shown; gives the id before which all is dropped.
+    fn truncate(&self, items: usize) -> Result<u64>;
+
+    /// Drops everything that was appended; gives the id before which all is dropped.
+    fn truncate_all(&self) -> Result<u64>;
+
+    /// Has a consumer read so many items, or as many as there are, and commit the last of them.
+    fn consume(&self, name: &str, items: usize) -> Result<Consumed>;
+
+    /// Drops or changes so many items behind the first `skip` ones that there are, all or nothing, and
+    /// keeps their ids.
+    fn rewrite(
+        &self,
+        skip: usize,
+        items: usize,
+        decide: &mut dyn FnMut(u64, &[u8]) -> Decision,
+    ) -> Result<()>;
+
+    /// All consumers with what they have committed.
+    fn consumers(&self) -> Result<Vec<(String, u64)>>;
+}
+
+/// When an append is acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Level {
+    /// When the device has it.
+    Sync,
+    /// When the operating system has it.
+    Os,
+    /// At once: it is lost with the process.
+    Later,
+}
+
+/// Who reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum View {
+    /// The owner, who is shown what is durable.
+    Owner,
+    /// Somebody beside it, who is shown the same.
+    Beside,
+    /// Who is shown what was written as well.
+    Ahead,
+    /// Who passes over what is damaged.
+    Salvaged,
+}
+
+/// What a reader comes to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Entry {
+    /// An item with its id.
+    Item(u64, Vec<u8>),
+    /// Where writing was cut off.
+    Cut(u64),
+    /// Ids whose items are lost, from the first to before the second.
+    Lost(u64, u64),
+}
+
+/// What becomes of an item in a rewrite.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Decision {
+    /// It stays as it is.
+    Keep,
+    /// It goes.
+    Drop,
+    /// It has other bytes from then on.
+    Replace(Vec<u8>),
+}
+
+/// What a consumer has done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Consumed {
+    /// What it had committed before.
+    pub before: Option<u64>,
+    /// What it was shown.
+    pub read: Vec<Entry>,
+    /// What it has committed, where there was anything to commit.
+    pub committed: Option<u64>,
 }
 
 /// What an engine may have or not.
@@ -282,6 +390,8 @@ pub enum Capability {
     Rebuild,
     /// Readers of one moment, and compaction that goes on under writes.
     Readers,
+    /// [`Store::queue`].
+    Queue,
     /// It reads and writes through [`Place::io`].
     Simulated,
 }
@@ -312,6 +422,17 @@ pub struct Setup {
     pub shards: bool,
     /// Room on each disk, in bytes, where worlds can say so.
     pub disk_bytes: Option<u64>,
+    /// What a queue drops by itself.
+    pub retention: Retention,
+}
+
+/// What a queue drops by itself: the oldest items, whole files of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Retention {
+    /// Those that are older than so many milliseconds.
+    pub max_age_ms: Option<u64>,
+    /// Those beyond so many bytes.
+    pub max_bytes: Option<u64>,
 }
 
 /// Where an engine lies.
@@ -361,7 +482,15 @@ impl Default for Setup {
             refill: false,
             shards: false,
             disk_bytes: None,
+            retention: Retention::default(),
         }
+    }
+}
+
+impl Retention {
+    /// Whether anything is ever dropped.
+    pub fn drops(self) -> bool {
+        self.max_age_ms.is_some() || self.max_bytes.is_some()
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `operation`, `workload` | what is asked for: a pure function of a name and a seed |
 //! | `session` | an engine at a place, told to carry operations out, and looked at |
 //! | `oracle` | what may be left of what was asked |
+//! | `queue` | the same of queues, which have no keys |
 //! | `world` | what breaks |
 //! | `points` | the steps of the library, and how to be killed at one |
 //! | `child`, `janitor` | processes that are killed, and the one that cleans up behind all |
@@ -24,6 +25,7 @@ mod operation;
 mod oracle;
 mod picture;
 mod points;
+mod queue;
 mod random;
 mod report;
 mod run;
@@ -50,7 +52,7 @@ const CANNOT: u8 = 3;
 /// All of the program, for these engines: what is typed, what is printed, and the exit status.
 ///
 /// It starts the program that it is in again, for processes that are killed: a program calls this
-/// and does nothing else. The first engine is the one that is meant where none is named.
+/// and does nothing else. Where none is named, the first engine that can is meant.
 ///
 /// # Examples
 ///

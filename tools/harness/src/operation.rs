@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::queue;
+
 /// One thing that an engine is asked to do, all or nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Operation {
@@ -85,6 +87,8 @@ pub enum Operation {
     Reopen,
     /// Closes, and opens with an index made anew.
     Rebuild,
+    /// Something that only a queue does.
+    Queue(queue::Task),
 }
 
 /// When an operation is acknowledged.
@@ -137,7 +141,7 @@ pub struct Print {
 /// What an object or a part becomes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Change {
-    /// A key, or a [`part_name`].
+    /// A key, or a [`part_name`]; nothing, where it is an item of a queue.
     pub name: String,
     /// Gone without.
     pub print: Option<Print>,
@@ -227,6 +231,9 @@ impl Operation {
                 let used_up = parts.iter().map(|part| Change::of_part(*part, false));
                 [object].into_iter().chain(used_up).collect()
             }
+            Operation::Queue(task) => {
+                task.values().iter().map(|item| Change::to("", Some(item.print()))).collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -238,6 +245,7 @@ impl Operation {
             Operation::Delete { durability, .. }
             | Operation::Batch { durability, .. }
             | Operation::Assemble { durability, .. } => *durability,
+            Operation::Queue(task) if !task.is_durable() => Durability::Os,
             _ => Durability::Sync,
         }
     }
@@ -292,6 +300,7 @@ impl fmt::Display for Operation {
                 write!(f, "put {key}, {value}, and a checkpoint, under a reader")
             }
             Operation::Wait { ms } => write!(f, "wait {ms} ms"),
+            Operation::Queue(task) => task.fmt(f),
             plain => f.write_str(&format!("{plain:?}").to_lowercase()),
         }
     }

@@ -26,8 +26,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Failure, Promises};
+use crate::engine::{Failure, Promises, Setup};
 use crate::operation::{Change, Durability, Operation, Print};
+use crate::queue::{Ledger, Moment};
 use crate::session::{Observation, Outcome};
 
 pub use verdict::{Loss, LossKind};
@@ -87,6 +88,8 @@ pub struct Oracle {
     /// All that was ever asked.
     asked: Vec<Known>,
     backups: Vec<Backup>,
+    /// What was asked of a queue.
+    queue: Ledger,
     /// What outcomes said that can't be.
     wrong: Vec<Loss>,
 }
@@ -109,8 +112,14 @@ impl Oracle {
             pending: Vec::new(),
             asked: Vec::new(),
             backups: Vec::new(),
+            queue: Ledger::default(),
             wrong: Vec::new(),
         }
+    }
+
+    /// Of a store, or a queue, that is set up so and empty.
+    pub fn of(promises: Promises, setup: &Setup) -> Self {
+        Oracle { queue: Ledger::new(setup), ..Oracle::new(promises, setup.disks) }
     }
 
     /// An operation is asked for at `now_ms`; gives the number by which to [`end`](Self::end) it.
@@ -126,6 +135,11 @@ impl Oracle {
             self.backups.push(Backup { number, is_done: false, then });
         }
         self.asked.push(known.clone());
+        if let Operation::Queue(task) = operation {
+            let prints: Vec<Print> = known.changes.iter().filter_map(|c| c.print).collect();
+            self.queue.begin(number, task, &prints, known.now_ms);
+            return number;
+        }
         let mut overlaps = false;
         for other in self.pending.iter_mut().filter(|p| p.standing == Standing::UnderWay) {
             (other.overlaps, overlaps) = (true, true);
@@ -153,6 +167,9 @@ impl Oracle {
         outcome: &Outcome,
         disk: Option<usize>,
     ) {
+        if let Operation::Queue(task) = operation {
+            return self.queue.end(number, task, outcome, self.asked[number].now_ms);
+        }
         let Some(at) = self.pending.iter().position(|pending| pending.number == number) else {
             return;
         };
@@ -168,7 +185,7 @@ impl Oracle {
                 self.pending.remove(at);
             }
             Outcome::Failed(_) => self.pending[at].standing = Standing::InDoubt,
-            Outcome::Done | Outcome::Wrong(_) => {
+            Outcome::Done | Outcome::Wrong(_) | Outcome::Queue(_) => {
                 self.pending[at].standing = match operation.durability() {
                     Durability::Sync => Standing::Durable,
                     Durability::Os => Standing::Acknowledged,
@@ -198,6 +215,7 @@ impl Oracle {
 
     /// Everything acknowledged is durable, says the operation of this number.
     fn settle(&mut self, number: usize, operation: &Operation) {
+        self.queue.settle();
         self.pending.retain(|pending| pending.number != number);
         for backup in self.backups.iter_mut().filter(|backup| backup.number == number) {
             backup.is_done = true;
@@ -232,7 +250,10 @@ impl Oracle {
         seen: &Observation,
         now_ms: u64,
     ) -> Result<(), Vec<Loss>> {
-        let judged = self.judge(broke, seen, now_ms);
+        let mut judged = self.judge(broke, seen, now_ms);
+        if let Some(seen) = &seen.queue {
+            judged = judged.and(self.queue.recover(seen, Moment::After(broke), now_ms));
+        }
         self.base = self.believe(seen);
         self.pending.clear();
         judged
@@ -240,7 +261,9 @@ impl Oracle {
 
     /// Judges what is found in a store that went on: all that was acknowledged is there.
     pub fn look(&self, seen: &Observation, now_ms: u64) -> Result<(), Vec<Loss>> {
-        self.judge(Break::Process, seen, now_ms)
+        self.judge(Break::Process, seen, now_ms)?;
+        let queue = seen.queue.as_ref();
+        queue.map_or(Ok(()), |seen| self.queue.judge(seen, Moment::Live, now_ms))
     }
 
     /// Whether a backup was ever begun.

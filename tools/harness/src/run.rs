@@ -30,15 +30,15 @@ struct Pass<'a> {
 
 /// Runs what the command line asks for. An error says what is wrong with that, or with the machine.
 pub fn run(options: &cli::Run, engines: &[&dyn Engine]) -> Result<Report, Wrong> {
-    let engine = engine(options, engines)?;
     check_state(options)?;
     let threads = options.threads.unwrap_or_else(processors).max(1);
     let mut rows = Vec::new();
-    let mut passes = Vec::new();
+    let (mut passes, mut used) = (Vec::new(), Vec::new());
     for world in worlds(&options.world)? {
         for workload in workloads(&options.workload)? {
-            if !world.suits(engine) || !workload.run(options.seed).fits(engine) {
-                continue;
+            let Some(engine) = engine(options, engines, world, workload)? else { continue };
+            if !used.contains(&engine.name()) {
+                used.push(engine.name());
             }
             rows.push(Row::new(world.name(), workload.name));
             let tasks = tasks(options, engine, workload, threads);
@@ -62,7 +62,7 @@ pub fn run(options: &cli::Run, engines: &[&dyn Engine]) -> Result<Report, Wrong>
     let notes = worlds(&options.world)?.into_iter().flat_map(World::notes).collect();
     Ok(Report {
         notes,
-        ..Report::new(options, engine.name(), rows, failing, threads, started.elapsed())
+        ..Report::new(options, &used.join(", "), rows, failing, threads, started.elapsed())
     })
 }
 
@@ -82,11 +82,21 @@ impl Wrong {
     }
 }
 
-fn engine<'a>(options: &cli::Run, engines: &[&'a dyn Engine]) -> Result<&'a dyn Engine, Wrong> {
+/// The engine that a workload is run on in a world: the one that is asked for, or the first one that
+/// has what it needs; none, where there is no such.
+fn engine<'a>(
+    options: &cli::Run,
+    engines: &[&'a dyn Engine],
+    world: &dyn World,
+    workload: &Workload,
+) -> Result<Option<&'a dyn Engine>, Wrong> {
+    let run = workload.run(options.seed);
+    let fits = |engine: &&dyn Engine| world.suits(*engine) && run.fits(*engine);
     let Some(name) = &options.engine else {
-        return Ok(*engines.first().expect("a program has an engine"));
+        return Ok(engines.iter().copied().find(fits));
     };
-    crate::engine::by_name(engines, name).ok_or_else(|| Wrong::usage("engine", name))
+    let engine = crate::engine::by_name(engines, name);
+    Ok(Some(engine.ok_or_else(|| Wrong::usage("engine", name))?).filter(fits))
 }
 
 fn processors() -> usize {

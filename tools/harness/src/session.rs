@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::{Capability, Engine, Failure, Place, Result, Setup, Store};
 use crate::operation::{Durability, How, Operation, Print, Value, part_name};
+use crate::queue;
 
 /// How an operation ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -14,6 +15,8 @@ pub enum Outcome {
     Done,
     /// Acknowledged, and there was nothing to do: nothing has changed.
     Nothing,
+    /// Acknowledged by a queue, with what it has answered.
+    Queue(queue::Answer),
     /// Acknowledged, and what was shown meanwhile was wrong.
     Wrong(String),
     /// It may have been carried out or not, unless the failure says that nothing was done.
@@ -25,8 +28,18 @@ pub enum Outcome {
 pub struct Observation {
     /// Objects and parts by name.
     pub found: BTreeMap<String, Print>,
+    /// What a queue shows.
+    pub queue: Option<queue::Seen>,
     /// What contradicts itself, can't be read, or is wrong by the engine's own account.
     pub problems: Vec<String>,
+}
+
+impl Observation {
+    /// The same with what a queue shows among the objects, each under a name that says what it is.
+    pub fn named(mut self) -> Self {
+        self.found.extend(self.queue.take().iter().flat_map(queue::Seen::named));
+        self
+    }
 }
 
 /// An engine with the store that it has open, if any.
@@ -83,9 +96,13 @@ impl<'a> Session<'a> {
 
     /// Looks at the store, opening it first where it is not open.
     pub fn observe(&mut self) -> Result<Observation> {
+        let glimpse = if self.is_open() { None } else { self.engine.glimpse(&self.place)? };
         let store = self.open()?;
         let mut observation = observe(store)?;
         observation.problems.extend(store.damage());
+        if let (Some(before), Some(seen)) = (glimpse, &observation.queue) {
+            observation.problems.extend(queue::gone(before, seen));
+        }
         Ok(observation)
     }
 
@@ -154,6 +171,10 @@ fn carry_out(store: &dyn Store, operation: &Operation) -> Result<Outcome> {
         }
         Operation::Expire => store.expire()?,
         Operation::Backup => store.backup()?,
+        Operation::Queue(task) => {
+            let queue = store.queue().ok_or(Failure::Unsupported)?;
+            return queue::carry_out(queue, task).map(Outcome::Queue);
+        }
         Operation::Wait { .. } | Operation::Close | Operation::Reopen | Operation::Rebuild => {
             unreachable!("a session carries these out itself")
         }
@@ -199,6 +220,9 @@ fn observe(store: &dyn Store) -> Result<Observation> {
     }
     for (len, crc32c) in store.parts()? {
         seen.found.insert(part_name(crc32c), Print::of_part(len, crc32c));
+    }
+    if let Some(queue) = store.queue() {
+        seen.queue = Some(queue::observe(queue, &mut seen.problems)?);
     }
     seen.problems.extend(store.verify()?);
     Ok(seen)

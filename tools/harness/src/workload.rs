@@ -6,6 +6,7 @@
 mod b3;
 mod drawn;
 mod plain;
+mod queue;
 mod space;
 #[cfg(test)]
 mod tests;
@@ -43,7 +44,8 @@ pub struct Script {
 
 /// All workloads, `b3` last.
 pub fn all() -> impl Iterator<Item = &'static Workload> {
-    values::ALL.iter().chain(plain::ALL).chain(space::ALL).chain(drawn::ALL).chain([&b3::B3])
+    let of_keys = values::ALL.iter().chain(plain::ALL).chain(space::ALL).chain(drawn::ALL);
+    of_keys.chain(queue::ALL).chain([&b3::B3])
 }
 
 pub fn by_name(name: &str) -> Option<&'static Workload> {
@@ -51,12 +53,16 @@ pub fn by_name(name: &str) -> Option<&'static Workload> {
 }
 
 /// What a store is made to do that has come up after a break: its tags are those of no workload.
-pub fn following(seed: u64, count: usize) -> Vec<Operation> {
+pub fn following(engine: &dyn Engine, seed: u64, count: usize) -> Vec<Operation> {
     const NO_WORKLOADS_TAG: u64 = 1 << 40;
     let mut random = Random::of(seed, "following");
     let next_tag = NO_WORKLOADS_TAG + (random.below(1 << 20) << 16);
     let mut script = Script { random, seed, next_tag, operations: Vec::new() };
-    drawn::mix(&mut script, count);
+    if engine.has(Capability::Queue) {
+        queue::mix(&mut script, count);
+    } else {
+        drawn::mix(&mut script, count);
+    }
     script.operations
 }
 
@@ -73,7 +79,9 @@ impl Workload {
 impl Run {
     /// Whether an engine has all that this needs.
     pub fn fits(&self, engine: &dyn Engine) -> bool {
-        self.operations.iter().flat_map(needs).all(|capability| engine.has(capability))
+        let of_queue = |operation: &Operation| matches!(operation, Operation::Queue(_));
+        let has_kind = engine.has_keys() || self.operations.iter().any(of_queue);
+        has_kind && self.operations.iter().flat_map(needs).all(|needed| engine.has(needed))
     }
 }
 
@@ -94,6 +102,7 @@ fn needs(operation: &Operation) -> Vec<Capability> {
         Operation::Expire => vec![Capability::Expire],
         Operation::Backup => vec![Capability::Backup],
         Operation::Rebuild => vec![Capability::Rebuild],
+        Operation::Queue(_) => vec![Capability::Queue],
         Operation::Delete { .. }
         | Operation::Sync
         | Operation::Wait { .. }

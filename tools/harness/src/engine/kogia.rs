@@ -15,7 +15,7 @@ use super::{Capability, Clock, Engine, Failure, Place, Promises, Result, Setup, 
 use crate::operation::{Durability, How, When};
 use crate::points;
 
-const NEVER: Duration = Duration::from_secs(24 * 3600);
+pub(super) const NEVER: Duration = Duration::from_secs(24 * 3600);
 /// A stream is written in pieces of this size, so that pieces and segments don't meet.
 const PIECE_BYTES: usize = 20_000;
 /// Where what is copied is parted by key.
@@ -335,7 +335,7 @@ fn bytes_of_tracks(io: &dyn Io, disk: &Path) -> std::io::Result<u64> {
     Ok(bytes)
 }
 
-fn level(durability: Durability) -> ::kogia::Durability {
+pub(super) fn level(durability: Durability) -> ::kogia::Durability {
     match durability {
         Durability::Sync => ::kogia::Durability::Sync,
         Durability::Os => ::kogia::Durability::Os,

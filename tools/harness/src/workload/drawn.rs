@@ -29,7 +29,7 @@ fn any_setup(random: &mut Random) -> Setup {
         punch: !random.one_in(3),
         refill: random.one_in(2),
         shards: random.one_in(3),
-        disk_bytes: None,
+        ..Setup::default()
     }
 }
 

@@ -16,8 +16,9 @@ use crate::engine::{Capability, Engine, Failure, Store};
 use crate::history::{History, Moment};
 use crate::operation::{Operation, Print};
 use crate::oracle::{Loss, LossKind};
+use crate::queue;
 use crate::random::Random;
-use crate::session::{Observation, Session};
+use crate::session::{Observation, Outcome, Session};
 use damage::Damage;
 use plan::Plan;
 
@@ -120,7 +121,11 @@ impl<'a> Closed<'a> {
             recorder.carry_out(&mut session, &machine, operation);
         }
         let wrong = |failure: Failure| format!("without any damage: {failure}");
-        let expected = session.observe().map_err(wrong)?;
+        if let Some(store) = session.store().filter(|store| store.queue().is_some()) {
+            // Of a queue only what is durable is shown, and closing makes durable what is not.
+            store.sync().map_err(wrong)?;
+        }
+        let expected = session.observe().map_err(wrong)?.named();
         session.close().map_err(wrong)?;
         let recording = recorder.finish(&machine);
         Ok(Closed { rules, recording, image: machine.image(), expected })
@@ -172,7 +177,7 @@ impl<'a> Closed<'a> {
             let machine = Machine::of(&image);
             let mut session = Session::new(self.rules.engine, machine.place(), setup);
             let judged = match session.observe() {
-                Ok(seen) => compare(&self.expected, &seen),
+                Ok(seen) => self.compare(&seen.named()),
                 Err(_) => self.judge_accepted(&image),
             };
             machine.io.power_off();
@@ -196,7 +201,49 @@ impl<'a> Closed<'a> {
     /// Whether anybody ever wrote these bytes under a key.
     fn was_ever(&self, key: &str, print: Print) -> bool {
         let changes = self.recording.steps.iter().flat_map(|step| step.known.changes.iter());
-        changes.filter(|change| change.name == *key).any(|change| change.print == Some(print))
+        let mut of_key = changes.filter(|change| change.name == *key);
+        of_key.any(|change| change.print == Some(print)) || self.was_in_queue(key, print)
+    }
+
+    /// Whether a queue ever had such an item or position.
+    fn was_in_queue(&self, name: &str, print: Print) -> bool {
+        self.recording.steps.iter().any(|step| match (&step.operation, &step.outcome) {
+            (Operation::Queue(task), Outcome::Queue(answer)) => {
+                let prints = step.known.changes.iter().filter_map(|change| change.print);
+                let names = queue::names(task, answer, prints);
+                names.contains(&(name.to_owned(), print))
+            }
+            _ => false,
+        })
+    }
+
+    /// Whether a queue has nothing that would say so if this were older than it should be, or gone: of
+    /// `QUEUE`, which says what was truncated, and of positions there is one copy.
+    fn may_go_back(&self, name: &str, found: Option<Print>) -> bool {
+        let is_position = name.starts_with(queue::POSITION);
+        let was_truncated = !self.expected.found.contains_key(name);
+        self.rules.engine.has(Capability::Queue)
+            && (is_position || was_truncated)
+            && found.is_none_or(|print| self.was_ever(name, print))
+    }
+
+    /// What opens without a word is all there; what is complained of may be missing, and is not wrong.
+    fn compare(&self, seen: &Observation) -> Result<(), Vec<Loss>> {
+        let mut losses = Vec::new();
+        for (name, print) in &seen.found {
+            let expected = self.expected.found.get(name);
+            if expected != Some(print) && !self.may_go_back(name, Some(*print)) {
+                let words = format!("{name} is {print:?}, and was {expected:?}");
+                losses.push(Loss::new(LossKind::WrongBytes, words));
+            }
+        }
+        for name in self.expected.found.keys().filter(|name| !seen.found.contains_key(*name)) {
+            if seen.problems.is_empty() && !self.may_go_back(name, None) {
+                let words = format!("{name} is not there, and nobody complains");
+                losses.push(Loss::new(LossKind::Lost, words));
+            }
+        }
+        if losses.is_empty() { Ok(()) } else { Err(losses) }
     }
 
     /// Flips bits; gives in how many bytes.
@@ -287,32 +334,18 @@ impl Live<'_> {
     }
 }
 
-/// What opens without a word is all there; what is complained of may be missing, and is not wrong.
-fn compare(expected: &Observation, seen: &Observation) -> Result<(), Vec<Loss>> {
-    let mut losses = Vec::new();
-    for (name, print) in &seen.found {
-        if expected.found.get(name) != Some(print) {
-            let words = format!("{name} is {print:?}, and was {:?}", expected.found.get(name));
-            losses.push(Loss::new(LossKind::WrongBytes, words));
-        }
-    }
-    for name in expected.found.keys().filter(|name| !seen.found.contains_key(*name)) {
-        if seen.problems.is_empty() {
-            let words = format!("{name} is not there, and nobody complains");
-            losses.push(Loss::new(LossKind::Lost, words));
-        }
-    }
-    if losses.is_empty() { Ok(()) } else { Err(losses) }
-}
-
 /// Reads each object: it is right, or an error, or, where a loss was accepted, gone.
 fn read_each(store: &dyn Store, is_right: impl Fn(&str, Print) -> bool) -> Result<(), Vec<Loss>> {
+    let keys = store.keys().unwrap_or_default();
+    let of_keys = keys.into_iter().filter_map(|key| {
+        let bytes = store.get(&key).ok()??;
+        Some((key, Print::of(&bytes)))
+    });
+    let of_queue = store.queue().map_or_else(Vec::new, queue::salvage);
     let mut losses = Vec::new();
-    for key in store.keys().unwrap_or_default() {
-        if let Ok(Some(bytes)) = store.get(&key)
-            && !is_right(&key, Print::of(&bytes))
-        {
-            let words = format!("{key} has {:?}, which nobody wrote there", Print::of(&bytes));
+    for (name, print) in of_keys.chain(of_queue) {
+        if !is_right(&name, print) {
+            let words = format!("{name} has {print:?}, which nobody wrote there");
             losses.push(Loss::new(LossKind::WrongBytes, words));
         }
     }

@@ -134,7 +134,7 @@ impl World for Disk {
         let (setup, operations) = task.operations();
         let breaking = Breaking { world: self, task, workshop: &workshop, watch };
         let device = Arc::new(Device::new(self.empty(&workshop)?));
-        let oracle = Oracle::new(task.engine.promises(), setup.disks);
+        let oracle = Oracle::of(task.engine.promises(), &setup);
         let judge = Judge::new(&Script::new(&operations), oracle);
         let parts = vec![Part::Work { from: 0, to: usize::MAX }, Part::Close];
         let recorded = breaking

@@ -150,8 +150,11 @@ fn profile(task: &Task<'_>, janitor: &Janitor) -> Result<Profile, String> {
 }
 
 /// The points at which openings are killed.
-fn is_of_opening(point: &Point, rebuilds: bool) -> bool {
+fn is_of_opening(point: &Point, rebuilds: bool, queue: bool) -> bool {
     let belongs = |to: &str| point.name.starts_with(to);
+    if queue {
+        return belongs("queue.open.") || belongs("replace.");
+    }
     belongs("open.") || belongs("replace.") || rebuilds && belongs("rebuild.")
 }
 

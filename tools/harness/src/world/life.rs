@@ -44,7 +44,7 @@ pub struct Recorded {
 
 impl Rules<'_> {
     pub fn oracle(&self) -> Oracle {
-        Oracle::new(self.promises, self.setup.disks)
+        Oracle::of(self.promises, &self.setup)
     }
 
     /// Opens what was left when something broke, and judges it by what the oracle knew. A panic is a
@@ -109,7 +109,7 @@ impl Rules<'_> {
                 _ => 0,
             };
             let first = std::iter::repeat_n(Operation::Checkpoint, checkpoints);
-            for operation in first.chain(workload::following(seed, FOLLOWING)) {
+            for operation in first.chain(workload::following(self.engine, seed, FOLLOWING)) {
                 let number = life.oracle.begin(&operation, machine.clock.now_ms());
                 let step = recorder.carry_out(&mut life.session, &machine, &operation);
                 life.oracle.end(number, &operation, &step.outcome, step.disk);

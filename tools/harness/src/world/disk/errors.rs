@@ -67,7 +67,7 @@ impl World for DiskErrors {
         let workshop = Workshop::open()?;
         let (setup, operations) = task.operations();
         let empty = self.empty.get_or_init(|| workshop.make(self.file_system)).clone()?;
-        let oracle = Oracle::new(task.engine.promises(), setup.disks);
+        let oracle = Oracle::of(task.engine.promises(), &setup);
         let judge = Judge::new(&Script::new(&operations), oracle);
         let breaking = Breaking { world: self, task, workshop: &workshop, empty, judge };
         let calls = breaking.count()?;

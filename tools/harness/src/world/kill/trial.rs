@@ -64,7 +64,7 @@ impl<'a> Trial<'a> {
         random: Random,
     ) -> Self {
         let (setup, operations) = task.operations();
-        let oracle = Oracle::new(task.engine.promises(), setup.disks);
+        let oracle = Oracle::of(task.engine.promises(), &setup);
         let judge = Judge::new(&Script::new(&operations), oracle);
         let done = Plan::default();
         let operations = operations.len();
@@ -173,9 +173,12 @@ impl<'a> Trial<'a> {
             return Deed::Child(Part::Open, When::Moment { messages: 1, after });
         }
         // Where no operation has come to its end, there may be no store to make an index for.
-        let rebuilds = self.judge.has_steps() && self.random.one_in(6);
+        let rebuilds = self.task.engine.has(Capability::Rebuild)
+            && self.judge.has_steps()
+            && self.random.one_in(6);
         let part = if rebuilds { Part::Rebuild } else { Part::Open };
-        let of_opening = |point: &Point| is_of_opening(point, rebuilds);
+        let queue = self.task.engine.has(Capability::Queue);
+        let of_opening = |point: &Point| is_of_opening(point, rebuilds, queue);
         let point = self.world.least(of_opening, &mut self.random).expect("there are such steps");
         Deed::Child(part, When::Step(point, 1 + self.random.below(2)))
     }
