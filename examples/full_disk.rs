@@ -158,7 +158,7 @@ impl Scene {
             match store.write(batch) {
                 Ok(_) => odd.for_each(|key| self.versions[key] = None),
                 Err(error) if error.kind() == ErrorKind::Full => {
-                    self.say(&format!("deletes are refused after {} keys", start / 2));
+                    self.say(&format!("deletes are refused after {} keys: {error}", start / 2));
                     return Ok(());
                 }
                 Err(error) => return Err(error.into()),

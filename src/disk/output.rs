@@ -98,12 +98,9 @@ impl Output {
         Ok(CopiedChain { track: self.header.track, start, seq, layout, proposal })
     }
 
-    /// Gives back what the file system has allocated behind the end, in advance: xfs as much as the
-    /// file has.
+    /// Gives back what the file system has allocated behind the end, in advance.
     pub(crate) fn trim(&self) {
-        // Best effort: it is about room alone.
-        let _ =
-            self.appender.track.file.set_len(u64::from(self.appender.end()) * CHUNK_BYTES as u64);
+        self.appender.trim();
     }
 
     /// Makes all that was appended durable. After a failure the track is of no more use.

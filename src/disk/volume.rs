@@ -234,6 +234,14 @@ impl Volume {
         fits
     }
 
+    /// Gives back what the file system has allocated behind the end of the active track, in advance: on
+    /// xfs as much as is left for deletes, or more.
+    pub(crate) fn trim(&self) {
+        if let Some(active) = &self.lock().active {
+            active.appender.trim();
+        }
+    }
+
     /// Says that chunks or tracks of the disk were given back to the file system.
     pub(crate) fn room_came_back(&self) {
         self.lock().space.came_back();

@@ -24,9 +24,9 @@
 //!
 //! Example: the payload of a first track begins `4b 4f 47 49 41 51 54 52 01 00 00 00`.
 //!
-//! The files are in the envelope of [`meta`], with the magic `KOGIAQUE` for `QUEUE`, which is of
-//! version 2, and `KOGIACSM` for a consumer's, which is of version 1. Version 1 of `QUEUE` had no
-//! rewritten tracks; it is still read.
+//! The files are in the envelope of [`meta`], with the magic `KOGIAQUE` for `QUEUE` and `KOGIACSM`
+//! for a consumer's; both are of version 2. In version 1 `QUEUE` had no rewritten tracks, and a
+//! consumer's file not its name; they are still read.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +36,7 @@ use super::{Fault, Seq, StoreId, TrackId, bytes_at, codec, meta};
 /// The version of `QUEUE`.
 const META_VERSION: u32 = 2;
 /// The version of a consumer's file.
-const CONSUMER_VERSION: u32 = 1;
+const CONSUMER_VERSION: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"KOGIAQTR";
 const VERSION: u32 = 1;
@@ -416,15 +416,25 @@ impl QueueMeta {
 /// ```
 /// use kogia::format::{StoreId, queue::ConsumerMeta};
 ///
-/// let position = ConsumerMeta { queue: StoreId([1; 16]), committed: 4122 };
+/// let (queue, consumer) = (StoreId([1; 16]), Some("shipper".into()));
+/// let position = ConsumerMeta { queue, committed: 4122, consumer };
 /// assert_eq!(ConsumerMeta::decode(&position.encode()), Ok(position));
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ConsumerMeta {
     /// The queue.
     pub queue: StoreId,
     /// The id of the last item that was dealt with.
     pub committed: u64,
+    /// The consumer's name, so that another's file does not pass for its own; version 1 had none.
+    pub consumer: Option<String>,
+}
+
+/// A consumer's file as it was in version 1.
+#[derive(Deserialize)]
+struct ConsumerMetaV1 {
+    queue: StoreId,
+    committed: u64,
 }
 
 impl ConsumerMeta {
@@ -436,7 +446,15 @@ impl ConsumerMeta {
 
     /// Decodes the file.
     pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
-        meta::open_first("consumer", b"KOGIACSM", bytes)
+        let what = "consumer";
+        match meta::open(what, b"KOGIACSM", bytes)? {
+            (1, value) => {
+                let ConsumerMetaV1 { queue, committed } = codec::decode(what, value)?;
+                Ok(ConsumerMeta { queue, committed, consumer: None })
+            }
+            (CONSUMER_VERSION, value) => codec::decode(what, value),
+            (found, _) => Err(Fault::Version { what, found, known: CONSUMER_VERSION }),
+        }
     }
 }
 

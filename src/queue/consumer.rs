@@ -37,6 +37,7 @@ const MAX_NAME_BYTES: usize = 200;
 #[derive(Debug)]
 pub struct Consumer {
     source: Arc<Source>,
+    name: String,
     path: PathBuf,
     committed: Option<Id>,
     stream: Stream,
@@ -48,14 +49,15 @@ impl Consumer {
         let dir = source.dir.join(CONSUMERS);
         source.io.create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
         let path = dir.join(name);
-        let committed = read(source, &path)?;
+        let committed = read(source, name)?;
         if committed.is_some() {
             // A process that was killed may not have come to that, and what is committed already is
             // no news to `commit`.
             source.io.sync_dir(&dir).map_err(|e| Error::io("sync", &dir, e))?;
         }
         let stream = Stream::new(source.clone(), committed.map(Id::after))?;
-        Ok(Consumer { source: source.clone(), path, committed, stream })
+        let (source, name) = (source.clone(), name.to_owned());
+        Ok(Consumer { source, name, path, committed, stream })
     }
 
     /// The id that was committed last.
@@ -82,7 +84,8 @@ impl Consumer {
         if self.committed.is_some_and(|committed| id <= committed) {
             return Ok(());
         }
-        let meta = ConsumerMeta { queue: self.source.queue, committed: id.0 };
+        let (queue, consumer) = (self.source.queue, Some(self.name.clone()));
+        let meta = ConsumerMeta { queue, committed: id.0, consumer };
         let replaced = self.source.io.replace(&self.path, &meta.encode());
         replaced.map_err(|e| Error::io("write", &self.path, e))?;
         self.committed = Some(id);
@@ -103,16 +106,20 @@ fn check_name(name: &str) -> Result<()> {
     )))
 }
 
-fn read(source: &Source, path: &std::path::Path) -> Result<Option<Id>> {
+fn read(source: &Source, name: &str) -> Result<Option<Id>> {
+    let path = &source.dir.join(CONSUMERS).join(name);
     let bytes = match source.io.read_small(path, META_LIMIT) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == Kind::NotFound => return Ok(None),
         Err(e) => return Err(Error::io("read", path, e)),
     };
     let meta = ConsumerMeta::decode(&bytes).map_err(|fault| Error::fault(path, fault))?;
+    let wrong = |what: String| Err(Error::new(ErrorKind::Corruption, what).with_path(path));
     if meta.queue != source.queue {
-        let error = Error::new(ErrorKind::Corruption, "it is a consumer of another queue");
-        return Err(error.with_path(path));
+        return wrong("it is a consumer of another queue".into());
+    }
+    if let Some(other) = meta.consumer.filter(|consumer| consumer != name) {
+        return wrong(format!("it is the position of the consumer {other:?}"));
     }
     Ok(Some(Id(meta.committed)))
 }
@@ -127,7 +134,7 @@ pub(super) fn list(source: &Source) -> Result<Vec<(String, Id)>> {
     };
     let mut consumers = Vec::new();
     for name in names.into_iter().filter(|name| check_name(name).is_ok()) {
-        if let Some(committed) = read(source, &dir.join(&name))? {
+        if let Some(committed) = read(source, &name)? {
             consumers.push((name, committed));
         }
     }

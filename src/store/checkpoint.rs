@@ -220,6 +220,9 @@ impl Shared {
         }
         self.reserve.release();
         if lacks_room() {
+            self.volumes.all().iter().for_each(|volume| volume.trim());
+        }
+        if lacks_room() {
             self.give_back()?;
         }
         if lacks_room() {

@@ -61,6 +61,13 @@ impl Appender {
         Ok(())
     }
 
+    /// Gives back what the file system has allocated behind the end, in advance: xfs as much as the file
+    /// has.
+    pub(crate) fn trim(&self) {
+        // Best effort: it is about room alone.
+        let _ = self.track.file.set_len(u64::from(self.end) * CHUNK_BYTES as u64);
+    }
+
     /// Makes all that was appended durable. Invariant I2: after a failure this never succeeds.
     pub(crate) fn sync(&mut self) -> Result<(), SyncFailure> {
         if self.failed {

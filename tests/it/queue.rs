@@ -251,6 +251,23 @@ fn retention_by_bytes_and_by_age_drops_whole_tracks_and_is_remembered() {
     assert_eq!(kept.last().unwrap().1, value(19, 1000));
 }
 
+/// Symptom: a consumer went on where another one was, and nobody complained. Cause: a consumer's file did
+/// not say whose it is, and rot had put one in the place of another. Rule: it names its consumer.
+#[test]
+fn a_consumers_file_does_not_pass_for_anothers() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = Queue::open(dir.path()).unwrap();
+    let id = queue.append("a").unwrap();
+    queue.consumer("one").unwrap().commit(id).unwrap();
+    let consumers = dir.path().join("consumers");
+    std::fs::copy(consumers.join("one"), consumers.join("two")).unwrap();
+    let error = queue.consumer("two").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corruption);
+    assert!(error.to_string().contains("one") && error.path().unwrap().ends_with("two"), "{error}");
+    assert!(queue.consumers().is_err());
+    assert_eq!(queue.consumer("one").unwrap().committed(), Some(id));
+}
+
 #[test]
 fn consumers_go_on_behind_what_they_have_committed() {
     let dir = tempfile::tempdir().unwrap();

@@ -36,8 +36,10 @@ fuzz_target!(init: seeds::write_if_asked(samples), |data: &[u8]| {
     if let Some((track, rewrite)) = std::str::from_utf8(data).ok().and_then(track_of_file_name) {
         assert_eq!(track_file_name(track, rewrite).as_bytes(), data);
     }
-    if let Ok(meta) = ConsumerMeta::decode(&forge::envelope(b"KOGIACSM", 1, data)) {
-        assert_eq!(ConsumerMeta::decode(&meta.encode()), Ok(meta));
+    for version in [1, 2] {
+        if let Ok(meta) = ConsumerMeta::decode(&forge::envelope(b"KOGIACSM", version, data)) {
+            assert_eq!(ConsumerMeta::decode(&meta.encode()), Ok(meta));
+        }
     }
 });
 
@@ -69,7 +71,8 @@ fn samples() -> Vec<Vec<u8>> {
     let mut meta = QueueMeta::new(queue);
     meta.rewrites.add(&[TrackId(3), TrackId(4), TrackId(6)], 2);
     (meta.end, meta.max_bytes, meta.lost) = (predecessor, Some(10 << 30), vec![(7 << 32, 8 << 32)]);
-    let consumer = ConsumerMeta { queue, committed: 7 << 32 | 4122 };
+    let consumer =
+        ConsumerMeta { queue, committed: 7 << 32 | 4122, consumer: Some("shipper".into()) };
     // Of the files, what is in the envelope.
     let value = |file: Vec<u8>| file[16..file.len() - 4].to_vec();
     vec![

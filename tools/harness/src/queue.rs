@@ -137,6 +137,13 @@ pub fn names(
 ) -> Vec<(String, Print)> {
     match (task, answer) {
         (_, Answer::Appended(ids)) => ids.iter().map(|id| item_name(*id)).zip(prints).collect(),
+        (Task::Rewrite { changes, .. }, Answer::Rewritten(was)) => {
+            let replaced = was.iter().zip(changes).filter_map(|((id, _), change)| match change {
+                Change::Replace(value) => Some((item_name(*id), value.print())),
+                Change::Keep | Change::Drop => None,
+            });
+            replaced.collect()
+        }
         (Task::Consume { name, .. }, Answer::Consumed { committed, .. }) => {
             committed.iter().map(|id| position(name, *id)).collect()
         }

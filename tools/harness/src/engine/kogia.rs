@@ -47,8 +47,8 @@ impl Engine for Kogia {
         Promises { loses_suffixes: true, failed_is_gone: true, survives_errors: true }
     }
 
-    fn has(&self, _capability: Capability) -> bool {
-        true
+    fn has(&self, capability: Capability) -> bool {
+        capability != Capability::Queue
     }
 
     fn open(&self, place: &Place, setup: &Setup) -> Result<Box<dyn Store>> {

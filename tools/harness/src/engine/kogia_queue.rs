@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ::kogia::ErrorKind;
 use ::kogia::io::{Io, RealIo};
-use ::kogia::queue::{self, Id, QueueOptions, QueueReader, Stream};
+use ::kogia::queue::{self, Id, QueueOptions, QueueReader, Rewrite, Stream};
 
 use super::kogia::{NEVER, level as durability};
 use super::{
@@ -216,11 +216,20 @@ impl Queue for Open {
 
     fn rewrite(
         &self,
-        _skip: usize,
-        _items: usize,
-        _decide: &mut dyn FnMut(u64, &[u8]) -> Decision,
+        skip: usize,
+        items: usize,
+        decide: &mut dyn FnMut(u64, &[u8]) -> Decision,
     ) -> Result<()> {
-        Err(Failure::Unsupported)
+        self.queue.sync()?;
+        let ids = self.queue.stream(None)?.items().map(|item| Ok(item?.0));
+        let ids = ids.skip(skip).take(items).collect::<::kogia::Result<Vec<Id>>>()?;
+        let (Some(first), Some(last)) = (ids.first(), ids.last()) else { return Ok(()) };
+        self.queue.rewrite(*first..=*last, |id, item| match decide(id.0, item) {
+            Decision::Keep => Rewrite::Keep,
+            Decision::Drop => Rewrite::Drop,
+            Decision::Replace(bytes) => Rewrite::Replace(bytes),
+        })?;
+        Ok(())
     }
 
     fn consumers(&self) -> Result<Vec<(String, u64)>> {

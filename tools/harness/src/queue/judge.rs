@@ -89,12 +89,14 @@ impl Ledger {
     }
 
     /// The place of an item that is shown, at `from` or behind it. One that nobody has acknowledged is
-    /// known by its bytes.
+    /// known by its bytes, unless the id is another's.
     fn place(&self, from: usize, id: u64, print: Print) -> Option<usize> {
-        for (at, item) in self.items.iter().enumerate().skip(from) {
+        let behind = || self.items.iter().enumerate().skip(from).filter(|(_, i)| !i.is_dropped);
+        if let Some((at, _)) = behind().find(|(_, item)| item.id == Some(id)) {
+            return Some(at);
+        }
+        for (at, item) in behind() {
             match item.id {
-                _ if item.is_dropped => {}
-                Some(own) if own == id => return Some(at),
                 Some(own) if own > id => return None,
                 None if item.may_be(print) => return Some(at),
                 _ => {}

@@ -310,21 +310,22 @@ impl Ledger {
         &self,
         judge: impl Fn(&Ledger) -> Result<T, Vec<Loss>>,
     ) -> Result<(Option<Ledger>, T), Vec<Loss>> {
-        let losses = match judge(self) {
-            Ok(judged) => return Ok((None, judged)),
-            Err(losses) => losses,
-        };
-        let Some(rewriting) = &self.rewriting else { return Err(losses) };
+        let before = judge(self);
+        let Some(rewriting) = &self.rewriting else { return before.map(|judged| (None, judged)) };
         let mut other = self.clone();
         other.apply(rewriting);
+        // Where both may be, an item is missing that was not durable and was to be dropped. Who takes
+        // it for dropped asks for no cut where it was, and allows one.
         if let Ok(judged) = judge(&other) {
             return Ok((Some(other), judged));
         }
-        let operation = rewriting.operation;
-        let first = losses.first().map_or(String::new(), |loss| loss.words.clone());
-        let words =
-            format!("it is neither as before operation {operation} nor as after it: {first}");
-        Err(vec![Loss::new(LossKind::Half, words)])
+        before.map(|judged| (None, judged)).map_err(|losses| {
+            let operation = rewriting.operation;
+            let first = losses.first().map_or(String::new(), |loss| loss.words.clone());
+            let words =
+                format!("it is neither as before operation {operation} nor as after it: {first}");
+            vec![Loss::new(LossKind::Half, words)]
+        })
     }
 
     /// The places of the items that are there, so far as they were taken.
@@ -415,7 +416,7 @@ impl Ledger {
         }
         self.rewriting = None;
         self.believe(&matched);
-        let is_lost = |item: &&Item| item.is_sure();
+        let is_lost = |item: &&Item| item.is_sure() && !item.is_dropped;
         let lost = self.items[matched.end()..].iter().find(is_lost).and_then(|item| item.id);
         self.lost.extend(lost);
         let prints = seen.items().map(|(_, print)| print);

@@ -245,6 +245,20 @@ fn a_rewrite_is_there_whole_or_not_at_all() {
     assert_eq!(judge(&ledger, &[new, item(3)]), None);
 }
 
+/// A kill in the middle of a rewrite, behind which an item is missing that was not durable and was to be
+/// dropped: whether the kill took it or the rewrite can't be told, and so no cut is asked for.
+#[test]
+fn what_a_rewrite_may_have_dropped_is_not_said_to_be_lost() {
+    let changes = vec![Change::Keep, Change::Drop];
+    let rewrite = (Task::Rewrite { skip: 0, changes }, None);
+    let mut ledger = after(&[done(1, Level::Sync), done(2, Level::Later), rewrite]);
+    ledger.recover(&seen(&[item(1)]), PROCESS, 0).unwrap();
+    go_on(&mut ledger, &[done(5, Level::Sync)]);
+    for shown in [&[item(1), item(5)][..], &[item(1), Shown::Cut(2), item(5)]] {
+        ledger.judge(&seen(shown), POWER, 0).unwrap();
+    }
+}
+
 #[test]
 fn what_was_shown_before_the_queue_was_opened_is_still_there() {
     let before = || vec![Entry::Item(1, value(1).bytes()), Entry::Item(2, value(2).bytes())];

@@ -3,7 +3,7 @@
 use super::{Script, Workload};
 use crate::engine::{Level, Retention, Setup};
 use crate::operation::{Operation, Value};
-use crate::queue::Task;
+use crate::queue::{Change, Task};
 use crate::random::Random;
 
 pub(super) const ALL: &[Workload] = &[
@@ -54,6 +54,13 @@ pub(super) const ALL: &[Workload] = &[
         about: "a queue that is closed and opened all the time",
         setup: |_| large_tracks(),
         operations: reopened,
+        variants: None,
+    },
+    Workload {
+        name: "queue-rewrite",
+        about: "a queue of which ranges are rewritten: items dropped, changed, and left, over several tracks",
+        setup: |_| small_tracks(),
+        operations: rewritten,
         variants: None,
     },
     Workload {
@@ -216,6 +223,39 @@ fn retained(script: &mut Script) {
     }
 }
 
+fn rewritten(script: &mut Script) {
+    for _ in 0..18 {
+        let (len, level) = (len(script) + 500, level(script));
+        append(script, len, level);
+        match script.random.below(10) {
+            0..5 => rewrite(script),
+            5 => truncate(script),
+            6 => consume(script),
+            7 => script.then(Operation::Reopen),
+            8 => then(script, Task::Read { ahead: false }),
+            _ => {}
+        }
+    }
+}
+
+fn rewrite(script: &mut Script) {
+    let skip = script.random.pick(&[0, 0, 1, 3, 9]);
+    let count = script.random.pick(&[1, 2, 5, 12]);
+    let changes = (0..count).map(|_| change(script)).collect();
+    then(script, Task::Rewrite { skip, changes });
+}
+
+fn change(script: &mut Script) -> Change {
+    match script.random.below(4) {
+        0 => Change::Drop,
+        1 => {
+            let len = len(script);
+            Change::Replace(script.value(len))
+        }
+        _ => Change::Keep,
+    }
+}
+
 fn reopened(script: &mut Script) {
     for _ in 0..16 {
         match script.random.below(6) {
@@ -235,6 +275,7 @@ pub(super) fn mix(script: &mut Script, count: usize) {
             13 => truncate(script),
             14 if script.random.one_in(3) => then(script, Task::TruncateAll),
             14 => then(script, Task::Read { ahead: true }),
+            15 if script.random.one_in(2) => rewrite(script),
             15 => then(script, Task::Read { ahead: false }),
             16 => append(script, 9_000, Level::Os),
             17 => script.then(Operation::Sync),
