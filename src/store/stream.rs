@@ -112,6 +112,20 @@ impl<'a> Writer<'a> {
         self.finish()
     }
 
+    /// The same with options in place of those that the stream was begun with, for what is known only
+    /// when all has been written, as a digest among the attributes.
+    pub fn commit_with(mut self, options: PutOptions) -> Result<Info> {
+        check_put(&self.key, &options)?;
+        self.options = options;
+        self.finish()
+    }
+
+    /// Bytes that were written so far.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.segments.len + self.segments.body.len()
+    }
+
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<()> {
         self.segments.push(bytes)
     }

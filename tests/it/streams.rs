@@ -38,6 +38,35 @@ fn idle_streams_hold_no_other_writer_back() {
 }
 
 #[test]
+fn what_is_known_at_the_end_of_a_stream_is_given_with_its_commit() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = two_disks(&dir);
+    // Put whole in the end, and in segments.
+    for len in [100, 5 << 20] {
+        let mut stream = store.writer("key").expect("a stream");
+        stream.write_all(&bytes(1, len)).expect("it writes");
+        assert_eq!(stream.written(), len as u64);
+        let options = PutOptions { attributes: b"digest".to_vec(), ..PutOptions::default() };
+        let info = stream.commit_with(options.clone()).expect("it commits");
+        assert_eq!(store.head("key").expect("it reads"), Some(info.clone()));
+        assert_eq!(info.attributes, b"digest");
+        assert!(store.get("key").expect("it reads").expect("it is there") == bytes(1, len));
+
+        let stream = store.writer("key").expect("a stream");
+        let once = PutOptions { condition: kogia::Condition::IfAbsent, ..options.clone() };
+        let refused = stream.commit_with(once).expect_err("it is there already");
+        assert_eq!(refused.kind(), ErrorKind::Condition);
+        let stream = store.writer("key").expect("a stream");
+        let long = PutOptions { attributes: vec![0; 70_000], ..options };
+        let refused = stream.commit_with(long).expect_err("they are too long");
+        assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
+        assert_eq!(store.head("key").expect("it reads"), Some(info));
+    }
+    let report = store.verify(&VerifyOptions::default()).expect("it verifies");
+    assert_eq!(report.problems, []);
+}
+
+#[test]
 fn objects_larger_than_a_track_are_dealt_over_all_disks_and_read_back_anywhere() {
     let dir = tempfile::tempdir().expect("a directory");
     let value = bytes(1, 20_000_001);

@@ -1,0 +1,305 @@
+//! How the server is told what to do: flags, the environment, a TOML file, in this order; then the
+//! defaults.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::Parser;
+use serde::Deserialize;
+
+use crate::access::{AccessKey, Rule};
+
+/// S3 for any client, on Kogia's stores.
+///
+/// Without access keys it makes a pair, keeps it in DIR/credentials.toml, and prints it.
+#[derive(Parser, Clone, Debug, Default)]
+#[command(name = "kogia-server", version)]
+pub struct Arguments {
+    /// The data directory; made if there is none
+    pub dir: PathBuf,
+    /// A TOML file with all of this and more
+    #[arg(long, env = "KOGIA_SERVER_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where clients are served [default: 127.0.0.1:9000]
+    #[arg(long, env = "KOGIA_SERVER_LISTEN", value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// Where /health, /ready and /metrics are, for whoever runs it [default: 127.0.0.1:9001]
+    #[arg(long, env = "KOGIA_SERVER_ADMIN", value_name = "ADDRESS")]
+    pub admin: Option<SocketAddr>,
+    /// A directory for tracks, once a disk [default: DIR/tracks; later, the same as before]
+    #[arg(long = "disk", env = "KOGIA_SERVER_DISKS", value_delimiter = ',', value_name = "DIR")]
+    pub disks: Vec<PathBuf>,
+    /// Stores that buckets are dealt over, at least [default: 2]
+    #[arg(long, env = "KOGIA_SERVER_PARTITIONS", value_name = "N")]
+    pub partitions: Option<usize>,
+    /// Memory of the stores together [default: 256MiB]
+    #[arg(long, env = "KOGIA_SERVER_MEMORY", value_name = "SIZE")]
+    pub memory: Option<ByteSize>,
+    /// An access key that may do everything
+    #[arg(long, env = "KOGIA_SERVER_ACCESS_KEY", requires = "secret_key", value_name = "NAME")]
+    pub access_key: Option<String>,
+    /// Its secret; better in the environment or the file than among the flags
+    #[arg(long, env = "KOGIA_SERVER_SECRET_KEY", hide_env_values = true, requires = "access_key", value_name = "SECRET")]
+    pub secret_key: Option<String>,
+    /// A certificate chain in PEM; with --tls-key clients are served by HTTPS
+    #[arg(long, env = "KOGIA_SERVER_TLS_CERT", requires = "tls_key", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key in PEM
+    #[arg(long, env = "KOGIA_SERVER_TLS_KEY", requires = "tls_cert", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// How the log is written
+    #[arg(long, env = "KOGIA_SERVER_LOG_FORMAT", value_enum, default_value_t)]
+    pub log_format: LogFormat,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+/// The TOML file.
+#[derive(Deserialize, Clone, Debug, Default)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    listen: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
+    disks: Vec<PathBuf>,
+    partitions: Option<usize>,
+    memory: Option<ByteSize>,
+    region: Option<String>,
+    domain: Option<String>,
+    tls: Option<TlsFiles>,
+    limits: Limits,
+    #[serde(rename = "key")]
+    keys: Vec<AccessKey>,
+    anonymous: Vec<Rule>,
+}
+
+/// Where certificate and key are.
+#[derive(Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct TlsFiles {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+/// What clients may take, and how long.
+#[derive(Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections at once; further ones wait. Each may take 1 MiB or so.
+    pub connections: usize,
+    /// The longest that a request's header may take, and that a connection may be idle between two.
+    #[serde(with = "humantime_serde")]
+    pub header_timeout: Duration,
+    /// The longest that a client may neither send of its body, nor take of its answer.
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
+    /// The longest that open requests are waited for when the server stops.
+    #[serde(with = "humantime_serde")]
+    pub stop_timeout: Duration,
+    /// The largest body of a put, or of a part.
+    pub put_bytes: ByteSize,
+    /// The largest body that is XML.
+    pub xml_bytes: ByteSize,
+    /// The largest chunk of an aws-chunked body: it is in memory whole, to be verified.
+    pub chunk_bytes: ByteSize,
+    /// The smallest part of an upload, the last apart.
+    pub part_bytes: ByteSize,
+    /// The age at which uploads that were not completed are aborted.
+    #[serde(with = "humantime_serde")]
+    pub upload_age: Duration,
+    /// Threads that wait for disks.
+    pub threads: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connections: 1024,
+            header_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(60),
+            stop_timeout: Duration::from_secs(30),
+            put_bytes: ByteSize::gib(5),
+            xml_bytes: ByteSize::mib(4),
+            chunk_bytes: ByteSize::mib(16),
+            part_bytes: ByteSize::mib(5),
+            upload_age: Duration::from_secs(7 * 24 * 3600),
+            threads: 256,
+        }
+    }
+}
+
+/// All that the server needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub dir: PathBuf,
+    pub listen: SocketAddr,
+    pub admin: SocketAddr,
+    pub disks: Vec<PathBuf>,
+    pub partitions: usize,
+    pub memory: ByteSize,
+    pub region: String,
+    /// Buckets are served as `bucket.domain`, too.
+    pub domain: Option<String>,
+    pub tls: Option<TlsFiles>,
+    pub limits: Limits,
+    pub keys: Vec<AccessKey>,
+    pub anonymous: Vec<Rule>,
+}
+
+impl Config {
+    /// The defaults, for a data directory.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Config {
+            dir: dir.into(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 9000)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 9001)),
+            disks: Vec::new(),
+            partitions: 2,
+            memory: ByteSize::mib(256),
+            region: "us-east-1".into(),
+            domain: None,
+            tls: None,
+            limits: Limits::default(),
+            keys: Vec::new(),
+            anonymous: Vec::new(),
+        }
+    }
+
+    /// From flags and environment, and the file that they name.
+    pub fn load(arguments: &Arguments) -> Result<Self, String> {
+        let file = match &arguments.config {
+            Some(path) => read(path)?,
+            None => File::default(),
+        };
+        let mut config = Config::new(&arguments.dir);
+        let set = |to: &mut SocketAddr, from: Option<SocketAddr>| *to = from.unwrap_or(*to);
+        set(&mut config.listen, arguments.listen.or(file.listen));
+        set(&mut config.admin, arguments.admin.or(file.admin));
+        config.disks = if arguments.disks.is_empty() { file.disks } else { arguments.disks.clone() };
+        config.partitions = arguments.partitions.or(file.partitions).unwrap_or(config.partitions);
+        config.memory = arguments.memory.or(file.memory).unwrap_or(config.memory);
+        config.region = file.region.unwrap_or(config.region);
+        config.domain = file.domain;
+        config.tls = match (&arguments.tls_cert, &arguments.tls_key) {
+            (Some(cert), Some(key)) => Some(TlsFiles { cert: cert.clone(), key: key.clone() }),
+            _ => file.tls,
+        };
+        config.limits = file.limits;
+        config.keys = file.keys;
+        config.anonymous = file.anonymous;
+        if let (Some(access_key), Some(secret_key)) = (&arguments.access_key, &arguments.secret_key) {
+            config.keys.push(AccessKey {
+                access_key: access_key.clone(),
+                secret_key: secret_key.clone(),
+                rules: Vec::new(),
+            });
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let limits = &self.limits;
+        if self.partitions == 0 || self.partitions > 1024 {
+            return Err(format!("partitions are 1 to 1024, not {}", self.partitions));
+        }
+        if limits.connections == 0 || limits.threads == 0 {
+            return Err("limits.connections and limits.threads are 1 at least".into());
+        }
+        for (name, time) in [
+            ("header_timeout", limits.header_timeout),
+            ("idle_timeout", limits.idle_timeout),
+        ] {
+            if time.is_zero() {
+                return Err(format!("limits.{name} is a time, not 0"));
+            }
+        }
+        let mut names: Vec<_> = self.keys.iter().map(|key| &key.access_key).collect();
+        names.sort();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(format!("the access key {} is given twice", twice[0]));
+        }
+        if self.keys.iter().any(|key| key.access_key.is_empty() || key.secret_key.len() < 8) {
+            return Err("an access key has a name, and a secret of 8 characters at least".into());
+        }
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> Result<File, String> {
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    toml::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::Right;
+
+    fn load(file: &str, flags: &[&str]) -> Result<Config, String> {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(path.path(), file).unwrap();
+        let config = path.path().to_str().unwrap();
+        let arguments = ["kogia-server", "/data", "--config", config];
+        let arguments = arguments.iter().chain(flags);
+        Config::load(&Arguments::try_parse_from(arguments).map_err(|e| e.to_string())?)
+    }
+
+    const FILE: &str = r#"
+        listen = "0.0.0.0:443"
+        disks = ["/mnt/a/kogia", "/mnt/b/kogia"]
+        memory = "1GiB"
+        tls = { cert = "chain.pem", key = "key.pem" }
+        anonymous = [{ bucket = "public", access = "read" }]
+
+        [limits]
+        connections = 10
+        idle_timeout = "5s"
+        put_bytes = "1GiB"
+
+        [[key]]
+        access_key = "camera"
+        secret_key = "0123456789"
+        rule = [{ bucket = "camera-*", access = "write" }]
+    "#;
+
+    #[test]
+    fn flags_count_before_the_file_and_the_file_before_the_defaults() {
+        let config = load(FILE, &["--listen", "127.0.0.1:7000", "--disk", "/mnt/c"]).unwrap();
+        assert_eq!(config.listen, SocketAddr::from(([127, 0, 0, 1], 7000)));
+        assert_eq!(config.admin, SocketAddr::from(([127, 0, 0, 1], 9001)));
+        assert_eq!(config.disks, [PathBuf::from("/mnt/c")]);
+        assert_eq!(config.memory, ByteSize::gib(1));
+        assert_eq!(config.limits.connections, 10);
+        assert_eq!(config.limits.idle_timeout, Duration::from_secs(5));
+        assert_eq!(config.limits.header_timeout, Limits::default().header_timeout);
+        assert_eq!(config.keys[0].rules[0].access, Right::Write);
+        assert_eq!(config.anonymous[0].bucket, "public");
+        assert!(config.tls.is_some());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_and_named() {
+        for (file, what) in [
+            ("lissten = 1", "lissten"),
+            ("partitions = 0", "partitions"),
+            ("limits = { idle_timeout = '0s' }", "idle_timeout"),
+            ("key = [{ access_key = 'a', secret_key = 'short' }]", "secret"),
+            ("key = [{ access_key = 'a', secret_key = '01234567', rule = [{ bucket = 'b', access = 'own' }] }]", "own"),
+            ("key = [{ access_key = 'a', secret_key = '01234567' }, { access_key = 'a', secret_key = '01234567' }]", "twice"),
+        ] {
+            let refused = load(file, &[]).unwrap_err();
+            assert!(refused.contains(what), "{file}: {refused}");
+        }
+        assert!(load("", &["--access-key", "a"]).is_err());
+    }
+}

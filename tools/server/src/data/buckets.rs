@@ -1,0 +1,221 @@
+//! The buckets, by name. Their rows are in partition 0; all are held in memory.
+//!
+//! A bucket's row is put and deleted atomically, and its id is never used again: what is left of a
+//! deleted bucket belongs to nobody, and is swept at the next start.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, RwLock};
+
+use kogia::{Batch, Condition, ListOptions, PutOptions, Store};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, OwnedRwLockReadGuard};
+
+use super::keys::{self, BucketId};
+use super::{Partitions, rows};
+use crate::error::{Error, Result};
+
+/// A bucket as it is stored.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BucketRow {
+    pub id: u32,
+    pub partition: u32,
+    pub created_ms: u64,
+}
+
+/// The next bucket's id.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Counter(pub u32);
+
+/// A bucket.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    pub id: BucketId,
+    pub name: Arc<str>,
+    pub created_ms: u64,
+    /// The partition that it lies in.
+    pub store: Arc<Store>,
+    partition: u32,
+    /// Whether it is there. Held by whoever changes anything in it while the change is carried out;
+    /// alone by whoever deletes it.
+    there: Arc<tokio::sync::RwLock<bool>>,
+}
+
+/// Keeps a bucket from being deleted.
+pub type Entered = OwnedRwLockReadGuard<bool>;
+
+impl Bucket {
+    /// To be held while something is changed in it.
+    pub async fn enter(&self) -> Result<Entered> {
+        let entered = self.there.clone().read_owned().await;
+        if *entered { Ok(entered) } else { Err(Error::NoSuchBucket) }
+    }
+}
+
+/// All buckets.
+#[derive(Debug)]
+pub struct Catalogue {
+    partitions: Partitions,
+    by_name: RwLock<BTreeMap<Arc<str>, Bucket>>,
+    /// Held by whoever creates or deletes one.
+    changing: Mutex<()>,
+}
+
+impl Catalogue {
+    /// Reads all rows.
+    pub fn open(partitions: &Partitions) -> Result<Self> {
+        let mut by_name = BTreeMap::new();
+        walk(partitions.first(), keys::BUCKETS, |found| {
+            let name = std::str::from_utf8(&found[keys::BUCKETS.len()..]);
+            let name: Arc<str> =
+                name.map_err(|_| Error::damaged("a bucket's name is no text"))?.into();
+            let Some(row) = partitions.first().get(&found)? else { return Ok(()) };
+            let row: BucketRow = rows::decode(&row)?;
+            let Some(store) = partitions.get(row.partition) else {
+                let number = row.partition;
+                let what = format!("bucket {name} lies in partition {number}, which is not there");
+                return Err(Error::damaged(what));
+            };
+            by_name.insert(name.clone(), bucket(name, &row, store));
+            Ok(())
+        })?;
+        Ok(Catalogue { partitions: partitions.clone(), by_name: RwLock::new(by_name), changing: Mutex::default() })
+    }
+
+    pub fn get(&self, name: &str) -> Result<Bucket> {
+        self.lock_names().get(name).cloned().ok_or(Error::NoSuchBucket)
+    }
+
+    /// All, by name.
+    #[must_use]
+    pub fn all(&self) -> Vec<Bucket> {
+        self.lock_names().values().cloned().collect()
+    }
+
+    #[must_use]
+    pub fn partitions(&self) -> &Partitions {
+        &self.partitions
+    }
+
+    /// Creates a bucket in the partition that has the fewest; durable when this returns.
+    pub async fn create(self: &Arc<Self>, name: &str) -> Result<Bucket> {
+        let _changing = self.changing.lock().await;
+        if self.lock_names().contains_key(name) {
+            return Err(Error::BucketExists);
+        }
+        let (catalogue, name) = (self.clone(), Arc::<str>::from(name));
+        super::blocking(move || catalogue.put(name)).await
+    }
+
+    fn put(&self, name: Arc<str>) -> Result<Bucket> {
+        let first = self.partitions.first();
+        let next = match first.get(keys::NEXT_BUCKET)? {
+            Some(row) => rows::decode::<Counter>(&row)?.0,
+            None => 1,
+        };
+        let partition = self.emptiest();
+        let row = BucketRow { id: next, partition, created_ms: now_ms() };
+        let after = next.checked_add(1).ok_or_else(|| Error::damaged("all buckets' ids are used up"))?;
+        let once = PutOptions { condition: Condition::IfAbsent, ..PutOptions::default() };
+        let mut batch = Batch::new();
+        batch.put_with(keys::bucket(&name), rows::encode(&row), &once);
+        batch.put(keys::NEXT_BUCKET, rows::encode(&Counter(after)));
+        first.write(batch)?;
+        let store = self.partitions.get(partition).expect("it was chosen from them");
+        let bucket = bucket(name.clone(), &row, store);
+        self.by_name.write().expect("nobody panics here").insert(name, bucket.clone());
+        Ok(bucket)
+    }
+
+    fn emptiest(&self) -> u32 {
+        let mut counts: HashMap<u32, usize> = HashMap::new();
+        for bucket in self.lock_names().values() {
+            *counts.entry(bucket.partition).or_default() += 1;
+        }
+        let numbers = 0..u32::try_from(self.partitions.all().len()).unwrap_or(u32::MAX);
+        numbers.min_by_key(|number| counts.get(number).copied().unwrap_or(0)).unwrap_or(0)
+    }
+
+    /// Deletes a bucket that is empty. Its unfinished uploads go with it.
+    pub async fn delete(self: &Arc<Self>, name: &str) -> Result<()> {
+        let _changing = self.changing.lock().await;
+        let bucket = self.get(name)?;
+        // Whoever is putting something is done, and whoever comes later finds the bucket gone.
+        let mut there = bucket.there.clone().write_owned().await;
+        let catalogue = self.clone();
+        let gone = bucket.clone();
+        super::blocking(move || {
+            if !walk_one(&gone.store, keys::objects(gone.id))?.is_empty() {
+                return Err(Error::BucketNotEmpty);
+            }
+            catalogue.partitions.first().delete(keys::bucket(&gone.name))?;
+            *there = false;
+            catalogue.by_name.write().expect("nobody panics here").remove(&gone.name);
+            Ok(())
+        })
+        .await?;
+        super::blocking(move || sweep_bucket(&bucket.store, bucket.id)).await
+    }
+
+    /// The buckets of a partition.
+    #[must_use]
+    pub fn ids_in(&self, partition: usize) -> HashSet<BucketId> {
+        let lies_there = |bucket: &&Bucket| bucket.partition as usize == partition;
+        self.lock_names().values().filter(lies_there).map(|bucket| bucket.id).collect()
+    }
+
+    fn lock_names(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<Arc<str>, Bucket>> {
+        self.by_name.read().expect("nobody panics here")
+    }
+}
+
+fn bucket(name: Arc<str>, row: &BucketRow, store: &Arc<Store>) -> Bucket {
+    Bucket {
+        id: BucketId(row.id),
+        name,
+        created_ms: row.created_ms,
+        store: store.clone(),
+        partition: row.partition,
+        there: Arc::new(tokio::sync::RwLock::new(true)),
+    }
+}
+
+/// Deletes what is left of a bucket beside its objects: uploads, their parts, tags.
+pub fn sweep_bucket(store: &Store, bucket: BucketId) -> Result<()> {
+    super::uploads::discard_all(store, &keys::bucket_parts(bucket), &HashSet::new())?;
+    for prefix in [keys::uploads(bucket), keys::all_tags(bucket)] {
+        walk(store, &prefix, |row| Ok(store.delete(row).map(drop)?))?;
+    }
+    Ok(())
+}
+
+/// Calls with each key below a prefix, in bounded memory; it may delete what it is given.
+pub(super) fn walk(
+    store: &Store,
+    prefix: &[u8],
+    mut on_key: impl FnMut(Vec<u8>) -> Result<()>,
+) -> Result<()> {
+    let mut options = ListOptions { prefix: prefix.to_vec(), ..ListOptions::default() };
+    loop {
+        let page = store.list(&options)?;
+        for item in page.items {
+            if let kogia::Item::Object { key, .. } = item {
+                on_key(key)?;
+            }
+        }
+        options.start_after = page.next;
+        if options.start_after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+fn walk_one(store: &Store, prefix: Vec<u8>) -> Result<Vec<kogia::Item>> {
+    Ok(store.list(&ListOptions { prefix, max_keys: 1, ..ListOptions::default() })?.items)
+}
+
+/// Milliseconds since 1970.
+#[must_use]
+pub fn now_ms() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,188 @@
+//! A request, from its header to the end of its answer: what is refused here, and the access log.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use s3s::service::S3Service;
+use s3s::{Body, S3Error, StdError, s3_error};
+
+use super::guard::Guarded;
+use crate::access::Operation;
+use crate::bodies::BodyFault;
+use crate::config::Limits;
+use crate::metrics::Metrics;
+
+/// Answers the requests of all connections.
+#[derive(Clone)]
+pub struct Answerer {
+    pub s3: S3Service,
+    pub limits: Limits,
+    pub metrics: Arc<Metrics>,
+    pub number: Arc<AtomicU64>,
+}
+
+impl Answerer {
+    pub async fn answer(
+        self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Result<Response<Logged>, Infallible> {
+        let operation = Operation::default();
+        let entry = Entry {
+            began: Instant::now(),
+            peer,
+            id: format!("{:016X}", self.number.fetch_add(1, Ordering::Relaxed)),
+            method: request.method().clone(),
+            // Without its query, which may carry a signature.
+            path: request.uri().path().to_owned(),
+            operation: operation.clone(),
+            status: StatusCode::OK,
+            sent: 0,
+            metrics: self.metrics.clone(),
+        };
+        let response = match refusal(&request) {
+            Some(error) => error.to_http_response().map_err(|error| error.to_string()),
+            None => self.ask(request, operation).await,
+        };
+        Ok(entry.log(response))
+    }
+
+    async fn ask(
+        &self,
+        mut request: Request<Incoming>,
+        operation: Operation,
+    ) -> Result<Response<Body>, String> {
+        let fault = BodyFault::default();
+        request.extensions_mut().insert(fault.clone());
+        request.extensions_mut().insert(operation);
+        let chunk_bytes = is_chunked(&request).then_some(self.limits.chunk_bytes.0);
+        let (timeout, metrics) = (self.limits.idle_timeout, self.metrics.clone());
+        let request = request.map(|body| {
+            let count = move |bytes| metrics.received(bytes);
+            Body::http_body_unsync(Guarded::new(body, timeout, chunk_bytes, fault, count))
+        });
+        self.s3.call(request).await.map_err(|error| StdError::from(error).to_string())
+    }
+}
+
+/// What is refused before it is parsed.
+fn refusal<B>(request: &Request<B>) -> Option<S3Error> {
+    let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
+    let query = request.uri().query().unwrap_or_default();
+    // Signatures of version 2 don't cover the body, have no end where they are in a header, and can
+    // be broken when SHA-1 can.
+    let is_old = header(AUTHORIZATION).is_some_and(|value| value.starts_with(b"AWS "))
+        || form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "Signature");
+    if is_old {
+        return Some(s3_error!(
+            InvalidRequest,
+            "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
+        ));
+    }
+    // The form would be held in memory whole.
+    let is_form = header(CONTENT_TYPE).is_some_and(|value| {
+        value.len() >= FORM.len() && value[..FORM.len()].eq_ignore_ascii_case(FORM)
+    });
+    if is_form && request.method() == Method::POST {
+        return Some(s3_error!(NotImplemented, "Uploads of forms are not implemented"));
+    }
+    None
+}
+
+const FORM: &[u8] = b"multipart/form-data";
+
+/// Whether the body is aws-chunked.
+fn is_chunked<B>(request: &Request<B>) -> bool {
+    let said = request.headers().get("x-amz-content-sha256").map(HeaderValue::as_bytes);
+    said.is_some_and(|value| value.starts_with(b"STREAMING-"))
+}
+
+/// A line of the access log in the making; written when the answer's body is at its end, or dropped.
+struct Entry {
+    began: Instant,
+    peer: SocketAddr,
+    id: String,
+    method: Method,
+    path: String,
+    operation: Operation,
+    status: StatusCode,
+    sent: u64,
+    metrics: Arc<Metrics>,
+}
+
+impl Entry {
+    fn log(mut self, response: Result<Response<Body>, String>) -> Response<Logged> {
+        let mut response = response.unwrap_or_else(|error| {
+            tracing::error!(id = self.id, error, "a request could not be answered");
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            response
+        });
+        self.status = response.status();
+        let headers = response.headers_mut();
+        if let Ok(id) = HeaderValue::from_str(&self.id) {
+            headers.insert("x-amz-request-id", id);
+        }
+        headers.insert(hyper::header::SERVER, HeaderValue::from_static("kogia-server"));
+        response.map(|body| Logged { body, entry: self })
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let (operation, took) = (self.operation.name(), self.began.elapsed());
+        self.metrics.answered(operation, self.status.as_u16(), took, self.sent);
+        tracing::info!(
+            target: "access",
+            id = self.id,
+            peer = %self.peer,
+            method = %self.method,
+            path = self.path,
+            operation,
+            status = self.status.as_u16(),
+            sent = self.sent,
+            ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        );
+    }
+}
+
+/// An answer's body with its entry.
+pub struct Logged {
+    body: Body,
+    entry: Entry,
+}
+
+impl http_body::Body for Logged {
+    type Data = Bytes;
+    type Error = StdError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            this.entry.sent += frame.data_ref().map_or(0, |bytes| bytes.len() as u64);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,100 @@
+//! `CopyObject`: the bytes are copied, and verified on the way.
+
+use kogia::{Info, PutOptions};
+use s3s::dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult};
+use s3s::{S3Request, S3Response, s3_error};
+
+use super::carried::{self, headers_of, refuse_unsupported};
+use super::source::{Source, copy, source_conditions};
+use super::told;
+use crate::bodies::{algorithm_named, tell_checksum};
+use crate::data::attributes::Etag;
+use crate::data::streams::ObjectStream;
+use crate::data::{Attributes, blocking, keys, tags};
+use crate::digest::Digests;
+use crate::error::{Error, Result};
+use crate::service::Service;
+
+pub async fn call(
+    service: &Service,
+    request: S3Request<CopyObjectInput>,
+) -> Result<S3Response<CopyObjectOutput>> {
+    let S3Request { input, credentials, .. } = request;
+    refuse_unsupported!(input);
+    carried::refuse(&[(
+        input.copy_source_sse_customer_algorithm.is_some(),
+        "server-side encryption",
+    )])?;
+    let replaces = directive(input.metadata_directive.as_ref().map(|d| d.as_str()))?;
+    let replaces_tags = directive(input.tagging_directive.as_ref().map(|d| d.as_str()))?;
+    let bucket = service.bucket(&input.bucket)?;
+    let conditions = source_conditions!(input);
+    let asked = algorithm_named(input.checksum_algorithm.as_ref().map(|name| name.as_str()))?;
+    let source =
+        Source::open(service, credentials.as_ref(), &input.copy_source, conditions).await?;
+    let onto_itself = source.bucket.id == bucket.id && source.key == input.key;
+    if onto_itself && !replaces && !replaces_tags {
+        return Err(s3_error!(
+            InvalidRequest,
+            "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata"
+        )
+        .into());
+    }
+    let given_tags = match replaces_tags {
+        true => Some(carried::tags_of_header(input.tagging.as_deref())?),
+        false => None,
+    };
+    let key = input.key;
+    let given_headers = match replaces {
+        true => Some(headers_of!(input)?),
+        false => None,
+    };
+
+    let entered = bucket.enter().await?;
+    let (info, attributes) = blocking(move || {
+        let Source { bucket: from, key: from_key, found, reader } = source;
+        let mut reader = reader.into_inner();
+        let kept_tags = match given_tags {
+            Some(tags) => tags,
+            None => tags::of(&from.store, from.id, &from_key, &found.info)?,
+        };
+        let algorithm = asked.or(found.attributes.checksum.map(|checksum| checksum.algorithm));
+        let mut digests = Digests::new(algorithm);
+        let mut stream = ObjectStream::open(&bucket.store, &keys::object(bucket.id, &key))?;
+        copy(&mut reader, 0..found.info.len, &mut stream, &mut digests)?;
+        let sums = digests.finish();
+        let attributes = Attributes {
+            etag: Etag::Md5(sums.md5),
+            headers: given_headers.unwrap_or(found.attributes.headers),
+            tags: kept_tags,
+            checksum: sums.checksum,
+            upload: None,
+        };
+        let options = PutOptions { attributes: attributes.encode(), ..PutOptions::default() };
+        let info = stream.commit(options)?;
+        drop(entered);
+        Ok::<(Info, Attributes), Error>((info, attributes))
+    })
+    .await?;
+
+    let mut result = CopyObjectResult {
+        e_tag: Some(told::etag(attributes.etag)),
+        last_modified: Some(told::time(info.created_ms)),
+        checksum_type: attributes.checksum.as_ref().map(told::checksum_type),
+        ..CopyObjectResult::default()
+    };
+    tell_checksum!(result, attributes.checksum.as_ref());
+    Ok(S3Response::new(CopyObjectOutput {
+        copy_object_result: Some(result),
+        ..CopyObjectOutput::default()
+    }))
+}
+
+/// Whether the new object has what the request gives, in place of what the source has.
+fn directive(said: Option<&str>) -> Result<bool> {
+    match said {
+        None | Some("COPY") => Ok(false),
+        Some("REPLACE") => Ok(true),
+        Some(_) => Err(s3_error!(InvalidArgument, "Unknown metadata directive.").into()),
+    }
+}

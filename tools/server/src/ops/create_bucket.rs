@@ -1,0 +1,36 @@
+//! `CreateBucket`.
+
+use s3s::dto::{CreateBucketInput, CreateBucketOutput};
+use s3s::{S3Request, S3Response, s3_error};
+
+use super::carried::{check_acl, refuse};
+use crate::error::Result;
+use crate::service::Service;
+
+pub async fn call(
+    service: &Service,
+    request: S3Request<CreateBucketInput>,
+) -> Result<S3Response<CreateBucketOutput>> {
+    let input = request.input;
+    check_acl(input.acl.as_ref().map(|acl| acl.as_str()))?;
+    refuse(&[
+        (input.object_lock_enabled_for_bucket == Some(true), "object lock"),
+        (input.grant_full_control.is_some(), "access control lists"),
+        (input.grant_read.is_some(), "access control lists"),
+        (input.grant_read_acp.is_some(), "access control lists"),
+        (input.grant_write.is_some(), "access control lists"),
+        (input.grant_write_acp.is_some(), "access control lists"),
+    ])?;
+    let asked = input.create_bucket_configuration.and_then(|asked| asked.location_constraint);
+    if asked.is_some_and(|asked| *asked.as_str() != *service.region) {
+        return Err(s3_error!(
+            IllegalLocationConstraintException,
+            "The location constraint is not the region of this server, which is {}",
+            service.region
+        )
+        .into());
+    }
+    service.catalogue.create(&input.bucket).await?;
+    let location = Some(format!("/{}", input.bucket));
+    Ok(S3Response::new(CreateBucketOutput { location }))
+}

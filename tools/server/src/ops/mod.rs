@@ -1,0 +1,28 @@
+//! A file an operation, and what several of them share.
+
+pub mod abort_upload;
+pub mod append;
+pub mod bucket_facts;
+pub mod complete_upload;
+pub mod copy_object;
+pub mod create_bucket;
+pub mod create_upload;
+pub mod delete_bucket;
+pub mod delete_object;
+pub mod delete_objects;
+pub mod get_object;
+pub mod head_object;
+pub mod list_buckets;
+pub mod list_objects;
+pub mod list_parts;
+pub mod list_uploads;
+pub mod object_attributes;
+pub mod put_object;
+pub mod tagging;
+pub mod upload_part;
+pub mod upload_part_copy;
+
+mod carried;
+mod found;
+mod source;
+mod told;

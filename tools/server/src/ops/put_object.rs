@@ -1,0 +1,147 @@
+//! `PutObject`: small bodies are put whole, so that those of many connections share a sync; larger ones
+//! are streamed.
+
+use std::sync::Arc;
+
+use hyper::HeaderMap;
+use kogia::{Condition, PutOptions, Store};
+use s3s::dto::{PutObjectInput, PutObjectOutput};
+use s3s::{S3Request, S3Response, s3_error};
+
+use super::carried::{self, headers_of, refuse_unsupported};
+use super::{append, told};
+use crate::bodies::{
+    BodyFault, Expected, Incoming, PIECE_BYTES, given_checksums, tell_checksum,
+};
+use crate::conditions::WriteConditions;
+use crate::data::attributes::{Etag, Headers};
+use crate::data::buckets::Bucket;
+use crate::data::streams::ObjectStream;
+use crate::data::tags::Tags;
+use crate::data::{Attributes, blocking, keys};
+use crate::digest::Sums;
+use crate::error::{Error, Result};
+use crate::service::Service;
+
+pub async fn call(
+    service: &Service,
+    request: S3Request<PutObjectInput>,
+) -> Result<S3Response<PutObjectOutput>> {
+    let S3Request { input, headers, extensions, trailing_headers, .. } = request;
+    refuse_unsupported!(input);
+    if let Some(offset) = input.write_offset_bytes {
+        return append::refuse(offset);
+    }
+    let bucket = service.bucket(&input.bucket)?;
+    let expected = Expected::new(
+        input.content_md5.as_deref(),
+        &given_checksums!(input),
+        text(&headers, "x-amz-trailer"),
+        trailing_headers,
+        input.checksum_algorithm.as_ref().map(|algorithm| algorithm.as_str()),
+    )?;
+    let fault = extensions.get::<BodyFault>().cloned().unwrap_or_default();
+    let announced = announced(input.content_length, &headers)?;
+    let incoming = Incoming::new(input.body, fault, announced, service.limits.max_put_bytes)?;
+    let tags = carried::tags_of_header(input.tagging.as_deref())?;
+    let conditions = WriteConditions { if_match: input.if_match, if_none_match: input.if_none_match };
+    let put = Put { bucket, key: input.key, expected, headers: headers_of!(input)?, tags };
+    let condition = put.resolve(&conditions).await?;
+    let sums = put.carry_out(incoming, condition).await.map_err(|error| conditions.lost_race(error))?;
+    let mut output = PutObjectOutput {
+        e_tag: Some(told::etag(Etag::Md5(sums.md5))),
+        checksum_type: sums.checksum.as_ref().map(told::checksum_type),
+        ..PutObjectOutput::default()
+    };
+    tell_checksum!(output, sums.checksum.as_ref());
+    Ok(S3Response::new(output))
+}
+
+/// The length of a body as the client gave it, without what frames its chunks.
+pub fn announced(content_length: Option<i64>, headers: &HeaderMap) -> Result<Option<i64>> {
+    match text(headers, "x-amz-decoded-content-length") {
+        Some(len) => match len.parse() {
+            Ok(len) => Ok(Some(len)),
+            Err(_) => Err(s3_error!(InvalidArgument, "a length that is no number").into()),
+        },
+        None => Ok(content_length),
+    }
+}
+
+pub fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// An object on its way.
+struct Put {
+    bucket: Bucket,
+    key: String,
+    expected: Expected,
+    headers: Headers,
+    tags: Tags,
+}
+
+impl Put {
+    /// What the store is to check. Nothing of the body is read where that can't hold.
+    async fn resolve(&self, conditions: &WriteConditions) -> Result<Condition> {
+        if conditions.is_empty() {
+            return Ok(Condition::Always);
+        }
+        resolve(&self.bucket.store, keys::object(self.bucket.id, &self.key), conditions).await
+    }
+
+    async fn carry_out(self, incoming: Incoming, condition: Condition) -> Result<Sums> {
+        let row = keys::object(self.bucket.id, &self.key);
+        let store = self.bucket.store.clone();
+        if incoming.announced().is_some_and(|len| len <= PIECE_BYTES as u64) {
+            let body = incoming.whole().await?;
+            let entered = self.bucket.enter().await?;
+            return blocking(move || {
+                let mut digests = self.expected.digests();
+                digests.update(&body);
+                let (sums, options) = self.finish(digests.finish(), condition)?;
+                store.put_with(row, body, &options)?;
+                drop(entered);
+                Ok(sums)
+            })
+            .await;
+        }
+        let (opened_in, opened_at) = (store, row);
+        let stream = blocking(move || ObjectStream::open(&opened_in, &opened_at)).await?;
+        let (written, _) = incoming.pour(stream, self.expected.digests()).await?;
+        let entered = self.bucket.enter().await?;
+        blocking(move || {
+            let (stream, digests) = written.into_inner();
+            let (sums, options) = self.finish(digests.finish(), condition)?;
+            stream.commit(options)?;
+            drop(entered);
+            Ok(sums)
+        })
+        .await
+    }
+
+    fn finish(self, sums: Sums, condition: Condition) -> Result<(Sums, PutOptions)> {
+        self.expected.check(&sums)?;
+        let attributes = Attributes {
+            etag: Etag::Md5(sums.md5),
+            headers: self.headers,
+            tags: self.tags,
+            checksum: sums.checksum.clone(),
+            upload: None,
+        };
+        let options =
+            PutOptions { attributes: attributes.encode(), condition, ..PutOptions::default() };
+        Ok((sums, options))
+    }
+}
+
+/// What the store is to check of a key before it is written.
+pub async fn resolve(
+    store: &Arc<Store>,
+    row: Vec<u8>,
+    conditions: &WriteConditions,
+) -> Result<Condition> {
+    let store = store.clone();
+    let found = blocking(move || Ok::<_, Error>(store.head(row)?)).await?;
+    conditions.resolve(found.as_ref())
+}

@@ -1,0 +1,103 @@
+//! Things that answers say in many places.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use s3s::dto::{
+    ChecksumAlgorithm, ChecksumType, ETag, EncodingType, Initiator, Owner, Timestamp,
+};
+use s3s::s3_error;
+
+use crate::data::attributes::Etag;
+use crate::data::keys::UploadId;
+use crate::data::uploads::Span;
+use crate::digest::{Algorithm, Checksum};
+use crate::error::{Error, Result};
+
+/// The one owner of everything: there are no accounts.
+const OWNER: &str = "kogia";
+
+/// What is left as it is in a listing with `encoding-type=url`.
+const KEPT: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+
+pub fn owner() -> Owner {
+    Owner { display_name: Some(OWNER.into()), id: Some(OWNER.into()) }
+}
+
+pub fn initiator() -> Initiator {
+    Initiator { display_name: Some(OWNER.into()), id: Some(OWNER.into()) }
+}
+
+pub fn time(ms: u64) -> Timestamp {
+    (UNIX_EPOCH + Duration::from_millis(ms.min(u64::from(u32::MAX) * 1000))).into()
+}
+
+pub fn etag(etag: Etag) -> ETag {
+    ETag::Strong(etag.to_string())
+}
+
+pub fn checksum_type(checksum: &Checksum) -> ChecksumType {
+    ChecksumType::from_static(match checksum.parts {
+        Some(_) => ChecksumType::COMPOSITE,
+        None => ChecksumType::FULL_OBJECT,
+    })
+}
+
+pub fn span(span: Span) -> ChecksumType {
+    ChecksumType::from_static(match span {
+        Span::Whole => ChecksumType::FULL_OBJECT,
+        Span::Parts => ChecksumType::COMPOSITE,
+    })
+}
+
+pub fn checksum_algorithm(algorithm: Algorithm) -> ChecksumAlgorithm {
+    ChecksumAlgorithm::from_static(algorithm.name())
+}
+
+/// How the names in a listing are written.
+#[derive(Clone, Copy)]
+pub struct Names(bool);
+
+impl Names {
+    pub fn new(encoding: Option<&EncodingType>) -> Result<Self> {
+        match encoding.map(EncodingType::as_str) {
+            None => Ok(Names(false)),
+            Some("url") => Ok(Names(true)),
+            Some(_) => {
+                Err(s3_error!(InvalidArgument, "Invalid Encoding Method specified in Request").into())
+            }
+        }
+    }
+
+    pub fn write(self, name: &str) -> String {
+        if self.0 { utf8_percent_encode(name, KEPT).to_string() } else { name.to_owned() }
+    }
+}
+
+/// How many entries a page of a listing has: `asked` for at most, and never more than `most`.
+pub fn page_len(asked: Option<i32>, most: i32) -> Result<i32> {
+    match asked {
+        None => Ok(most),
+        Some(asked @ 0..) => Ok(asked.min(most)),
+        Some(_) => {
+            Err(s3_error!(InvalidArgument, "Argument maxKeys must be an integer between 0 and 2147483647").into())
+        }
+    }
+}
+
+pub fn len(len: u64) -> i64 {
+    i64::try_from(len).unwrap_or(i64::MAX)
+}
+
+pub fn upload_id(text: &str) -> Result<UploadId> {
+    UploadId::parse(text).ok_or(Error::NoSuchUpload)
+}
+
+/// Objects have no versions; the one that is there is called `null`.
+pub fn check_version(version: Option<&str>) -> Result<()> {
+    match version {
+        None | Some("null") => Ok(()),
+        Some(_) => Err(s3_error!(NoSuchVersion, "The specified version does not exist.").into()),
+    }
+}

@@ -1,0 +1,180 @@
+//! From the configuration to a server that serves, and back.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use s3s::config::{S3Config, StaticConfigProvider};
+use s3s::host::SingleDomain;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use crate::access::{Access, AccessKey};
+use crate::config::Config;
+use crate::data::partitions::PartitionOptions;
+use crate::data::{Catalogue, Partitions, blocking, buckets, uploads};
+use crate::http::admin::{self, Admin};
+use crate::http::answer::Answerer;
+use crate::http::listen;
+use crate::metrics::Metrics;
+use crate::service::{Limits, Service};
+use crate::{credentials, tls};
+
+/// How often it is looked whether uploads have aged out.
+const AGE_OUT_INTERVAL: Duration = Duration::from_secs(600);
+
+/// A server that is open, and listens.
+pub struct Server {
+    config: Config,
+    partitions: Partitions,
+    catalogue: Arc<Catalogue>,
+    listener: TcpListener,
+    admin: TcpListener,
+    tls: Option<TlsAcceptor>,
+    /// The pair that was made since none was given.
+    made: Option<AccessKey>,
+}
+
+impl Server {
+    /// Opens all partitions, sweeps what a crash has left, and listens.
+    pub async fn open(mut config: Config) -> Result<Self, String> {
+        let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
+        std::fs::create_dir_all(&config.dir).map_err(|e| in_dir(&config.dir, &e))?;
+        let made = match config.keys.is_empty() {
+            true => Some(credentials::load_or_make(&config.dir)?),
+            false => None,
+        };
+        config.keys.extend(made.clone());
+        let listener = bind(config.listen).await?;
+        let admin = bind(config.admin).await?;
+        let options = PartitionOptions {
+            dir: config.dir.clone(),
+            disks: config.disks.clone(),
+            count: config.partitions,
+            memory_bytes: config.memory.0,
+        };
+        let (partitions, catalogue) = blocking(move || open_data(&options)).await?;
+        Ok(Server { config, partitions, catalogue, listener, admin, tls, made })
+    }
+
+    /// Where clients are served.
+    ///
+    /// # Panics
+    ///
+    /// Never: it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.listener.local_addr().expect("it listens")
+    }
+
+    /// # Panics
+    ///
+    /// Never: it listens.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.local_addr().expect("it listens")
+    }
+
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The access key that was made since none was given.
+    #[must_use]
+    pub fn made_key(&self) -> Option<&AccessKey> {
+        self.made.as_ref()
+    }
+
+    /// Serves until `stop` is ready, then ends what is open, and closes all partitions.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), String> {
+        let metrics = Arc::new(Metrics::default());
+        let ready = Arc::new(AtomicBool::new(true));
+        let for_admin = Admin {
+            catalogue: self.catalogue.clone(),
+            metrics: metrics.clone(),
+            ready: ready.clone(),
+        };
+        let admin = tokio::spawn(admin::serve(self.admin, for_admin));
+        let sweeper = tokio::spawn(age_out(self.partitions.clone(), self.config.limits.upload_age));
+        let answerer = Answerer {
+            s3: s3_service(&self.config, &self.catalogue)?,
+            limits: self.config.limits.clone(),
+            metrics,
+            number: Arc::new(AtomicU64::new(buckets::now_ms() << 20)),
+        };
+        let stopping = async {
+            stop.await;
+            ready.store(false, Ordering::Relaxed);
+            tracing::info!("stopping: open requests are ended, no new ones are taken");
+        };
+        listen::serve(self.listener, self.tls, answerer, stopping).await;
+        for task in [admin, sweeper] {
+            task.abort();
+            let _ = task.await;
+        }
+        drop(self.catalogue);
+        let partitions = self.partitions;
+        blocking(move || partitions.close()).await.map_err(|error| error.to_string())
+    }
+}
+
+fn in_dir(dir: &Path, error: &dyn std::fmt::Display) -> String {
+    format!("{}: {error}", dir.display())
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| format!("{address}: {error}"))
+}
+
+fn open_data(options: &PartitionOptions) -> Result<(Partitions, Arc<Catalogue>), String> {
+    let partitions = Partitions::open(options).map_err(|error| error.to_string())?;
+    let catalogue = Catalogue::open(&partitions).map_err(|error| error.to_string())?;
+    for (number, store) in partitions.all().iter().enumerate() {
+        uploads::sweep_start(store, &catalogue.ids_in(number)).map_err(|error| error.to_string())?;
+    }
+    Ok((partitions, Arc::new(catalogue)))
+}
+
+fn s3_service(config: &Config, catalogue: &Arc<Catalogue>) -> Result<S3Service, String> {
+    let access = Access::new(config.keys.clone(), config.anonymous.clone());
+    let service = Service {
+        catalogue: catalogue.clone(),
+        access: access.clone(),
+        limits: Limits {
+            max_put_bytes: config.limits.put_bytes.0,
+            min_part_bytes: config.limits.part_bytes.0,
+        },
+        region: config.region.as_str().into(),
+    };
+    let mut builder = S3ServiceBuilder::new(service);
+    let mut limits = S3Config::default();
+    limits.xml_max_body_size = usize::try_from(config.limits.xml_bytes.0).unwrap_or(usize::MAX);
+    builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(limits))));
+    builder.set_auth(access.clone());
+    builder.set_access(access);
+    if let Some(domain) = &config.domain {
+        builder.set_host(SingleDomain::new(domain).map_err(|error| format!("{domain}: {error}"))?);
+    }
+    Ok(builder.build())
+}
+
+/// Aborts uploads that are too old, for ever.
+async fn age_out(partitions: Partitions, age: Duration) {
+    let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+    loop {
+        tokio::time::sleep(AGE_OUT_INTERVAL.min(age)).await;
+        for store in partitions.all().iter().cloned() {
+            let before = buckets::now_ms().saturating_sub(age_ms);
+            match blocking(move || uploads::age_out(&store, before)).await {
+                Ok(0) => {}
+                Ok(ended) => tracing::info!(ended, "uploads have aged out"),
+                Err(error) => tracing::warn!(%error, "old uploads stay for now"),
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The operations of S3, each in a file of its own below [`ops`](crate::ops). What has none answers
+//! `NotImplemented`.
+
+use std::sync::Arc;
+
+use s3s::dto::*;
+use s3s::{S3, S3Request, S3Response, S3Result};
+
+use crate::access::Access;
+use crate::data::{Bucket, Catalogue};
+use crate::error::Result;
+use crate::ops;
+
+/// What requests may take.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of an object that is put at once.
+    pub max_put_bytes: u64,
+    /// Bytes of a part, the last apart, at least.
+    pub min_part_bytes: u64,
+}
+
+/// Answers S3's operations on a catalogue of buckets.
+#[derive(Clone, Debug)]
+pub struct Service {
+    pub catalogue: Arc<Catalogue>,
+    pub access: Access,
+    pub limits: Limits,
+    pub region: Arc<str>,
+}
+
+impl Service {
+    pub fn bucket(&self, name: &str) -> Result<Bucket> {
+        self.catalogue.get(name)
+    }
+}
+
+macro_rules! operations {
+    ($($name:ident: $input:ident => $output:ident, $call:path;)*) => {
+        #[async_trait::async_trait]
+        impl S3 for Service {
+            $(
+                async fn $name(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
+                    Ok($call(self, request).await?)
+                }
+            )*
+        }
+    };
+}
+
+operations! {
+    abort_multipart_upload: AbortMultipartUploadInput => AbortMultipartUploadOutput, ops::abort_upload::call;
+    complete_multipart_upload: CompleteMultipartUploadInput => CompleteMultipartUploadOutput, ops::complete_upload::call;
+    copy_object: CopyObjectInput => CopyObjectOutput, ops::copy_object::call;
+    create_bucket: CreateBucketInput => CreateBucketOutput, ops::create_bucket::call;
+    create_multipart_upload: CreateMultipartUploadInput => CreateMultipartUploadOutput, ops::create_upload::call;
+    delete_bucket: DeleteBucketInput => DeleteBucketOutput, ops::delete_bucket::call;
+    delete_object: DeleteObjectInput => DeleteObjectOutput, ops::delete_object::call;
+    delete_objects: DeleteObjectsInput => DeleteObjectsOutput, ops::delete_objects::call;
+    delete_object_tagging: DeleteObjectTaggingInput => DeleteObjectTaggingOutput, ops::tagging::delete;
+    get_bucket_location: GetBucketLocationInput => GetBucketLocationOutput, ops::bucket_facts::location;
+    get_bucket_versioning: GetBucketVersioningInput => GetBucketVersioningOutput, ops::bucket_facts::versioning;
+    get_object: GetObjectInput => GetObjectOutput, ops::get_object::call;
+    get_object_attributes: GetObjectAttributesInput => GetObjectAttributesOutput, ops::object_attributes::call;
+    get_object_tagging: GetObjectTaggingInput => GetObjectTaggingOutput, ops::tagging::get;
+    head_bucket: HeadBucketInput => HeadBucketOutput, ops::bucket_facts::head;
+    head_object: HeadObjectInput => HeadObjectOutput, ops::head_object::call;
+    list_buckets: ListBucketsInput => ListBucketsOutput, ops::list_buckets::call;
+    list_multipart_uploads: ListMultipartUploadsInput => ListMultipartUploadsOutput, ops::list_uploads::call;
+    list_objects: ListObjectsInput => ListObjectsOutput, ops::list_objects::first;
+    list_objects_v2: ListObjectsV2Input => ListObjectsV2Output, ops::list_objects::second;
+    list_parts: ListPartsInput => ListPartsOutput, ops::list_parts::call;
+    put_object: PutObjectInput => PutObjectOutput, ops::put_object::call;
+    put_object_tagging: PutObjectTaggingInput => PutObjectTaggingOutput, ops::tagging::put;
+    upload_part: UploadPartInput => UploadPartOutput, ops::upload_part::call;
+    upload_part_copy: UploadPartCopyInput => UploadPartCopyOutput, ops::upload_part_copy::call;
+}

@@ -1,0 +1,13 @@
+//! The server as its clients see it: a process, and bytes on a socket.
+
+mod access;
+mod appends;
+mod client;
+mod hostile;
+mod kills;
+mod life;
+mod listings;
+mod objects;
+mod running;
+mod streams;
+mod uploads;
