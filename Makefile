@@ -8,6 +8,7 @@ MEDIA ?=
 
 target := $(or $(CARGO_TARGET_DIR),target)
 kogia := $(target)/release/kogia
+server := $(target)/release/kogia-server
 crash := $(target)/release/kogia-crash
 peers := $(target)/release/kogia-crash-peers
 build_packages := g++ libclang-dev
@@ -27,7 +28,8 @@ peer_run = for engine in kogia rocksdb redb fjall sled marble files; do \
 shm := $(firstword $(wildcard /dev/shm) /tmp)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-java test-full crash crash-full crash-faults crash-disk crash-peers
+.PHONY: help demo test test-java test-clients test-full crash crash-full crash-faults crash-disk \
+	crash-peers
 
 help: ## Show what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 19
@@ -49,6 +51,11 @@ test-java: ## Test the queue's Java classes, with a JDK of version 22 or later, 
 test-full: ## Fill file systems to the last byte; as root, where loop devices can be mounted
 	@tools/demo/packages.sh $(build_packages) e2fsprogs xfsprogs btrfs-progs
 	tests/full-disk.sh
+
+test-clients: ## Real S3 clients against the server: boto3, aws, s3cmd, rclone, restic
+	@tools/demo/packages.sh $(build_packages) python3-venv curl rclone restic
+	$(CARGO) build --release --locked --bin kogia-server
+	tools/server/tests/clients/run "$(server)"
 
 crash: ## Cut the power, fail calls and let files rot under workloads: a few minutes
 	@tools/demo/packages.sh $(build_packages)

@@ -1,0 +1,163 @@
+"""What programs do with boto3; fails with the first thing that is not as S3 has it."""
+
+import hashlib
+import io
+import os
+import threading
+import urllib.request
+
+import boto3
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+
+def client(**config):
+    return boto3.client("s3", endpoint_url=os.environ["KOGIA_ENDPOINT"], config=Config(**config))
+
+
+def refused(code, call, **arguments):
+    try:
+        call(**arguments)
+    except ClientError as error:
+        assert error.response["Error"]["Code"] == code, error
+        return error.response
+    raise AssertionError(f"{code} was expected")
+
+
+s3 = client()
+BUCKET = "boto3"
+
+
+def objects():
+    body = os.urandom(100_000)
+    put = s3.put_object(
+        Bucket=BUCKET, Key="a b/ü+%", Body=body, ContentType="video/mp2t", Metadata={"camera": "1"}
+    )
+    assert put["ETag"].strip('"') == hashlib.md5(body).hexdigest()
+    got = s3.get_object(Bucket=BUCKET, Key="a b/ü+%")
+    assert got["Body"].read() == body
+    assert got["ContentType"] == "video/mp2t" and got["Metadata"] == {"camera": "1"}
+    ranged = s3.get_object(Bucket=BUCKET, Key="a b/ü+%", Range="bytes=10-19")
+    assert ranged["Body"].read() == body[10:20]
+    for algorithm in ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"):
+        try:
+            put = s3.put_object(
+                Bucket=BUCKET, Key="sum", Body=io.BytesIO(body), ChecksumAlgorithm=algorithm
+            )
+        except Exception as error:  # Some need the AWS CRT, which is not installed.
+            assert "awscrt" in str(error), error
+            continue
+        head = s3.head_object(Bucket=BUCKET, Key="sum", ChecksumMode="ENABLED")
+        assert head[f"Checksum{algorithm}"] == put[f"Checksum{algorithm}"]
+        assert s3.get_object(Bucket=BUCKET, Key="sum", ChecksumMode="ENABLED")["Body"].read() == body
+    refused("NoSuchKey", s3.get_object, Bucket=BUCKET, Key="absent")
+    refused("404", s3.head_object, Bucket=BUCKET, Key="absent")
+    refused("NoSuchBucket", s3.list_objects_v2, Bucket="absent-bucket")
+    s3.delete_object(Bucket=BUCKET, Key="sum")
+    s3.delete_object(Bucket=BUCKET, Key="sum")
+
+
+def conditions():
+    s3.put_object(Bucket=BUCKET, Key="once", Body=b"1", IfNoneMatch="*")
+    refused("PreconditionFailed", s3.put_object, Bucket=BUCKET, Key="once", Body=b"2", IfNoneMatch="*")
+    etag = s3.head_object(Bucket=BUCKET, Key="once")["ETag"]
+    s3.put_object(Bucket=BUCKET, Key="once", Body=b"3", IfMatch=etag)
+    refused("PreconditionFailed", s3.put_object, Bucket=BUCKET, Key="once", Body=b"4", IfMatch=etag)
+    refused("304", s3.get_object, Bucket=BUCKET, Key="once", IfNoneMatch='"eccbc87e4b5ce2fe28308fd9f2a7baf3"')
+
+
+def transfers():
+    body = os.urandom(25 << 20)
+    config = TransferConfig(multipart_chunksize=5 << 20, max_concurrency=8)
+    s3.upload_fileobj(io.BytesIO(body), BUCKET, "large", Config=config)
+    back = io.BytesIO()
+    s3.download_fileobj(BUCKET, "large", back, Config=config)
+    assert back.getvalue() == body
+    s3.copy({"Bucket": BUCKET, "Key": "large"}, BUCKET, "copy", Config=TransferConfig(multipart_threshold=8 << 20))
+    assert s3.get_object(Bucket=BUCKET, Key="copy")["Body"].read() == body
+    s3.copy_object(Bucket=BUCKET, Key="again", CopySource={"Bucket": BUCKET, "Key": "copy"})
+    assert s3.get_object(Bucket=BUCKET, Key="again")["ETag"].strip('"') == hashlib.md5(body).hexdigest()
+    for checksum_type, algorithm in (("FULL_OBJECT", "CRC32"), ("COMPOSITE", "SHA256")):
+        upload = s3.create_multipart_upload(
+            Bucket=BUCKET, Key="sum", ChecksumAlgorithm=algorithm, ChecksumType=checksum_type
+        )["UploadId"]
+        parts = []
+        for number in (1, 2):
+            part = s3.upload_part(
+                Bucket=BUCKET, Key="sum", UploadId=upload, PartNumber=number,
+                Body=body[: 5 << 20], ChecksumAlgorithm=algorithm,
+            )
+            name = f"Checksum{algorithm}"
+            parts.append({"PartNumber": number, "ETag": part["ETag"], name: part[name]})
+        assert len(s3.list_parts(Bucket=BUCKET, Key="sum", UploadId=upload)["Parts"]) == 2
+        done = s3.complete_multipart_upload(
+            Bucket=BUCKET, Key="sum", UploadId=upload, MultipartUpload={"Parts": parts}
+        )
+        assert done["ChecksumType"] == checksum_type
+        assert s3.get_object(Bucket=BUCKET, Key="sum", ChecksumMode="ENABLED")["Body"].read() == body[: 5 << 20] * 2
+    upload = s3.create_multipart_upload(Bucket=BUCKET, Key="never")["UploadId"]
+    assert [u["UploadId"] for u in s3.list_multipart_uploads(Bucket=BUCKET)["Uploads"]] == [upload]
+    s3.abort_multipart_upload(Bucket=BUCKET, Key="never", UploadId=upload)
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=BUCKET)
+
+
+def listings():
+    keys = [f"list/{i % 10}/{i}" for i in range(1500)]
+
+    def put(some):
+        own = client()
+        for key in some:
+            own.put_object(Bucket=BUCKET, Key=key, Body=b"")
+
+    threads = [threading.Thread(target=put, args=(keys[i::8],)) for i in range(8)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    for name in ("list_objects", "list_objects_v2"):
+        pages = s3.get_paginator(name).paginate(Bucket=BUCKET, Prefix="list/")
+        assert [o["Key"] for page in pages for o in page["Contents"]] == sorted(keys)
+        pages = s3.get_paginator(name).paginate(
+            Bucket=BUCKET, Prefix="list/", Delimiter="/", PaginationConfig={"PageSize": 3}
+        )
+        prefixes = [p["Prefix"] for page in pages for p in page["CommonPrefixes"]]
+        assert prefixes == [f"list/{i}/" for i in range(10)]
+    gone = s3.delete_objects(Bucket=BUCKET, Delete={"Objects": [{"Key": key} for key in keys[:1000]]})
+    assert len(gone["Deleted"]) == 1000
+    assert s3.list_objects_v2(Bucket=BUCKET, Prefix="list/")["KeyCount"] == 500
+
+
+def urls():
+    put = s3.generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": "url"})
+    urllib.request.urlopen(urllib.request.Request(put, data=b"by url", method="PUT"))
+    get = s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "url"})
+    assert urllib.request.urlopen(get).read() == b"by url"
+
+
+def tags():
+    s3.put_object(Bucket=BUCKET, Key="tagged", Body=b"x", Tagging="a=1")
+    s3.put_object_tagging(Bucket=BUCKET, Key="tagged", Tagging={"TagSet": [{"Key": "b", "Value": "2"}]})
+    assert s3.get_object_tagging(Bucket=BUCKET, Key="tagged")["TagSet"] == [{"Key": "b", "Value": "2"}]
+
+
+def keys():
+    stranger = boto3.client(
+        "s3", endpoint_url=os.environ["KOGIA_ENDPOINT"],
+        aws_access_key_id="NOBODY", aws_secret_access_key="nothing",
+    )
+    refused("InvalidAccessKeyId", stranger.list_buckets)
+    wrong = boto3.client(
+        "s3", endpoint_url=os.environ["KOGIA_ENDPOINT"], aws_secret_access_key="wrong",
+        aws_access_key_id=os.environ["AWS_ACCESS_KEY_ID"],
+    )
+    refused("SignatureDoesNotMatch", wrong.list_buckets)
+
+
+s3.create_bucket(Bucket=BUCKET)
+refused("BucketAlreadyOwnedByYou", s3.create_bucket, Bucket=BUCKET)
+for check in (objects, conditions, transfers, listings, urls, tags, keys):
+    check()
+    print(f"{check.__name__} passed")
+bucket = boto3.resource("s3", endpoint_url=os.environ["KOGIA_ENDPOINT"]).Bucket(BUCKET)
+refused("BucketNotEmpty", s3.delete_bucket, Bucket=BUCKET)
+bucket.objects.all().delete()
+bucket.delete()
