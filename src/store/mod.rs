@@ -206,6 +206,43 @@ impl Store {
         self.shared.assemble(key.as_ref(), parts, options)
     }
 
+    /// Makes an object longer by parts, behind the bytes that it has, without copying any of either.
+    /// The parts are used up; attributes and times are those of the options. The object has to be the
+    /// one that was put with `seq`, or nothing is done and it is
+    /// [`ErrorKind::Condition`](crate::ErrorKind::Condition); of the options, the condition does not
+    /// count.
+    ///
+    /// `None` if the object's bytes lie beside its record, not in segments: as it was put whole, with
+    /// four times [`Options::segment_bytes`] at most. Make a part of them, and
+    /// [`assemble`](Self::assemble) it with the others.
+    ///
+    /// Costs what the record costs, which names all segments.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let store = kogia::Store::open(dir.path()).unwrap();
+    /// use std::io::Write;
+    ///
+    /// let part = |bytes: &[u8]| -> Result<_, Box<dyn std::error::Error>> {
+    ///     let mut part = store.part()?;
+    ///     part.write_all(bytes)?;
+    ///     Ok(part.finish()?.id)
+    /// };
+    /// let seq = store.assemble("live", &[part(b"one ")?], &kogia::PutOptions::default())?;
+    /// store.extend("live", seq, &[part(b"two")?], &kogia::PutOptions::default())?.expect("segments");
+    /// assert_eq!(store.get("live")?.as_deref(), Some(&b"one two"[..]));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn extend(
+        &self,
+        key: impl AsRef<[u8]>,
+        seq: Seq,
+        parts: &[PartId],
+        options: &PutOptions,
+    ) -> Result<Option<Seq>> {
+        self.shared.extend(key.as_ref(), seq, parts, options)
+    }
+
     /// Frees a part; gives whether it was there.
     pub fn discard_part(&self, part: PartId) -> Result<bool> {
         self.shared.discard_part(part)

@@ -1,6 +1,6 @@
 //! Assembling objects from parts, without copying a byte.
 
-use super::gate::Pass;
+use super::gate::{Pass, Passed};
 use super::write::{check_put, put_record, segmented};
 use super::{PartId, PartInfo, PutOptions, Shared};
 use crate::disk::{Owner, Proposal};
@@ -8,7 +8,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::Seq;
 use crate::format::checksum;
 use crate::format::entry::{self, Entry, Place};
-use crate::format::record::{Record, SegmentList, Space};
+use crate::format::record::{Record, SegmentList, SegmentRef, Space};
+use crate::options::Condition;
 
 impl Shared {
     /// A part number that was never given out.
@@ -24,14 +25,51 @@ impl Shared {
     ) -> Result<Seq> {
         check_put(key, options)?;
         self.admit(0)?;
-        let names: Vec<[u8; 8]> = parts.iter().map(|part| part.0.to_be_bytes()).collect();
-        // The parts alone, so that nobody else assembles or discards them meanwhile.
-        let mut gates = vec![(Space::Object, key, Pass::of(options.condition))];
-        gates.extend(names.iter().map(|name| (Space::Part, &name[..], Pass::Alone)));
-        let _gates = self.gates.pass(gates);
+        let names = names(parts);
+        let _gates = self.pass_alone_with(key, &names, Pass::of(options.condition));
         self.check_condition(key, options.condition)?;
+        self.append_assembled(key, Joined::default(), parts, &names, options)
+    }
 
-        let (mut len, mut crc, mut list) = (0, 0, Vec::new());
+    /// Assembles parts behind the object that is there with this seq; `None` if its bytes don't lie in
+    /// segments, which alone can go over to another put.
+    pub(crate) fn extend(
+        &self,
+        key: &[u8],
+        seq: Seq,
+        parts: &[PartId],
+        options: &PutOptions,
+    ) -> Result<Option<Seq>> {
+        check_put(key, options)?;
+        self.admit(0)?;
+        let names = names(parts);
+        let _gates = self.pass_alone_with(key, &names, Pass::Alone);
+        self.check_condition(key, Condition::IfSeq(seq))?;
+        let row = self.index.view().entry(Space::Object, key)?;
+        let row = row.ok_or_else(|| Error::new(ErrorKind::Condition, "the key is absent"))?;
+        let mut joined = Joined::default();
+        if !joined.push(row.entry()?) {
+            return Ok(None);
+        }
+        self.append_assembled(key, joined, parts, &names, options).map(Some)
+    }
+
+    /// The gates of a key and of parts, these alone, so that nobody else assembles or discards them
+    /// meanwhile.
+    fn pass_alone_with(&self, key: &[u8], names: &[[u8; 8]], pass: Pass) -> Passed<'_> {
+        let mut gates = vec![(Space::Object, key, pass)];
+        gates.extend(names.iter().map(|name| (Space::Part, &name[..], Pass::Alone)));
+        self.gates.pass(gates)
+    }
+
+    fn append_assembled(
+        &self,
+        key: &[u8],
+        mut joined: Joined,
+        parts: &[PartId],
+        names: &[[u8; 8]],
+        options: &PutOptions,
+    ) -> Result<Seq> {
         for (at, name) in names.iter().enumerate() {
             if names[..at].contains(name) {
                 return Err(Error::invalid(format!("part {} is given twice", parts[at].0)));
@@ -41,20 +79,15 @@ impl Shared {
                     format!("part {} is not there: assembled, discarded or aged out", parts[at].0);
                 return Err(Error::new(ErrorKind::NotFound, what));
             };
-            let entry = row.entry()?;
-            let part_len = usize::try_from(entry.meta.len).unwrap_or(usize::MAX);
-            crc = checksum::combine(crc, entry.meta.crc, part_len);
-            len += entry.meta.len;
-            if let Place::Segments(segments) = entry.place {
-                list.extend(segments.0);
-            }
+            joined.push(row.entry()?);
         }
         let times = options.times(self.now_ms());
-        let put = put_record(key, len, crc, options, times, segmented(SegmentList(list)));
+        let value = segmented(SegmentList(joined.segments));
+        let put = put_record(key, joined.len, joined.crc, options, times, value);
         self.append(0, options.durability, false, |_| {
             // One chain: the object takes the segments over, then the parts go.
             let mut proposal = Proposal::of(&put);
-            for name in &names {
+            for name in names {
                 proposal.push(&Record::Delete { space: Space::Part, key: name });
             }
             proposal
@@ -88,6 +121,33 @@ impl Shared {
     pub(crate) fn free_unowned(&self, seqs: Vec<Seq>) -> Result<()> {
         self.change(&mut self.books(), |join| join.free_unowned(seqs)).map(|_| ())
     }
+}
+
+/// What lies one behind the other.
+#[derive(Default)]
+struct Joined {
+    len: u64,
+    crc: u32,
+    segments: Vec<SegmentRef>,
+}
+
+impl Joined {
+    /// Adds what an entry has, unless that is bytes outside segments; whether it did.
+    fn push(&mut self, entry: Entry<'_>) -> bool {
+        match entry.place {
+            Place::Segments(segments) => self.segments.extend(segments.0),
+            _ if entry.meta.len == 0 => {}
+            _ => return false,
+        }
+        let len = usize::try_from(entry.meta.len).unwrap_or(usize::MAX);
+        self.crc = checksum::combine(self.crc, entry.meta.crc, len);
+        self.len += entry.meta.len;
+        true
+    }
+}
+
+fn names(parts: &[PartId]) -> Vec<[u8; 8]> {
+    parts.iter().map(|part| part.0.to_be_bytes()).collect()
 }
 
 fn part_info(id: PartId, entry: &Entry<'_>) -> PartInfo {

@@ -129,3 +129,61 @@ fn parts_become_an_object_without_a_byte_written_again() {
     let report = store.verify(&VerifyOptions::default()).expect("it verifies");
     assert_eq!(report.problems, []);
 }
+
+/// Segments go over from one put of a key to the next, which no overwrite does: what the one before
+/// had must neither be freed with it, nor come back with a rebuild, nor be left when the last is gone.
+#[test]
+fn an_object_grows_by_parts_and_keeps_what_it_has() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = |name: &str| dir.path().join(name);
+    let options = Options::new().disk(disk("a")).disk(disk("b")).track_bytes(1 << 20);
+    let mut store = options.open(disk("home")).expect("it opens");
+    let part = |store: &Store, tag: usize, len: usize| {
+        let mut part = store.part().expect("a part");
+        part.write_all(&bytes(tag, len)).expect("it writes");
+        part.finish().expect("it finishes").id
+    };
+    let defaults = PutOptions::default();
+    let mut seq = store.assemble("key", &[part(&store, 0, 100)], &defaults).expect("it assembles");
+    let mut whole = bytes(0, 100);
+    for round in 1..=30 {
+        let len = [0, 5, 5000, 300_000][round % 4];
+        let parts = [part(&store, round, len), part(&store, round + 100, 10)];
+        let attributes = vec![round as u8];
+        let given = PutOptions { attributes, ..PutOptions::default() };
+        let before = seq;
+        seq = store.extend("key", seq, &parts, &given).expect("it extends").expect("segments");
+        whole.extend([bytes(round, len), bytes(round + 100, 10)].concat());
+        let again = store.extend("key", before, &[part(&store, 1, 1)], &given);
+        assert_eq!(again.expect_err("another one by now").kind(), ErrorKind::Condition);
+        match round % 10 {
+            3 => store.checkpoint().expect("it checkpoints"),
+            5 => {
+                store.close().expect("it closes");
+                store = options.open(disk("home")).expect("it opens");
+            }
+            7 => drop(store.maintain().expect("it compacts")),
+            9 => {
+                store.close().expect("it closes");
+                store = options.rebuild(disk("home")).expect("it rebuilds");
+            }
+            _ => {}
+        }
+        assert!(store.get("key").expect("it reads").expect("it is there") == whole, "{round}");
+        let info = store.head("key").expect("it reads").expect("it is there");
+        assert_eq!((info.len, info.attributes), (whole.len() as u64, vec![round as u8]));
+        let report = store.verify(&VerifyOptions::default()).expect("it verifies");
+        assert_eq!(report.problems, [], "{round}");
+    }
+    // What lies beside its record goes over to nobody.
+    let put = store.put("key", bytes(1, 1000)).expect("it puts");
+    let extended = store.extend("key", put, &[part(&store, 1, 1)], &defaults);
+    assert_eq!(extended.expect("it says so"), None);
+    assert_eq!(store.parts().expect("parts").len(), 31);
+    assert!(store.delete("key").expect("it deletes"));
+    let report = store.verify(&VerifyOptions::default()).expect("it verifies");
+    assert_eq!(report.problems, []);
+    store.close().expect("it closes");
+    let store = options.rebuild(disk("home")).expect("it rebuilds");
+    assert!(!store.exists("key").expect("it reads"));
+}

@@ -149,12 +149,30 @@ impl S3Access for Access {
 /// What an operation needs. Those that are not known to need less need the most.
 fn right_for(operation: &str) -> Right {
     match operation {
-        "AbortMultipartUpload" | "CompleteMultipartUpload" | "CopyObject" | "CreateMultipartUpload"
-        | "DeleteObject" | "DeleteObjectTagging" | "DeleteObjects" | "PostObject" | "PutObject"
-        | "PutObjectTagging" | "UploadPart" | "UploadPartCopy" => Right::Write,
-        "GetBucketLocation" | "GetBucketVersioning" | "GetObject" | "GetObjectAttributes"
-        | "GetObjectTagging" | "HeadBucket" | "HeadObject" | "ListMultipartUploads"
-        | "ListObjectVersions" | "ListObjects" | "ListObjectsV2" | "ListParts" => Right::Read,
+        "AbortMultipartUpload"
+        | "CompleteMultipartUpload"
+        | "CopyObject"
+        | "CreateMultipartUpload"
+        | "DeleteObject"
+        | "DeleteObjectTagging"
+        | "DeleteObjects"
+        | "PostObject"
+        | "PutObject"
+        | "PutObjectTagging"
+        | "UploadPart"
+        | "UploadPartCopy" => Right::Write,
+        "GetBucketLocation"
+        | "GetBucketVersioning"
+        | "GetObject"
+        | "GetObjectAttributes"
+        | "GetObjectTagging"
+        | "HeadBucket"
+        | "HeadObject"
+        | "ListMultipartUploads"
+        | "ListObjectVersions"
+        | "ListObjects"
+        | "ListObjectsV2"
+        | "ListParts" => Right::Read,
         _ => Right::Admin,
     }
 }

@@ -109,7 +109,9 @@ impl Incoming {
                 let most = self.announced.unwrap_or(self.most);
                 if self.received > most {
                     return Err(match self.announced {
-                        Some(_) => s3_error!(IncompleteBody, "more bytes than were announced").into(),
+                        Some(_) => {
+                            s3_error!(IncompleteBody, "more bytes than were announced").into()
+                        }
                         None => too_large(most),
                     });
                 }
@@ -212,11 +214,7 @@ impl Expected {
             }
             (Some((algorithm, value)), None) => {
                 let digest = algorithm.parse_digest(value).ok_or_else(|| {
-                    s3_error!(
-                        InvalidRequest,
-                        "Value for {} header is invalid.",
-                        algorithm.header()
-                    )
+                    s3_error!(InvalidRequest, "Value for {} header is invalid.", algorithm.header())
                 })?;
                 Some((algorithm, Value::Given(digest)))
             }
@@ -282,7 +280,10 @@ fn trailing(algorithm: Algorithm, trailers: Option<&TrailingHeaders>) -> Result<
     let text = value.as_deref().and_then(|value| std::str::from_utf8(value).ok());
     text.and_then(|text| algorithm.parse_digest(text)).ok_or_else(|| {
         let what = "The checksum that was to come behind the body did not, or is none";
-        S3Error::with_message(S3ErrorCode::Custom("MalformedTrailerError".into()), what).into()
+        let code = S3ErrorCode::Custom("MalformedTrailerError".into());
+        let mut error = S3Error::with_message(code, what);
+        error.set_status_code(hyper::StatusCode::BAD_REQUEST);
+        error.into()
     })
 }
 
@@ -298,9 +299,9 @@ pub fn algorithm_named(name: Option<&str>) -> Result<Option<Algorithm>> {
 
 fn parse_md5(text: &str) -> Result<[u8; 16]> {
     let bytes = base64_simd::STANDARD.decode_to_vec(text).ok();
-    bytes
-        .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(|| s3_error!(InvalidDigest, "The Content-MD5 you specified is not valid.").into())
+    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| {
+        s3_error!(InvalidDigest, "The Content-MD5 you specified is not valid.").into()
+    })
 }
 
 /// The bytes of an object from where its reader is, `len` of them, as an answer's body. The next piece
@@ -311,7 +312,8 @@ pub fn outgoing(reader: ObjectReader, len: u64) -> StreamingBlob {
     let pieces = stream::unfold(Some(first), |reading| async {
         let (read, next) = match reading?.await {
             Ok(Ok(Some((reader, bytes, left)))) => {
-                let reading = tokio::task::spawn_blocking(move || read_piece(reader.into_inner(), left));
+                let reading =
+                    tokio::task::spawn_blocking(move || read_piece(reader.into_inner(), left));
                 (Ok(Frame::data(Bytes::from(bytes))), Some(reading))
             }
             Ok(Ok(None)) => return None,

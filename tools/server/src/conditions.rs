@@ -154,12 +154,25 @@ mod tests {
             (none(), Some(Verdict::Read)),
             (ReadConditions { if_match: tag(&ours), ..none() }, Some(Verdict::Read)),
             (ReadConditions { if_match: tag(&other), ..none() }, None),
-            (ReadConditions { if_match: tag(&ours), if_unmodified_since: at(1), ..none() }, Some(Verdict::Read)),
+            (
+                ReadConditions { if_match: tag(&ours), if_unmodified_since: at(1), ..none() },
+                Some(Verdict::Read),
+            ),
             (ReadConditions { if_unmodified_since: at(999), ..none() }, None),
             (ReadConditions { if_unmodified_since: at(1000), ..none() }, Some(Verdict::Read)),
             (ReadConditions { if_none_match: tag(&ours), ..none() }, Some(Verdict::NotModified)),
-            (ReadConditions { if_none_match: Some(ETagCondition::Any), ..none() }, Some(Verdict::NotModified)),
-            (ReadConditions { if_none_match: tag(&other), if_modified_since: at(2000), ..none() }, Some(Verdict::Read)),
+            (
+                ReadConditions { if_none_match: Some(ETagCondition::Any), ..none() },
+                Some(Verdict::NotModified),
+            ),
+            (
+                ReadConditions {
+                    if_none_match: tag(&other),
+                    if_modified_since: at(2000),
+                    ..none()
+                },
+                Some(Verdict::Read),
+            ),
             (ReadConditions { if_modified_since: at(1000), ..none() }, Some(Verdict::NotModified)),
             (ReadConditions { if_modified_since: at(999), ..none() }, Some(Verdict::Read)),
         ];

@@ -41,7 +41,13 @@ pub struct Arguments {
     #[arg(long, env = "KOGIA_SERVER_ACCESS_KEY", requires = "secret_key", value_name = "NAME")]
     pub access_key: Option<String>,
     /// Its secret; better in the environment or the file than among the flags
-    #[arg(long, env = "KOGIA_SERVER_SECRET_KEY", hide_env_values = true, requires = "access_key", value_name = "SECRET")]
+    #[arg(
+        long,
+        env = "KOGIA_SERVER_SECRET_KEY",
+        hide_env_values = true,
+        requires = "access_key",
+        value_name = "SECRET"
+    )]
     pub secret_key: Option<String>,
     /// A certificate chain in PEM; with --tls-key clients are served by HTTPS
     #[arg(long, env = "KOGIA_SERVER_TLS_CERT", requires = "tls_key", value_name = "FILE")]
@@ -184,7 +190,8 @@ impl Config {
         let set = |to: &mut SocketAddr, from: Option<SocketAddr>| *to = from.unwrap_or(*to);
         set(&mut config.listen, arguments.listen.or(file.listen));
         set(&mut config.admin, arguments.admin.or(file.admin));
-        config.disks = if arguments.disks.is_empty() { file.disks } else { arguments.disks.clone() };
+        config.disks =
+            if arguments.disks.is_empty() { file.disks } else { arguments.disks.clone() };
         config.partitions = arguments.partitions.or(file.partitions).unwrap_or(config.partitions);
         config.memory = arguments.memory.or(file.memory).unwrap_or(config.memory);
         config.region = file.region.unwrap_or(config.region);
@@ -196,7 +203,8 @@ impl Config {
         config.limits = file.limits;
         config.keys = file.keys;
         config.anonymous = file.anonymous;
-        if let (Some(access_key), Some(secret_key)) = (&arguments.access_key, &arguments.secret_key) {
+        if let (Some(access_key), Some(secret_key)) = (&arguments.access_key, &arguments.secret_key)
+        {
             config.keys.push(AccessKey {
                 access_key: access_key.clone(),
                 secret_key: secret_key.clone(),
@@ -215,10 +223,9 @@ impl Config {
         if limits.connections == 0 || limits.threads == 0 {
             return Err("limits.connections and limits.threads are 1 at least".into());
         }
-        for (name, time) in [
-            ("header_timeout", limits.header_timeout),
-            ("idle_timeout", limits.idle_timeout),
-        ] {
+        for (name, time) in
+            [("header_timeout", limits.header_timeout), ("idle_timeout", limits.idle_timeout)]
+        {
             if time.is_zero() {
                 return Err(format!("limits.{name} is a time, not 0"));
             }
@@ -294,8 +301,14 @@ mod tests {
             ("partitions = 0", "partitions"),
             ("limits = { idle_timeout = '0s' }", "idle_timeout"),
             ("key = [{ access_key = 'a', secret_key = 'short' }]", "secret"),
-            ("key = [{ access_key = 'a', secret_key = '01234567', rule = [{ bucket = 'b', access = 'own' }] }]", "own"),
-            ("key = [{ access_key = 'a', secret_key = '01234567' }, { access_key = 'a', secret_key = '01234567' }]", "twice"),
+            (
+                "key = [{ access_key = 'a', secret_key = '01234567', rule = [{ bucket = 'b', access = 'own' }] }]",
+                "own",
+            ),
+            (
+                "key = [{ access_key = 'a', secret_key = '01234567' }, { access_key = 'a', secret_key = '01234567' }]",
+                "twice",
+            ),
         ] {
             let refused = load(file, &[]).unwrap_err();
             assert!(refused.contains(what), "{file}: {refused}");

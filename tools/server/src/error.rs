@@ -103,7 +103,9 @@ fn of_store(error: &kogia::Error) -> S3Error {
         Kind::Condition => {
             (S3ErrorCode::PreconditionFailed, "At least one of the preconditions does not hold")
         }
-        Kind::InvalidArgument => (S3ErrorCode::InvalidArgument, "The store refuses this as it is given"),
+        Kind::InvalidArgument => {
+            (S3ErrorCode::InvalidArgument, "The store refuses this as it is given")
+        }
         Kind::Full => {
             tracing::warn!(%error, "no room");
             return storage_full();

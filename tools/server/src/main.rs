@@ -26,8 +26,8 @@ fn main() -> ExitCode {
 }
 
 fn start_log(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("KOGIA_SERVER_LOG")
-        .unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
+    let filter =
+        EnvFilter::try_from_env("KOGIA_SERVER_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => log.init(),

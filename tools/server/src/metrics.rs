@@ -57,8 +57,7 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("kogia_server");
-        let histogram: fn() -> Histogram =
-            || Histogram::new(exponential_buckets(0.0005, 2.0, 16));
+        let histogram: fn() -> Histogram = || Histogram::new(exponential_buckets(0.0005, 2.0, 16));
         let metrics = Metrics {
             requests: Family::default(),
             seconds: Family::new_with_constructor(histogram),
@@ -86,7 +85,12 @@ impl Default for Metrics {
             Unit::Bytes,
             metrics.received.clone(),
         );
-        registry.register_with_unit("sent", "Of answers' bodies", Unit::Bytes, metrics.sent.clone());
+        registry.register_with_unit(
+            "sent",
+            "Of answers' bodies",
+            Unit::Bytes,
+            metrics.sent.clone(),
+        );
         registry.register("connections", "Open connections", metrics.connections.clone());
         registry.register("buckets", "Buckets", metrics.buckets.clone());
         registry.register("objects", "Objects and small rows", metrics.objects.clone());

@@ -135,7 +135,8 @@ fn open_data(options: &PartitionOptions) -> Result<(Partitions, Arc<Catalogue>),
     let partitions = Partitions::open(options).map_err(|error| error.to_string())?;
     let catalogue = Catalogue::open(&partitions).map_err(|error| error.to_string())?;
     for (number, store) in partitions.all().iter().enumerate() {
-        uploads::sweep_start(store, &catalogue.ids_in(number)).map_err(|error| error.to_string())?;
+        uploads::sweep_start(store, &catalogue.ids_in(number))
+            .map_err(|error| error.to_string())?;
     }
     Ok((partitions, Arc::new(catalogue)))
 }

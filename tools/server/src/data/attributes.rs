@@ -128,7 +128,8 @@ mod tests {
         let sizes = PartSizes::new([5, 5, 5, 7, 5]);
         assert_eq!(sizes.count(), 5);
         let ranges: Vec<_> = (0..7).map(|number| sizes.range(number)).collect();
-        let expected = [None, Some(0..5), Some(5..10), Some(10..15), Some(15..22), Some(22..27), None];
+        let expected =
+            [None, Some(0..5), Some(5..10), Some(10..15), Some(15..22), Some(22..27), None];
         assert_eq!(ranges, expected);
         assert_eq!(sizes.iter().collect::<Vec<_>>(), [5, 5, 5, 7, 5]);
     }
@@ -138,7 +139,10 @@ mod tests {
         let sizes = (0..2 * MAX_RUNS as u64 - 1).map(|i| u64::MAX / 2 - i / 2 * 2 % 4096);
         let attributes = Attributes {
             etag: Etag::Parts([7; 16], 10_000),
-            headers: Headers { user: vec![("k".repeat(1000), "v".repeat(1048)); 1], ..Headers::default() },
+            headers: Headers {
+                user: vec![("k".repeat(1000), "v".repeat(1048)); 1],
+                ..Headers::default()
+            },
             tags: vec![("ü".repeat(128), "ü".repeat(256)); 10],
             checksum: None,
             upload: Some(([1; 16], PartSizes::new(sizes))),

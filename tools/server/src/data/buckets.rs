@@ -78,7 +78,11 @@ impl Catalogue {
             by_name.insert(name.clone(), bucket(name, &row, store));
             Ok(())
         })?;
-        Ok(Catalogue { partitions: partitions.clone(), by_name: RwLock::new(by_name), changing: Mutex::default() })
+        Ok(Catalogue {
+            partitions: partitions.clone(),
+            by_name: RwLock::new(by_name),
+            changing: Mutex::default(),
+        })
     }
 
     pub fn get(&self, name: &str) -> Result<Bucket> {
@@ -114,7 +118,8 @@ impl Catalogue {
         };
         let partition = self.emptiest();
         let row = BucketRow { id: next, partition, created_ms: now_ms() };
-        let after = next.checked_add(1).ok_or_else(|| Error::damaged("all buckets' ids are used up"))?;
+        let after =
+            next.checked_add(1).ok_or_else(|| Error::damaged("all buckets' ids are used up"))?;
         let once = PutOptions { condition: Condition::IfAbsent, ..PutOptions::default() };
         let mut batch = Batch::new();
         batch.put_with(keys::bucket(&name), rows::encode(&row), &once);
@@ -216,6 +221,7 @@ fn walk_one(store: &Store, prefix: Vec<u8>) -> Result<Vec<kogia::Item>> {
 /// Milliseconds since 1970.
 #[must_use]
 pub fn now_ms() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }

@@ -175,7 +175,9 @@ mod tests {
             assert_eq!(parse_upload(row.as_bytes()), None, "{row}");
         }
         assert_eq!(parse_part(b"p/0000002a/1/2"), None);
-        for text in ["", "0", "+123456789abcdef0123456789abcdef", "0123456789ABCDEF0123456789abcdef"] {
+        for text in
+            ["", "0", "+123456789abcdef0123456789abcdef", "0123456789ABCDEF0123456789abcdef"]
+        {
             assert_eq!(UploadId::parse(text), None, "{text}");
         }
         assert_eq!(object_name(b"o/"), None);

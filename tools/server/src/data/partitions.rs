@@ -33,8 +33,11 @@ impl Partitions {
     pub fn open(options: &PartitionOptions) -> kogia::Result<Self> {
         let count = options.count.max(present(&options.dir)).max(1);
         let share = (options.memory_bytes / count as u64).max(MIN_MEMORY_BYTES);
-        let open = |number: usize| open_one(options, number, usize::try_from(share).unwrap_or(usize::MAX));
-        Ok(Partitions((0..count).map(|number| open(number).map(Arc::new)).collect::<Result<_, _>>()?))
+        let open =
+            |number: usize| open_one(options, number, usize::try_from(share).unwrap_or(usize::MAX));
+        Ok(Partitions(
+            (0..count).map(|number| open(number).map(Arc::new)).collect::<Result<_, _>>()?,
+        ))
     }
 
     #[must_use]
@@ -79,13 +82,18 @@ fn present(dir: &Path) -> usize {
     (0..).take_while(|&number| home(dir, number).join("META").exists()).count()
 }
 
-fn open_one(options: &PartitionOptions, number: usize, memory_bytes: usize) -> kogia::Result<Store> {
+fn open_one(
+    options: &PartitionOptions,
+    number: usize,
+    memory_bytes: usize,
+) -> kogia::Result<Store> {
     let home = home(&options.dir, number);
     let plain = Options::new()
         .memory_bytes(memory_bytes)
         // Ours are named by their uploads' rows, and age with those.
         .part_max_age(None);
-    let with = |disks: &[PathBuf]| disks.iter().fold(plain.clone(), |options, disk| options.disk(disk));
+    let with =
+        |disks: &[PathBuf]| disks.iter().fold(plain.clone(), |options, disk| options.disk(disk));
     if !options.disks.is_empty() {
         return with(&options.disks).open(home);
     }

@@ -79,9 +79,8 @@ impl Answerer {
 fn refusal<B>(request: &Request<B>) -> Option<S3Error> {
     let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
     let query = request.uri().query().unwrap_or_default();
-    // Signatures of version 2 don't cover the body, have no end where they are in a header, and can
-    // be broken when SHA-1 can.
-    let is_old = header(AUTHORIZATION).is_some_and(|value| value.starts_with(b"AWS "))
+    // Signatures of version 2 don't cover the body, and are good for ever where they are in a header.
+    let is_old = header(AUTHORIZATION).is_some_and(|value| !value.starts_with(ALGORITHM))
         || form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "Signature");
     if is_old {
         return Some(s3_error!(
@@ -99,6 +98,7 @@ fn refusal<B>(request: &Request<B>) -> Option<S3Error> {
     None
 }
 
+const ALGORITHM: &[u8] = b"AWS4-HMAC-SHA256 ";
 const FORM: &[u8] = b"multipart/form-data";
 
 /// Whether the body is aws-chunked.
@@ -128,6 +128,9 @@ impl Entry {
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
             response
         });
+        if let Some(status) = response.extensions_mut().remove::<StatusCode>() {
+            *response.status_mut() = status;
+        }
         self.status = response.status();
         let headers = response.headers_mut();
         if let Ok(id) = HeaderValue::from_str(&self.id) {

@@ -25,9 +25,9 @@ macro_rules! headers_of {
             content_language: $input.content_language,
             content_disposition: $input.content_disposition,
             cache_control: $input.cache_control,
-            expires_ms: $input.expires.map(|time| {
-                time::OffsetDateTime::from(time).unix_timestamp().saturating_mul(1000)
-            }),
+            expires_ms: $input
+                .expires
+                .map(|time| time::OffsetDateTime::from(time).unix_timestamp().saturating_mul(1000)),
             website_redirect: $input.website_redirect_location,
             user: $crate::ops::carried::user($input.metadata),
         })
@@ -52,7 +52,9 @@ macro_rules! refuse_unsupported {
         ];
         $crate::ops::carried::refuse(&asks)?;
         $crate::ops::carried::check_acl($input.acl.as_ref().map(|acl| acl.as_str()))?;
-        $crate::ops::carried::check_class($input.storage_class.as_ref().map(|class| class.as_str()))?;
+        $crate::ops::carried::check_class(
+            $input.storage_class.as_ref().map(|class| class.as_str()),
+        )?;
     }};
 }
 
@@ -88,7 +90,8 @@ pub fn check_class(class: Option<&str>) -> Result<()> {
     match class {
         None | Some("STANDARD") => Ok(()),
         Some(_) => {
-            Err(s3_error!(InvalidStorageClass, "The storage class you specified is not valid").into())
+            Err(s3_error!(InvalidStorageClass, "The storage class you specified is not valid")
+                .into())
         }
     }
 }
@@ -143,7 +146,11 @@ pub fn checked_tags(tags: Tags) -> Result<Tags> {
         let fits = (1..=MAX_TAG_KEY_CHARS).contains(&key.chars().count())
             && value.chars().count() <= MAX_TAG_VALUE_CHARS;
         if !fits {
-            return Err(s3_error!(InvalidTag, "The TagKey or TagValue you have provided is invalid").into());
+            return Err(s3_error!(
+                InvalidTag,
+                "The TagKey or TagValue you have provided is invalid"
+            )
+            .into());
         }
         if tags[..at].iter().any(|(other, _)| other == key) {
             return Err(

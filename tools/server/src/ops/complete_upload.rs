@@ -4,9 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use kogia::{ErrorKind, PartId, PutOptions};
-use s3s::dto::{
-    CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedPart,
-};
+use s3s::dto::{CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedPart};
 use s3s::{S3Request, S3Response, s3_error};
 
 use super::told;
@@ -39,7 +37,10 @@ pub async fn call(
         asked: input.multipart_upload.and_then(|asked| asked.parts).unwrap_or_default(),
         given,
         size: input.mpu_object_size,
-        conditions: WriteConditions { if_match: input.if_match, if_none_match: input.if_none_match },
+        conditions: WriteConditions {
+            if_match: input.if_match,
+            if_none_match: input.if_none_match,
+        },
         min_part_bytes: service.limits.min_part_bytes,
     };
     let entered = bucket.enter().await?;
@@ -168,7 +169,9 @@ impl Completion {
             None => None,
         };
         if let Some((algorithm, text)) = &self.given
-            && !checksum.as_ref().is_some_and(|ours| ours.algorithm == *algorithm && same(ours, text))
+            && !checksum
+                .as_ref()
+                .is_some_and(|ours| ours.algorithm == *algorithm && same(ours, text))
         {
             return Err(s3_error!(
                 BadDigest,
@@ -210,13 +213,13 @@ fn checksum_of(algorithm: Algorithm, span: Span, parts: &[PartRow]) -> Option<Ch
 }
 
 fn is_the_one(part: &PartRow, asked: &CompletedPart) -> bool {
-    let etag = asked.e_tag.as_ref().is_some_and(|etag| {
-        etag.value() == Etag::Md5(part.md5).to_string()
-    });
+    let etag =
+        asked.e_tag.as_ref().is_some_and(|etag| etag.value() == Etag::Md5(part.md5).to_string());
     etag && given_checksums!(asked).iter().all(|(algorithm, text)| match text {
-        Some(text) => part.checksum.as_ref().is_some_and(|checksum| {
-            checksum.algorithm == *algorithm && checksum.text() == *text
-        }),
+        Some(text) => part
+            .checksum
+            .as_ref()
+            .is_some_and(|checksum| checksum.algorithm == *algorithm && checksum.text() == *text),
         None => true,
     })
 }

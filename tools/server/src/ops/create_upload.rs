@@ -1,8 +1,6 @@
 //! `CreateMultipartUpload`.
 
-use s3s::dto::{
-    ChecksumType, CreateMultipartUploadInput, CreateMultipartUploadOutput,
-};
+use s3s::dto::{ChecksumType, CreateMultipartUploadInput, CreateMultipartUploadOutput};
 use s3s::{S3Request, S3Response, s3_error};
 
 use super::carried::{self, headers_of, refuse_unsupported};
@@ -46,10 +44,7 @@ pub async fn call(
     }))
 }
 
-fn checksum(
-    algorithm: Option<Algorithm>,
-    span: Option<&str>,
-) -> Result<Option<(Algorithm, Span)>> {
+fn checksum(algorithm: Option<Algorithm>, span: Option<&str>) -> Result<Option<(Algorithm, Span)>> {
     let Some(algorithm) = algorithm else {
         return match span {
             None => Ok(None),
@@ -64,7 +59,9 @@ fn checksum(
     match span {
         None if only_whole => Ok(Some((algorithm, Span::Whole))),
         None => Ok(Some((algorithm, Span::Parts))),
-        Some(ChecksumType::FULL_OBJECT) if algorithm.combines() => Ok(Some((algorithm, Span::Whole))),
+        Some(ChecksumType::FULL_OBJECT) if algorithm.combines() => {
+            Ok(Some((algorithm, Span::Whole)))
+        }
         Some(ChecksumType::COMPOSITE) if !only_whole => Ok(Some((algorithm, Span::Parts))),
         Some(span) => Err(s3_error!(
             InvalidRequest,

@@ -44,11 +44,7 @@ impl Found {
         conditions.check(self.attributes.etag, self.info.created_ms)
     }
 
-    pub fn select(
-        &self,
-        range: Option<&dto::Range>,
-        part_number: Option<i32>,
-    ) -> Result<Selected> {
+    pub fn select(&self, range: Option<&dto::Range>, part_number: Option<i32>) -> Result<Selected> {
         let len = self.info.len;
         match (range, part_number) {
             (Some(_), Some(_)) => Err(s3_error!(

@@ -68,7 +68,7 @@ pub async fn call(
         Answer::NotModified(found) => {
             output.e_tag = Some(told::etag(found.attributes.etag));
             output.last_modified = Some(told::time(found.info.created_ms));
-            return Ok(S3Response::with_status(output, StatusCode::NOT_MODIFIED));
+            return Ok(told::with_status(output, StatusCode::NOT_MODIFIED));
         }
         Answer::Whole(found, selected, bytes) => {
             output.body = Some(StreamingBlob::from(Body::from(Bytes::from(bytes))));

@@ -30,13 +30,12 @@ pub async fn call(
     if found.check(&conditions)? == Verdict::NotModified {
         output.e_tag = Some(told::etag(found.attributes.etag));
         output.last_modified = Some(told::time(found.info.created_ms));
-        return Ok(S3Response::with_status(output, StatusCode::NOT_MODIFIED));
+        return Ok(told::with_status(output, StatusCode::NOT_MODIFIED));
     }
     let selected = found.select(input.range.as_ref(), input.part_number)?;
     describe!(output, found, selected, input.checksum_mode);
-    let mut response = S3Response::new(output);
-    if selected.of.is_some() {
-        response.status = Some(StatusCode::PARTIAL_CONTENT);
-    }
-    Ok(response)
+    Ok(match selected.of {
+        Some(_) => told::with_status(output, StatusCode::PARTIAL_CONTENT),
+        None => S3Response::new(output),
+    })
 }

@@ -6,8 +6,8 @@ use s3s::{S3Request, S3Response};
 use super::told;
 use crate::bodies::tell_checksum;
 use crate::data::attributes::Etag;
-use crate::data::uploads::{self, PartRow};
 use crate::data::blocking;
+use crate::data::uploads::{self, PartRow};
 use crate::error::{Error, Result};
 use crate::service::Service;
 

@@ -8,11 +8,10 @@ use kogia::{Condition, PutOptions, Store};
 use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3Request, S3Response, s3_error};
 
+use super::append::{self, Append};
 use super::carried::{self, headers_of, refuse_unsupported};
-use super::{append, told};
-use crate::bodies::{
-    BodyFault, Expected, Incoming, PIECE_BYTES, given_checksums, tell_checksum,
-};
+use super::told;
+use crate::bodies::{BodyFault, Expected, Incoming, PIECE_BYTES, given_checksums, tell_checksum};
 use crate::conditions::WriteConditions;
 use crate::data::attributes::{Etag, Headers};
 use crate::data::buckets::Bucket;
@@ -23,31 +22,52 @@ use crate::digest::Sums;
 use crate::error::{Error, Result};
 use crate::service::Service;
 
+/// The algorithm of a checksum that is to be computed. s3s does not look at it here.
+pub const SDK_ALGORITHM: &str = "x-amz-sdk-checksum-algorithm";
+
 pub async fn call(
     service: &Service,
     request: S3Request<PutObjectInput>,
 ) -> Result<S3Response<PutObjectOutput>> {
     let S3Request { input, headers, extensions, trailing_headers, .. } = request;
     refuse_unsupported!(input);
-    if let Some(offset) = input.write_offset_bytes {
-        return append::refuse(offset);
-    }
     let bucket = service.bucket(&input.bucket)?;
     let expected = Expected::new(
         input.content_md5.as_deref(),
         &given_checksums!(input),
         text(&headers, "x-amz-trailer"),
         trailing_headers,
-        input.checksum_algorithm.as_ref().map(|algorithm| algorithm.as_str()),
+        text(&headers, SDK_ALGORITHM),
     )?;
     let fault = extensions.get::<BodyFault>().cloned().unwrap_or_default();
     let announced = announced(input.content_length, &headers)?;
     let incoming = Incoming::new(input.body, fault, announced, service.limits.max_put_bytes)?;
     let tags = carried::tags_of_header(input.tagging.as_deref())?;
-    let conditions = WriteConditions { if_match: input.if_match, if_none_match: input.if_none_match };
-    let put = Put { bucket, key: input.key, expected, headers: headers_of!(input)?, tags };
-    let condition = put.resolve(&conditions).await?;
-    let sums = put.carry_out(incoming, condition).await.map_err(|error| conditions.lost_race(error))?;
+    let conditions =
+        WriteConditions { if_match: input.if_match, if_none_match: input.if_none_match };
+    let offset = input.write_offset_bytes;
+    let key = input.key.clone();
+    if let Some(offset) = offset {
+        let (store, row) = (bucket.store.clone(), keys::object(bucket.id, &key));
+        let found = blocking(move || Ok::<_, Error>(store.head(row)?)).await?;
+        if let Some(found) = append::target(found, offset)? {
+            let append = Append { bucket, key, expected, conditions, found };
+            return append.carry_out(incoming).await;
+        }
+    }
+    let put = Put { bucket, key, expected, headers: headers_of!(input)?, tags };
+    let sums = match offset {
+        Some(_) => {
+            conditions.resolve(None)?;
+            let begun = put.carry_out(incoming, Condition::IfAbsent).await;
+            begun.map_err(append::lost_race)?
+        }
+        None => {
+            let condition = put.resolve(&conditions).await?;
+            let carried_out = put.carry_out(incoming, condition).await;
+            carried_out.map_err(|error| conditions.lost_race(error))?
+        }
+    };
     let mut output = PutObjectOutput {
         e_tag: Some(told::etag(Etag::Md5(sums.md5))),
         checksum_type: sums.checksum.as_ref().map(told::checksum_type),

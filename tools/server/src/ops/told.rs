@@ -2,11 +2,10 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use hyper::StatusCode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use s3s::dto::{
-    ChecksumAlgorithm, ChecksumType, ETag, EncodingType, Initiator, Owner, Timestamp,
-};
-use s3s::s3_error;
+use s3s::dto::{ChecksumAlgorithm, ChecksumType, ETag, EncodingType, Initiator, Owner, Timestamp};
+use s3s::{S3Response, s3_error};
 
 use crate::data::attributes::Etag;
 use crate::data::keys::UploadId;
@@ -20,6 +19,13 @@ const OWNER: &str = "kogia";
 /// What is left as it is in a listing with `encoding-type=url`.
 const KEPT: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+
+/// An answer with a status of its own: s3s takes none from an operation, so it is set when s3s is done.
+pub fn with_status<T>(output: T, status: StatusCode) -> S3Response<T> {
+    let mut response = S3Response::new(output);
+    response.extensions.insert(status);
+    response
+}
 
 pub fn owner() -> Owner {
     Owner { display_name: Some(OWNER.into()), id: Some(OWNER.into()) }
@@ -65,7 +71,8 @@ impl Names {
             None => Ok(Names(false)),
             Some("url") => Ok(Names(true)),
             Some(_) => {
-                Err(s3_error!(InvalidArgument, "Invalid Encoding Method specified in Request").into())
+                Err(s3_error!(InvalidArgument, "Invalid Encoding Method specified in Request")
+                    .into())
             }
         }
     }
@@ -80,9 +87,11 @@ pub fn page_len(asked: Option<i32>, most: i32) -> Result<i32> {
     match asked {
         None => Ok(most),
         Some(asked @ 0..) => Ok(asked.min(most)),
-        Some(_) => {
-            Err(s3_error!(InvalidArgument, "Argument maxKeys must be an integer between 0 and 2147483647").into())
-        }
+        Some(_) => Err(s3_error!(
+            InvalidArgument,
+            "Argument maxKeys must be an integer between 0 and 2147483647"
+        )
+        .into()),
     }
 }
 

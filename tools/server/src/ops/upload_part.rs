@@ -3,15 +3,15 @@
 use s3s::dto::{UploadPartInput, UploadPartOutput};
 use s3s::{S3Request, S3Response, s3_error};
 
-use super::put_object::{announced, text};
+use super::put_object::{SDK_ALGORITHM, announced, text};
 use super::told;
 use crate::bodies::{BodyFault, Expected, Incoming, given_checksums, tell_checksum};
 use crate::data::attributes::Etag;
+use crate::data::blocking;
 use crate::data::buckets::{Bucket, Entered};
 use crate::data::keys::{MAX_PART_NUMBER, UploadId};
 use crate::data::streams::PartStream;
 use crate::data::uploads::{self, PartRow, UploadRow};
-use crate::data::blocking;
 use crate::digest::{Algorithm, Sums};
 use crate::error::{Error, Result};
 use crate::service::Service;
@@ -24,14 +24,15 @@ pub async fn call(
     if input.sse_customer_algorithm.is_some() {
         return Err(super::carried::not_implemented("server-side encryption"));
     }
-    let place = Place::new(service, &input.bucket, input.key.clone(), &input.upload_id, input.part_number)?;
+    let place =
+        Place::new(service, &input.bucket, input.key.clone(), &input.upload_id, input.part_number)?;
     let upload = place.upload().await?;
     let expected = Expected::new(
         input.content_md5.as_deref(),
         &given_checksums!(input),
         text(&headers, "x-amz-trailer"),
         trailing_headers,
-        input.checksum_algorithm.as_ref().map(|algorithm| algorithm.as_str()),
+        text(&headers, SDK_ALGORITHM),
     )?
     .or_computed(upload.checksum.map(|(algorithm, _)| algorithm));
     check_algorithm(&upload, expected.algorithm())?;
@@ -78,7 +79,10 @@ impl Place {
         let id = told::upload_id(upload_id)?;
         let number = u16::try_from(number).ok().filter(|n| (1..=MAX_PART_NUMBER).contains(n));
         let number = number.ok_or_else(|| {
-            s3_error!(InvalidArgument, "Part number must be an integer between 1 and 10000, inclusive")
+            s3_error!(
+                InvalidArgument,
+                "Part number must be an integer between 1 and 10000, inclusive"
+            )
         })?;
         Ok(Place { bucket, key, id, number })
     }

@@ -16,11 +16,8 @@ fn a_key_has_the_rights_of_its_rules_and_nobody_has_more_than_given() {
     let dir = dir();
     let running = start_with(dir.path(), KEYS);
     let all = &running.client;
-    let camera = Client {
-        access_key: "CAMERA".into(),
-        secret_key: "another-secret".into(),
-        ..all.clone()
-    };
+    let camera =
+        Client { access_key: "CAMERA".into(), secret_key: "another-secret".into(), ..all.clone() };
     for bucket in ["camera-1", "shared", "secret", "public", "hls"] {
         all.put(&format!("/{bucket}"), "").expect(200);
         all.put(&format!("/{bucket}/key"), bucket).expect(200);
@@ -39,9 +36,8 @@ fn a_key_has_the_rights_of_its_rules_and_nobody_has_more_than_given() {
     // Neither right of a rule is enough to create or delete.
     camera.put("/camera-2", "").refused(403, "AccessDenied");
     camera.call("DELETE", "/camera-1").refused(403, "AccessDenied");
-    let copy = |from: &str, to: &str| {
-        camera.send(&Call::new("PUT", to).header("x-amz-copy-source", from))
-    };
+    let copy =
+        |from: &str, to: &str| camera.send(&Call::new("PUT", to).header("x-amz-copy-source", from));
     copy("/shared/key", "/camera-1/copy").expect(200);
     copy("/secret/key", "/camera-1/stolen").refused(403, "AccessDenied");
     copy("/secret/../shared/key", "/camera-1/stolen").refused(403, "AccessDenied");

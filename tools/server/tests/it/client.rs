@@ -146,6 +146,11 @@ pub fn encode(text: &str) -> String {
     text.bytes().map(encode).collect()
 }
 
+/// A key as it stands in a path.
+pub fn path(key: &str) -> String {
+    encode(key).replace("%2F", "/")
+}
+
 impl Client {
     pub fn call(&self, method: &str, target: &str) -> Reply {
         self.send(&Call::new(method, target))
@@ -196,7 +201,8 @@ impl Client {
         signed.sort();
         let names: Vec<_> = signed.iter().map(|(name, _)| name.as_str()).collect();
         let names = names.join(";");
-        let lines: String = signed.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+        let lines: String =
+            signed.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
         let request = format!(
             "{}\n{}\n{}\n{lines}\n{names}\n{payload}",
             call.method,
@@ -275,7 +281,8 @@ pub fn raw(call: &Call<'_>, headers: &[(String, String)]) -> Vec<u8> {
         text += &format!("{name}: {value}\r\n");
     }
     let is_framed = headers.iter().any(|(name, _)| {
-        name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("transfer-encoding")
+        name.eq_ignore_ascii_case("content-length")
+            || name.eq_ignore_ascii_case("transfer-encoding")
     });
     if !is_framed && (!call.body.is_empty() || matches!(call.method, "PUT" | "POST")) {
         text += &format!("content-length: {}\r\n", call.body.len());
@@ -285,7 +292,7 @@ pub fn raw(call: &Call<'_>, headers: &[(String, String)]) -> Vec<u8> {
 }
 
 /// Reads an answer; `None` where there is none.
-pub fn read_reply(stream: &mut impl Read, has_body: bool) -> Option<Reply> {
+pub fn read_reply(stream: &mut dyn Read, has_body: bool) -> Option<Reply> {
     let mut bytes = Vec::new();
     let mut buffer = vec![0; 64 << 10];
     let head = loop {

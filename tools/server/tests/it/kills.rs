@@ -43,14 +43,18 @@ fn what_was_acknowledged_outlives_the_process_and_nothing_is_there_in_part() {
                         if stop.load(Ordering::Relaxed) {
                             return;
                         }
-                        let (key, len) = (format!("{round}-{thread}-{i}"), sizes[(i + thread) % 4] + i);
+                        let (key, len) =
+                            (format!("{round}-{thread}-{i}"), sizes[(i + thread) % 4] + i);
                         if try_put(s3, &format!("/bucket/{key}"), &bytes(len)) {
                             told.lock().unwrap().push((key, len));
                         }
                     }
                 });
             }
-            std::thread::sleep(Duration::from_millis(300 + 200 * round));
+            while told.lock().unwrap().len() < 20 {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            std::thread::sleep(Duration::from_millis(37 * round));
             stop_now(&running);
             stop.store(true, Ordering::Relaxed);
         });

@@ -77,7 +77,9 @@ fn buckets_are_dealt_over_partitions_and_all_disks() {
     // Both disks have a folder for each partition, and all objects are there without being told of
     // the disks again; a further partition is added.
     for disk in [&a, &b] {
-        let folders = std::fs::read_dir(disk).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir());
+        let folders = std::fs::read_dir(disk)
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().path().is_dir());
         assert_eq!(folders.count(), 3);
     }
     let running = start_with(dir.path(), "partitions = 4");

@@ -25,9 +25,7 @@ pub fn dir() -> tempfile::TempDir {
 /// Starts a server on what is in `dir`, with a file of settings.
 pub fn start_with(dir: &Path, settings: &str) -> Running {
     let file = dir.join("settings.toml");
-    let key = format!(
-        "[[key]]\naccess_key = \"{ACCESS_KEY}\"\nsecret_key = \"{SECRET_KEY}\"\n"
-    );
+    let key = format!("[[key]]\naccess_key = \"{ACCESS_KEY}\"\nsecret_key = \"{SECRET_KEY}\"\n");
     std::fs::write(&file, format!("memory = \"64MiB\"\n{settings}\n{key}")).unwrap();
     let log = dir.join("log");
     let mut child = Command::new(env!("CARGO_BIN_EXE_kogia-server"))

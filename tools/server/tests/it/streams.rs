@@ -23,7 +23,9 @@ pub fn signed_chunks(
     for chunk in body.chunks(chunk_bytes).chain([&[][..]]) {
         let rest = format!("{signature}\n{}\n{}", sha256(b""), sha256(chunk));
         signature = s3.sign(&date, "AWS4-HMAC-SHA256-PAYLOAD", &rest);
-        framed.extend_from_slice(format!("{:x};chunk-signature={signature}\r\n", chunk.len()).as_bytes());
+        framed.extend_from_slice(
+            format!("{:x};chunk-signature={signature}\r\n", chunk.len()).as_bytes(),
+        );
         framed.extend_from_slice(chunk);
         framed.extend_from_slice(b"\r\n");
     }
@@ -137,7 +139,8 @@ fn a_url_that_is_signed_is_good_for_what_and_while_it_says() {
     // The old kind of signature is none, however good.
     let to_sign = "GET\n\n\n9999999999\n/bucket/key";
     let old = hex(&hmac(s3.secret_key.as_bytes(), to_sign.as_bytes()));
-    let old = format!("/bucket/key?AWSAccessKeyId={}&Expires=9999999999&Signature={old}", s3.access_key);
+    let old =
+        format!("/bucket/key?AWSAccessKeyId={}&Expires=9999999999&Signature={old}", s3.access_key);
     s3.send_unsigned(&Call::new("GET", &old)).refused(400, "InvalidRequest");
     running.stop();
 }
