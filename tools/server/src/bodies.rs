@@ -29,6 +29,8 @@ pub enum Fault {
     Idle,
     /// A chunk of an aws-chunked body is larger than is taken.
     HugeChunk,
+    /// An aws-chunked body ended without its last chunk, the empty one.
+    NoLastChunk,
 }
 
 impl BodyFault {
@@ -44,6 +46,9 @@ impl BodyFault {
             ),
             Some(Fault::HugeChunk) => {
                 s3_error!(EntityTooLarge, "A chunk of the body is larger than this server takes")
+            }
+            Some(Fault::NoLastChunk) => {
+                s3_error!(IncompleteBody, "The body ended without its last chunk")
             }
             None => S3Error::with_message(
                 S3ErrorCode::BadDigest,

@@ -242,8 +242,8 @@ mod tests {
         assert_eq!(text(Algorithm::Crc32), "y/Q5Jg==");
         assert_eq!(text(Algorithm::Crc32c), "4waSgw==");
         assert_eq!(text(Algorithm::Crc64Nvme), "rosUhgp5mIg=");
-        assert_eq!(text(Algorithm::Sha1), "98O8HYCOBHMq42dXZ2Z4LrSRCvc=");
-        assert_eq!(text(Algorithm::Sha256), "FeKw01IYqhWGqmGoV9CDOosZ+QPr2cmV6b4BkTQb4iU=");
+        assert_eq!(text(Algorithm::Sha1), "98O8HYCOBHMq32eZZczDTKeuNEE=");
+        assert_eq!(text(Algorithm::Sha256), "FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=");
     }
 
     #[test]

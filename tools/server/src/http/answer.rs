@@ -78,10 +78,9 @@ impl Answerer {
 /// What is refused before it is parsed.
 fn refusal<B>(request: &Request<B>) -> Option<S3Error> {
     let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
-    let query = request.uri().query().unwrap_or_default();
-    // Signatures of version 2 don't cover the body, and are good for ever where they are in a header.
-    let is_old = header(AUTHORIZATION).is_some_and(|value| !value.starts_with(ALGORITHM))
-        || form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "Signature");
+    // In headers, signatures of version 2 are good for ever, and cover no body. (In URLs they end, and
+    // some clients make no others.)
+    let is_old = header(AUTHORIZATION).is_some_and(|value| !value.starts_with(ALGORITHM));
     if is_old {
         return Some(s3_error!(
             InvalidRequest,

@@ -39,6 +39,7 @@ impl std::fmt::Display for Ended {
         match self {
             Ended::Fault(Fault::Idle) => f.write_str("nothing came for too long"),
             Ended::Fault(Fault::HugeChunk) => f.write_str("a chunk is too large"),
+            Ended::Fault(Fault::NoLastChunk) => f.write_str("the last chunk is missing"),
             Ended::Connection(error) => error.fmt(f),
         }
     }
@@ -91,7 +92,12 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for Guarded<B> {
             return this.end(Fault::Idle);
         }
         this.waits = false;
-        let Some(frame) = ready!(polled) else { return Poll::Ready(None) };
+        let Some(frame) = ready!(polled) else {
+            return match this.chunks.take() {
+                Some(chunks) if !chunks.are_complete() => this.end(Fault::NoLastChunk),
+                _ => Poll::Ready(None),
+            };
+        };
         let frame = match frame {
             Ok(frame) => frame,
             Err(error) => return Poll::Ready(Some(Err(Ended::Connection(error)))),
@@ -143,6 +149,11 @@ const LINE_END: u64 = 2;
 impl Chunks {
     fn new(most: u64) -> Self {
         Chunks { most, state: State::Size(0) }
+    }
+
+    /// Whether the last chunk has come. s3s takes a body that ends before it for a whole one.
+    fn are_complete(&self) -> bool {
+        matches!(self.state, State::Trailer)
     }
 
     /// Whether no chunk that begins in these bytes is too large.
@@ -206,6 +217,19 @@ mod tests {
         for step in 1..body.len() {
             assert!(accepts(16, &body, step), "{step}");
             assert!(!accepts(14, &body, step), "{step}");
+        }
+    }
+
+    #[test]
+    fn only_the_empty_chunk_ends_a_body() {
+        let complete = |body: &[u8]| {
+            let mut chunks = Chunks::new(16);
+            assert!(chunks.accept(body));
+            chunks.are_complete()
+        };
+        assert!(complete(b"5\r\n01234\r\n0\r\n"));
+        for cut in ["", "5\r\n01234", "5\r\n01234\r\n", "5\r\n01234\r\n0", "5\r\n01234\r\n0\r"] {
+            assert!(!complete(cut.as_bytes()), "{cut}");
         }
     }
 

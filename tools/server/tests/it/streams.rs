@@ -136,11 +136,11 @@ fn a_url_that_is_signed_is_good_for_what_and_while_it_says() {
     s3.send_unsigned(&Call::new("GET", &early)).refused(403, "RequestTimeTooSkewed");
     let longer = get.replace("Expires=60", "Expires=600");
     s3.send_unsigned(&Call::new("GET", &longer)).refused(403, "SignatureDoesNotMatch");
-    // The old kind of signature is none, however good.
+    // An old kind of signature, and not a good one.
     let to_sign = "GET\n\n\n9999999999\n/bucket/key";
     let old = hex(&hmac(s3.secret_key.as_bytes(), to_sign.as_bytes()));
     let old =
         format!("/bucket/key?AWSAccessKeyId={}&Expires=9999999999&Signature={old}", s3.access_key);
-    s3.send_unsigned(&Call::new("GET", &old)).refused(400, "InvalidRequest");
+    s3.send_unsigned(&Call::new("GET", &old)).refused(403, "SignatureDoesNotMatch");
     running.stop();
 }
