@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn parts_combine_to_the_checksum_of_the_whole() {
-        let whole: Vec<u8> = (0..100_000u32).map(|i| (i * i >> 3) as u8).collect();
+        let whole: Vec<u8> = (0..100_000u32).map(|i| (i.wrapping_mul(i) >> 3) as u8).collect();
         let cuts = [0, 1, 5000, 5000, 70_000, 100_000];
         for algorithm in [Algorithm::Crc32, Algorithm::Crc32c, Algorithm::Crc64Nvme] {
             let parts: Vec<_> = cuts

@@ -169,7 +169,8 @@ async fn age_out(partitions: Partitions, age: Duration) {
     let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
     loop {
         tokio::time::sleep(AGE_OUT_INTERVAL.min(age)).await;
-        for store in partitions.all().iter().cloned() {
+        for store in partitions.all() {
+            let store = store.clone();
             let before = buckets::now_ms().saturating_sub(age_ms);
             match blocking(move || uploads::age_out(&store, before)).await {
                 Ok(0) => {}

@@ -25,7 +25,10 @@ pub async fn call(
     let bucket = service.bucket(&input.bucket)?;
     let key = input.key;
     let found = blocking(move || Found::head(&bucket.store, bucket.id, &key)).await?;
-    let asked = |name: &str| input.object_attributes.iter().any(|asked| asked.as_str() == name);
+    // In headers of their own, or in one.
+    let asked = input.object_attributes.iter().flat_map(|asked| asked.as_str().split(','));
+    let asked: Vec<_> = asked.map(str::trim).collect();
+    let asked = |name: &str| asked.contains(&name);
 
     let mut output = GetObjectAttributesOutput {
         last_modified: Some(told::time(found.info.created_ms)),
