@@ -137,7 +137,7 @@ fn an_object_grows_by_parts_and_keeps_what_it_has() {
     let dir = tempfile::tempdir().expect("a directory");
     let disk = |name: &str| dir.path().join(name);
     let options = Options::new().disk(disk("a")).disk(disk("b")).track_bytes(1 << 20);
-    let mut store = options.open(disk("home")).expect("it opens");
+    let mut store = options.clone().open(disk("home")).expect("it opens");
     let part = |store: &Store, tag: usize, len: usize| {
         let mut part = store.part().expect("a part");
         part.write_all(&bytes(tag, len)).expect("it writes");
@@ -160,12 +160,12 @@ fn an_object_grows_by_parts_and_keeps_what_it_has() {
             3 => store.checkpoint().expect("it checkpoints"),
             5 => {
                 store.close().expect("it closes");
-                store = options.open(disk("home")).expect("it opens");
+                store = options.clone().open(disk("home")).expect("it opens");
             }
             7 => drop(store.maintain().expect("it compacts")),
             9 => {
                 store.close().expect("it closes");
-                store = options.rebuild(disk("home")).expect("it rebuilds");
+                store = options.clone().rebuild(disk("home")).expect("it rebuilds");
             }
             _ => {}
         }

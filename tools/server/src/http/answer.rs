@@ -9,9 +9,9 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use s3s::service::S3Service;
 use s3s::{Body, S3Error, StdError, s3_error};
@@ -37,7 +37,7 @@ impl Answerer {
         request: Request<Incoming>,
         peer: SocketAddr,
     ) -> Result<Response<Logged>, Infallible> {
-        let operation = Operation::default();
+        let (operation, waits) = (Operation::default(), waits_to_continue(&request));
         let entry = Entry {
             began: Instant::now(),
             peer,
@@ -54,7 +54,12 @@ impl Answerer {
             Some(error) => error.to_http_response().map_err(|error| error.to_string()),
             None => self.ask(request, operation).await,
         };
-        Ok(entry.log(response))
+        let mut response = entry.log(response);
+        let is_empty = |len: Option<u64>| len == Some(0);
+        if waits.is_some_and(|len| is_empty(len) || response.status().is_client_error()) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response)
     }
 
     async fn ask(
@@ -99,6 +104,19 @@ fn refusal<B>(request: &Request<B>) -> Option<S3Error> {
 
 const ALGORITHM: &[u8] = b"AWS4-HMAC-SHA256 ";
 const FORM: &[u8] = b"multipart/form-data";
+
+/// The body's length, where the client waits to be told that it may send it.
+///
+/// It is told so when the body is read. Where there is none, or it is refused unread, the answer comes
+/// at once, and botocore, which has seen one before it was told to continue, takes the connection for
+/// one that has been answered for good: it sends nothing of the next request, and waits.
+fn waits_to_continue(request: &Request<Incoming>) -> Option<Option<u64>> {
+    let expects = request.headers().get(EXPECT)?;
+    expects
+        .as_bytes()
+        .eq_ignore_ascii_case(b"100-continue")
+        .then(|| request.body().size_hint().exact())
+}
 
 /// Whether the body is aws-chunked.
 fn is_chunked<B>(request: &Request<B>) -> bool {

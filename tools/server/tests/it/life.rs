@@ -102,3 +102,21 @@ fn a_second_server_on_a_directory_is_refused() {
     assert!(String::from_utf8_lossy(&second.stderr).contains("kogia-server:"));
     running.stop();
 }
+
+/// Symptom: `aws s3 sync` stood still for a minute behind every empty file. Cause: an answer that comes
+/// without having asked for the body makes botocore send nothing more on the connection. Rule: such a
+/// connection is closed.
+#[test]
+fn a_client_that_waits_to_continue_and_is_not_told_to_gets_a_connection_that_ends() {
+    let dir = dir();
+    let running = start(dir.path());
+    let s3 = &running.client;
+    s3.put("/bucket", "").expect(200);
+    let put = |target: &str, body: &str| {
+        s3.send(&Call::new("PUT", target).header("expect", "100-continue").body(body))
+    };
+    assert_eq!(put("/bucket/empty", "").expect(200).header("connection"), Some("close"));
+    assert_eq!(put("/bucket/full", "x").expect(200).header("connection"), None);
+    assert_eq!(put("/absent/key", "x").expect(404).header("connection"), Some("close"));
+    running.stop();
+}
