@@ -89,6 +89,7 @@ pub const POINTS: &[Point] = &[
     point("drain.tidied", "its room was given back, as far as it could"),
     point("drain.left", "the disk takes nothing any more"),
     point("drain.checkpointed", "the durable index does not know the disk"),
+    point("drain.emptied", "no track is on the disk, not even one that was begun and never named"),
     point("drain.forgotten", "`META` does not name the disk any more"),
     point("rebalance.track-moved", "a track went from the fullest disk to the emptiest"),
     point("backup.claimed", "a directory was taken for a backup, and cleaned up"),

@@ -36,7 +36,7 @@ fn done(operation: Operation) -> (Operation, Outcome, usize) {
 
 fn seen(objects: &[(&str, u64)]) -> Observation {
     let found = objects.iter().map(|(key, tag)| ((*key).to_owned(), value(*tag).print()));
-    Observation { found: found.collect(), problems: Vec::new() }
+    Observation { found: found.collect(), ..Observation::default() }
 }
 
 /// What is wrong with this after a power cut.
