@@ -416,7 +416,7 @@ impl QueueMeta {
 /// ```
 /// use kogia::format::{StoreId, queue::ConsumerMeta};
 ///
-/// let (queue, consumer) = (StoreId([1; 16]), Some("shipper".into()));
+/// let (queue, consumer) = (StoreId([1; 16]), "shipper".into());
 /// let position = ConsumerMeta { queue, committed: 4122, consumer };
 /// assert_eq!(ConsumerMeta::decode(&position.encode()), Ok(position));
 /// ```
@@ -426,8 +426,10 @@ pub struct ConsumerMeta {
     pub queue: StoreId,
     /// The id of the last item that was dealt with.
     pub committed: u64,
-    /// The consumer's name, so that another's file does not pass for its own; version 1 had none.
-    pub consumer: Option<String>,
+    /// The consumer's name, so that another's file does not pass for its own. Empty where version 1
+    /// wrote the file, which had none.
+    #[serde(deserialize_with = "codec::text")]
+    pub consumer: String,
 }
 
 /// A consumer's file as it was in version 1.
@@ -450,7 +452,7 @@ impl ConsumerMeta {
         match meta::open(what, b"KOGIACSM", bytes)? {
             (1, value) => {
                 let ConsumerMetaV1 { queue, committed } = codec::decode(what, value)?;
-                Ok(ConsumerMeta { queue, committed, consumer: None })
+                Ok(ConsumerMeta { queue, committed, consumer: String::new() })
             }
             (CONSUMER_VERSION, value) => codec::decode(what, value),
             (found, _) => Err(Fault::Version { what, found, known: CONSUMER_VERSION }),

@@ -84,7 +84,7 @@ impl Consumer {
         if self.committed.is_some_and(|committed| id <= committed) {
             return Ok(());
         }
-        let (queue, consumer) = (self.source.queue, Some(self.name.clone()));
+        let (queue, consumer) = (self.source.queue, self.name.clone());
         let meta = ConsumerMeta { queue, committed: id.0, consumer };
         let replaced = self.source.io.replace(&self.path, &meta.encode());
         replaced.map_err(|e| Error::io("write", &self.path, e))?;
@@ -118,8 +118,8 @@ fn read(source: &Source, name: &str) -> Result<Option<Id>> {
     if meta.queue != source.queue {
         return wrong("it is a consumer of another queue".into());
     }
-    if let Some(other) = meta.consumer.filter(|consumer| consumer != name) {
-        return wrong(format!("it is the position of the consumer {other:?}"));
+    if !meta.consumer.is_empty() && meta.consumer != name {
+        return wrong(format!("it is the position of the consumer {:?}", meta.consumer));
     }
     Ok(Some(Id(meta.committed)))
 }

@@ -71,8 +71,7 @@ fn samples() -> Vec<Vec<u8>> {
     let mut meta = QueueMeta::new(queue);
     meta.rewrites.add(&[TrackId(3), TrackId(4), TrackId(6)], 2);
     (meta.end, meta.max_bytes, meta.lost) = (predecessor, Some(10 << 30), vec![(7 << 32, 8 << 32)]);
-    let consumer =
-        ConsumerMeta { queue, committed: 7 << 32 | 4122, consumer: Some("shipper".into()) };
+    let consumer = ConsumerMeta { queue, committed: 7 << 32 | 4122, consumer: "shipper".into() };
     // Of the files, what is in the envelope.
     let value = |file: Vec<u8>| file[16..file.len() - 4].to_vec();
     vec![

@@ -1,4 +1,4 @@
-//! The operations of S3, each in a file of its own below [`ops`](crate::ops). What has none answers
+//! The operations of S3, each in a file of its own below [`ops`]. What has none answers
 //! `NotImplemented`.
 
 use std::sync::Arc;
