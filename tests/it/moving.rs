@@ -97,8 +97,9 @@ fn a_track_that_was_never_named_does_not_stay_on_a_drained_disk() {
         let machine = Machine::new(8, 2);
         let store = machine.open();
         machine.io.fail(Fault::next(*kind, Fail::Eio).under(path));
-        let stored: Vec<u64> =
-            (0..30).filter(|i| store.put(format!("k{i}"), value(*i, 300)).is_ok()).collect();
+        // The next put would name the track that could not be named.
+        let is_stored = |i: &u64| store.put(format!("k{i}"), value(*i, 300)).is_ok();
+        let stored: Vec<u64> = (0..30).take_while(is_stored).collect();
         let disk = disk_at(&store, &Machine::disk(0));
         let report = store.drain_disk(disk, &CompactOptions::default()).unwrap();
         assert!(!report.held_back, "{kind:?}: {report:?}");
