@@ -36,8 +36,9 @@ pub(super) struct Inner {
     state: Mutex<State>,
     /// The writer waits here.
     work: Condvar,
-    /// All others wait here.
-    done: Condvar,
+    /// All others wait here: for a pass of the writer with an even number, or with an odd one. So a
+    /// pass does not wake those who have come while it was under way, and have to wait for the next.
+    done: [Condvar; 2],
     pub(super) _lock: Box<dyn Send + Sync>,
 }
 
@@ -67,10 +68,19 @@ pub(super) struct State {
     roll_error: Option<Error>,
     /// How often the writer has written, or tried to.
     passes: u64,
+    /// What it does at the moment.
+    pass: Option<Pass>,
     full: Option<Error>,
     poison: Option<Error>,
     idle: bool,
     closing: bool,
+}
+
+/// A pass of the writer that is under way.
+struct Pass {
+    /// Behind all that is written when it ends.
+    end: Id,
+    syncs: bool,
 }
 
 /// What is written at once.
@@ -108,6 +118,7 @@ impl State {
             rolls: 0,
             roll_error: None,
             passes: 0,
+            pass: None,
             full: None,
             poison: None,
             idle: false,
@@ -134,6 +145,13 @@ impl State {
         let start = self.lane.push(item);
         self.end = Id::new(track, base + self.lane.at() as u32);
         Id::new(track, base + start as u32)
+    }
+
+    /// The number of the pass that makes what lies before `end` written, or durable, if it is
+    /// asked for.
+    fn pass_for(&self, end: Id, durable: bool) -> u64 {
+        let is_next = |pass: &Pass| pass.end < end || (durable && !pass.syncs);
+        self.passes + u64::from(self.pass.as_ref().is_some_and(is_next))
     }
 
     fn is_due(&self, interval: std::time::Duration) -> bool {
@@ -165,7 +183,7 @@ impl Inner {
     ) -> Self {
         let rewriting = Mutex::new(meta.rewrites.newest());
         let (meta, state) = (Mutex::new(meta), Mutex::new(state));
-        let (work, done) = (Condvar::new(), Condvar::new());
+        let (work, done) = (Condvar::new(), [Condvar::new(), Condvar::new()]);
         Inner { source, options, tail, rewriting, meta, state, work, done, _lock: lock }
     }
 
@@ -180,8 +198,19 @@ impl Inner {
         }
     }
 
+    /// Waits until the writer has made one more pass, or at least has something to tell.
     fn wait_done<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.done.wait(state).expect("no panic holds it")
+        let next = state.passes;
+        self.wait_pass(state, next)
+    }
+
+    /// Waits for the end of pass number `pass`, the next one or the one behind it, or for an error.
+    fn wait_pass<'a>(&self, state: MutexGuard<'a, State>, pass: u64) -> MutexGuard<'a, State> {
+        self.done[(pass % 2) as usize].wait(state).expect("no panic holds it")
+    }
+
+    fn wake_all(&self) {
+        self.done.iter().for_each(Condvar::notify_all);
     }
 
     // Appending.
@@ -273,7 +302,7 @@ impl Inner {
             if let Err(e) = extended.and_then(|()| track.file.sync_data()) {
                 let error = track.io_error("sync the queue", e);
                 state.poison = Some(error.clone());
-                self.done.notify_all();
+                self.wake_all();
                 return Err(poisoned(&error));
             }
         }
@@ -340,7 +369,8 @@ impl Inner {
                 state.want_sync = state.want_sync.max(end);
             }
             self.wake(&mut state);
-            state = self.wait_done(state);
+            let pass = state.pass_for(end, durable);
+            state = self.wait_pass(state, pass);
         }
     }
 
@@ -394,6 +424,8 @@ impl Inner {
             state.want_write = false;
             let group = stuck.take().or_else(|| state.take_group());
             let durable = state.durable;
+            let end = group.as_ref().map_or(state.written, |group| group.end);
+            state.pass = Some(Pass { end, syncs: sync });
             drop(state);
             stuck = self.write(group, durable, sync);
             let is_poisoned = self.state().poison.is_some();
@@ -449,6 +481,7 @@ impl Inner {
             state.want_sync = state.durable;
             state.unsynced_since = Some(Instant::now());
             self.tell(state);
+            self.wake_all();
             return group;
         }
         let (written, track) = match group {
@@ -490,9 +523,11 @@ impl Inner {
     }
 
     fn tell(&self, mut state: MutexGuard<'_, State>) {
+        let pass = state.passes;
         state.passes += 1;
+        state.pass = None;
         drop(state);
-        self.done.notify_all();
+        self.done[(pass % 2) as usize].notify_all();
         self.tail.ring();
     }
 
@@ -502,6 +537,7 @@ impl Inner {
         let mut state = self.state();
         state.poison = Some(cause.clone());
         self.tell(state);
+        self.wake_all();
     }
 
     fn write_group(&self, group: &mut Group, durable: Id) -> Result<()> {
@@ -532,7 +568,7 @@ impl Inner {
         };
         self.tail.publish(state.durable, state.written);
         drop(state);
-        self.done.notify_all();
+        self.wake_all();
         self.tail.ring();
         if rolled && let Err(error) = retention::apply(self) {
             tracing::warn!(%error, "old tracks could not be dropped; tried again with the next one");

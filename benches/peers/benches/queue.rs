@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo bench -p kogia -p kogia-cli -p kogia-crash -p kogia-peers --bench queue
+//! cargo bench ... --bench queue -- durable  # one of: append, stream, durable
 //! ```
 //!
 //! Together with the programs, so that RocksDB is not compiled a second time with other features.
@@ -33,10 +34,19 @@ const SYNCS: usize = 400;
 
 fn main() -> Result<()> {
     let rounds = machine::setting("KOGIA_BENCH_ROUNDS", 5).max(1);
-    append(rounds, Until::Appended)?;
-    append(rounds, Until::Synced)?;
-    stream(rounds)?;
-    durable(rounds)
+    let args: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let wanted = |name: &str| args.is_empty() || args.iter().any(|arg| name.contains(&arg[..]));
+    if wanted("append") {
+        append(rounds, Until::Appended)?;
+        append(rounds, Until::Synced)?;
+    }
+    if wanted("stream") {
+        stream(rounds)?;
+    }
+    if wanted("durable") {
+        durable(rounds)?;
+    }
+    Ok(())
 }
 
 /// What is appended: no two of a thousand are alike.
