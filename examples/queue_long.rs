@@ -30,7 +30,7 @@ const COMMIT_ITEMS: u64 = 200_000;
 const MARK_ITEMS: u64 = 50_000;
 const LOOK: Duration = Duration::from_millis(50);
 /// What is measured in steps may be a step more: a track's worth of room, some pages of memory.
-const SLACK_DISK: u64 = 64 << 20;
+const SLACK_DISK: u64 = 128 << 20;
 const SLACK_MEMORY: u64 = 4 << 20;
 
 fn main() -> ExitCode {

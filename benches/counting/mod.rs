@@ -180,6 +180,10 @@ impl File for CountedFile {
         self.file.will_need(offset, len);
     }
 
+    fn start_write_back(&self, offset: u64, len: u64) {
+        self.file.start_write_back(offset, len);
+    }
+
     fn drop_cache(&self) -> Result<()> {
         self.file.drop_cache()
     }

@@ -1,4 +1,4 @@
-//! Mapped files: the one place with `unsafe` outside RocksDB's bindings.
+//! Mapped files.
 
 #![allow(unsafe_code)]
 

@@ -11,6 +11,7 @@ mod map;
 mod page;
 mod real;
 pub mod sim;
+mod write_back;
 
 use std::fmt::Debug;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Result};
@@ -215,6 +216,10 @@ pub trait File: Send + Sync + Debug {
 
     /// Says that a range will be read soon; a hint.
     fn will_need(&self, offset: u64, len: u64);
+
+    /// Has a range that was written go to the device from now on, so that the next sync finds less
+    /// to do; a hint, which makes nothing durable.
+    fn start_write_back(&self, _offset: u64, _len: u64) {}
 
     /// Drops clean cached pages, so that the next read comes from the device.
     fn drop_cache(&self) -> Result<()>;

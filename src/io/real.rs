@@ -267,6 +267,10 @@ impl File for RealFile {
         let _ = rustix::fs::fadvise(&self.0, offset, len, Advice::WillNeed);
     }
 
+    fn start_write_back(&self, offset: u64, len: u64) {
+        super::write_back::start(&self.0, offset, len);
+    }
+
     fn drop_cache(&self) -> Result<()> {
         Ok(rustix::fs::fadvise(&self.0, 0, None, Advice::DontNeed)?)
     }

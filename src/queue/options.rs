@@ -44,7 +44,7 @@ impl Default for QueueOptions {
             create: Create::default(),
             durability: Durability::default(),
             sync_interval: Duration::from_secs(1),
-            track_bytes: 64 << 20,
+            track_bytes: 128 << 20,
             buffer_bytes: 1 << 20,
             max_age: None,
             max_bytes: None,
@@ -85,7 +85,7 @@ impl QueueOptions {
     }
 
     /// When a track is full, in bytes: what is dropped is dropped a track at a time. A larger item
-    /// gets a track of its own. Default: 64 MiB; 8 KiB to 2 GiB.
+    /// gets a track of its own. Default: 128 MiB; 8 KiB to 2 GiB.
     #[must_use]
     pub fn track_bytes(mut self, bytes: u32) -> Self {
         self.track_bytes = bytes;

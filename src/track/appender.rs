@@ -8,6 +8,10 @@ use crate::error::{Error, Result};
 use crate::format::chunk::CHUNK_BYTES;
 use crate::io;
 
+/// When so much was written and not synced, the device begins with it: 8 MiB. A sync that found all of
+/// a stream to do would leave the device idle before it, and the writer during it.
+pub(crate) const WRITE_BACK_CHUNKS: u32 = 2048;
+
 /// Appends whole chains to a track, and knows how far it is durable.
 #[derive(Debug)]
 pub(crate) struct Appender {
@@ -16,6 +20,8 @@ pub(crate) struct Appender {
     end: u32,
     /// All chunks before this one are durable.
     synced: u32,
+    /// All chunks before this one are durable, or on their way to the device.
+    started: u32,
     /// Whether a sync has failed: nothing behind `synced` may ever count (invariant I2).
     failed: bool,
 }
@@ -31,7 +37,7 @@ impl Appender {
     /// Continues a track of which all `end` chunks are durable.
     pub(crate) fn new(track: Arc<TrackFile>, end: u32) -> Self {
         track.synced_to(end);
-        Appender { track, end, synced: end, failed: false }
+        Appender { track, end, synced: end, started: end, failed: false }
     }
 
     pub(crate) fn end(&self) -> u32 {
@@ -58,6 +64,12 @@ impl Appender {
             return Err(self.track.io_error("append to the track", e));
         }
         self.end += chunks as u32;
+        if self.end - self.started >= WRITE_BACK_CHUNKS {
+            let from = u64::from(self.started) * CHUNK_BYTES as u64;
+            let end = u64::from(self.end) * CHUNK_BYTES as u64;
+            self.track.file.start_write_back(from, end - from);
+            self.started = self.end;
+        }
         Ok(())
     }
 
@@ -82,7 +94,7 @@ impl Appender {
         }
         match self.track.file.sync_data() {
             Ok(()) => {
-                self.synced = self.end;
+                (self.synced, self.started) = (self.end, self.end);
                 self.track.synced_to(self.end);
                 Ok(())
             }

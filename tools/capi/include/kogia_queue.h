@@ -198,7 +198,7 @@ typedef struct kogia_queue_options {
     // How long an item that was not synced may stay so, in milliseconds. 0: 1,000.
     uint64_t sync_interval_ms;
     // When a track is full, in bytes: what is dropped is dropped a track at a time. 8 KiB to
-    // 2 GiB. 0: 64 MiB.
+    // 2 GiB. 0: 128 MiB.
     uint32_t track_bytes;
     // If not 0, a queue is opened although items that were durable are damaged or missing: what
     // can be read is kept, and readers are told of the gap.

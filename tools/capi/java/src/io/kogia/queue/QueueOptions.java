@@ -48,7 +48,7 @@ public final class QueueOptions {
         return this;
     }
 
-    /** When a track is full: what is dropped is dropped a track at a time. Default: 64 MiB. */
+    /** When a track is full: what is dropped is dropped a track at a time. Default: 128 MiB. */
     public QueueOptions trackBytes(int bytes) {
         trackBytes = (int) atLeastOne("trackBytes", bytes);
         return this;
