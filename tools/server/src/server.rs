@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::access::{Access, AccessKey};
 use crate::config::Config;
 use crate::data::partitions::PartitionOptions;
-use crate::data::{Catalogue, Partitions, blocking, buckets, uploads};
+use crate::data::{Catalogue, Partitions, blocking, buckets, uploads, versions};
 use crate::http::admin::{self, Admin};
 use crate::http::answer::Answerer;
 use crate::http::listen;
@@ -135,7 +135,9 @@ fn open_data(options: &PartitionOptions) -> Result<(Partitions, Arc<Catalogue>),
     let partitions = Partitions::open(options).map_err(|error| error.to_string())?;
     let catalogue = Catalogue::open(&partitions).map_err(|error| error.to_string())?;
     for (number, store) in partitions.all().iter().enumerate() {
-        uploads::sweep_start(store, &catalogue.ids_in(number))
+        let buckets = catalogue.ids_in(number);
+        versions::sweep_start(store, &buckets)
+            .and_then(|()| uploads::sweep_start(store, &buckets))
             .map_err(|error| error.to_string())?;
     }
     Ok((partitions, Arc::new(catalogue)))

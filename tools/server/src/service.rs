@@ -69,7 +69,9 @@ operations! {
     list_multipart_uploads: ListMultipartUploadsInput => ListMultipartUploadsOutput, ops::list_uploads::call;
     list_objects: ListObjectsInput => ListObjectsOutput, ops::list_objects::first;
     list_objects_v2: ListObjectsV2Input => ListObjectsV2Output, ops::list_objects::second;
+    list_object_versions: ListObjectVersionsInput => ListObjectVersionsOutput, ops::list_versions::call;
     list_parts: ListPartsInput => ListPartsOutput, ops::list_parts::call;
+    put_bucket_versioning: PutBucketVersioningInput => PutBucketVersioningOutput, ops::bucket_facts::set_versioning;
     put_object: PutObjectInput => PutObjectOutput, ops::put_object::call;
     put_object_tagging: PutObjectTaggingInput => PutObjectTaggingOutput, ops::tagging::put;
     upload_part: UploadPartInput => UploadPartOutput, ops::upload_part::call;

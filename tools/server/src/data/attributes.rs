@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::keys::UploadId;
+use super::keys::{UploadId, VersionId};
 use super::rows::{self, NoRow};
 use crate::digest::Checksum;
 
@@ -37,6 +37,44 @@ pub struct Headers {
     pub user: Vec<(String, String)>,
 }
 
+/// What is known of a version of an object: beside its bytes, and in the row of the one that is
+/// current, which has no bytes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Version {
+    pub id: VersionId,
+    pub kind: VersionKind,
+    pub len: u64,
+    /// Milliseconds since 1970.
+    pub created_ms: u64,
+}
+
+/// What a version stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum VersionKind {
+    Object,
+    /// The object was deleted.
+    Marker,
+    /// The object of a time in which the bucket kept no versions: of a key there is one at most.
+    Null,
+    /// The same, deleted.
+    NullMarker,
+}
+
+impl VersionKind {
+    #[must_use]
+    pub fn is_marker(self) -> bool {
+        matches!(self, VersionKind::Marker | VersionKind::NullMarker)
+    }
+
+    #[must_use]
+    pub fn is_null(self) -> bool {
+        matches!(self, VersionKind::Null | VersionKind::NullMarker)
+    }
+}
+
+/// Attributes of an object that is a version of several.
+const WITH_VERSION: u8 = 2;
+
 /// An object's attributes.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Attributes {
@@ -46,16 +84,39 @@ pub struct Attributes {
     pub checksum: Option<Checksum>,
     /// The upload that made it, so that completing twice is no error, and the sizes of its parts.
     pub upload: Option<([u8; 16], PartSizes)>,
+    /// Where the bucket keeps versions, which one it is.
+    #[serde(skip)]
+    pub version: Option<Version>,
 }
 
 impl Attributes {
+    /// Those of an object that is gone.
+    #[must_use]
+    pub fn of_nothing() -> Self {
+        Attributes {
+            etag: Etag::Md5([0; 16]),
+            headers: Headers::default(),
+            tags: Vec::new(),
+            checksum: None,
+            upload: None,
+            version: None,
+        }
+    }
+
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        rows::encode(self)
+        match &self.version {
+            Some(version) => rows::encode_as(WITH_VERSION, &(self, version)),
+            None => rows::encode(self),
+        }
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, NoRow> {
-        rows::decode(bytes)
+        if bytes.first() != Some(&WITH_VERSION) {
+            return rows::decode(bytes);
+        }
+        let (attributes, version): (Attributes, Version) = rows::decode_as(WITH_VERSION, bytes)?;
+        Ok(Attributes { version: Some(version), ..attributes })
     }
 
     /// Whether this upload made the object.
@@ -146,6 +207,12 @@ mod tests {
             tags: vec![("ü".repeat(128), "ü".repeat(256)); 10],
             checksum: None,
             upload: Some(([1; 16], PartSizes::new(sizes))),
+            version: Some(Version {
+                id: VersionId(u64::MAX),
+                kind: VersionKind::Null,
+                len: u64::MAX,
+                created_ms: u64::MAX,
+            }),
         };
         let bytes = attributes.encode();
         assert!(bytes.len() < 48 << 10, "{}", bytes.len());
@@ -154,20 +221,15 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_is_refused() {
-        let good = Attributes {
-            etag: Etag::Md5([7; 16]),
-            headers: Headers::default(),
-            tags: Vec::new(),
-            checksum: None,
-            upload: None,
-        }
-        .encode();
+        let good = Attributes::of_nothing().encode();
         for cut in 0..good.len() {
             assert!(Attributes::decode(&good[..cut]).is_err(), "{cut}");
         }
         let mut other = good.clone();
-        other[0] = 2;
-        assert!(Attributes::decode(&other).unwrap_err().to_string().contains("version 2"));
+        other[0] = 3;
+        assert!(Attributes::decode(&other).unwrap_err().to_string().contains("version 3"));
+        other[0] = WITH_VERSION;
+        assert!(Attributes::decode(&other).is_err());
         assert!(Attributes::decode(&[&good[..], &[0]].concat()).is_err());
     }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, OwnedRwLockReadGuard};
 
 use super::keys::{self, BucketId};
+use super::settings::{Settings, Versioning};
 use super::{Partitions, rows};
 use crate::error::{Error, Result};
 
@@ -34,6 +35,7 @@ pub struct Bucket {
     pub created_ms: u64,
     /// The partition that it lies in.
     pub store: Arc<Store>,
+    settings: Arc<RwLock<Arc<Settings>>>,
     partition: u32,
     /// Whether it is there. Held by whoever changes anything in it while the change is carried out;
     /// alone by whoever deletes it.
@@ -44,6 +46,22 @@ pub struct Bucket {
 pub type Entered = OwnedRwLockReadGuard<bool>;
 
 impl Bucket {
+    /// As they are now.
+    ///
+    /// # Panics
+    ///
+    /// Never: nobody panics who has them.
+    #[must_use]
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.read().expect("nobody panics here").clone()
+    }
+
+    /// What becomes of what is overwritten; the same for as long as the bucket is entered.
+    #[must_use]
+    pub fn versioning(&self) -> Versioning {
+        self.settings().versioning
+    }
+
     /// To be held while something is changed in it.
     pub async fn enter(&self) -> Result<Entered> {
         let entered = self.there.clone().read_owned().await;
@@ -75,7 +93,11 @@ impl Catalogue {
                 let what = format!("bucket {name} lies in partition {number}, which is not there");
                 return Err(Error::damaged(what));
             };
-            by_name.insert(name.clone(), bucket(name, &row, store));
+            let settings = match partitions.first().get(keys::settings(BucketId(row.id)))? {
+                Some(row) => rows::decode(&row)?,
+                None => Settings::default(),
+            };
+            by_name.insert(name.clone(), bucket(name, &row, settings, store));
             Ok(())
         })?;
         Ok(Catalogue {
@@ -126,7 +148,7 @@ impl Catalogue {
         batch.put(keys::NEXT_BUCKET, rows::encode(&Counter(after)));
         first.write(batch)?;
         let store = self.partitions.get(partition).expect("it was chosen from them");
-        let bucket = bucket(name.clone(), &row, store);
+        let bucket = bucket(name.clone(), &row, Settings::default(), store);
         self.by_name.write().expect("nobody panics here").insert(name, bucket.clone());
         Ok(bucket)
     }
@@ -149,16 +171,48 @@ impl Catalogue {
         let catalogue = self.clone();
         let gone = bucket.clone();
         super::blocking(move || {
-            if !walk_one(&gone.store, keys::objects(gone.id))?.is_empty() {
-                return Err(Error::BucketNotEmpty);
+            for prefix in [keys::objects(gone.id), keys::all_versions(gone.id)] {
+                if !walk_one(&gone.store, prefix)?.is_empty() {
+                    return Err(Error::BucketNotEmpty);
+                }
             }
-            catalogue.partitions.first().delete(keys::bucket(&gone.name))?;
+            let mut batch = Batch::new();
+            batch.delete(keys::bucket(&gone.name)).delete(keys::settings(gone.id));
+            catalogue.partitions.first().write(batch)?;
             *there = false;
             catalogue.by_name.write().expect("nobody panics here").remove(&gone.name);
             Ok(())
         })
         .await?;
         super::blocking(move || sweep_bucket(&bucket.store, bucket.id)).await
+    }
+
+    /// Changes a bucket's settings, while nothing else is changed in it; durable when this returns.
+    pub async fn change_settings(
+        self: &Arc<Self>,
+        bucket: &Bucket,
+        change: impl FnOnce(&mut Settings) -> Result<()>,
+    ) -> Result<()> {
+        let there = bucket.there.clone().write_owned().await;
+        if !*there {
+            return Err(Error::NoSuchBucket);
+        }
+        let mut settings = Settings::clone(&bucket.settings());
+        change(&mut settings)?;
+        let row = rows::encode(&settings);
+        if row.len() > rows::MAX_ROW_BYTES / 2 {
+            return Err(
+                s3s::s3_error!(InvalidRequest, "The bucket's configuration is too long").into()
+            );
+        }
+        let (catalogue, bucket) = (self.clone(), bucket.clone());
+        super::blocking(move || {
+            catalogue.partitions.first().put(keys::settings(bucket.id), row)?;
+            *bucket.settings.write().expect("nobody panics here") = Arc::new(settings);
+            drop(there);
+            Ok(())
+        })
+        .await
     }
 
     /// The buckets of a partition.
@@ -173,8 +227,9 @@ impl Catalogue {
     }
 }
 
-fn bucket(name: Arc<str>, row: &BucketRow, store: &Arc<Store>) -> Bucket {
+fn bucket(name: Arc<str>, row: &BucketRow, settings: Settings, store: &Arc<Store>) -> Bucket {
     Bucket {
+        settings: Arc::new(RwLock::new(Arc::new(settings))),
         id: BucketId(row.id),
         name,
         created_ms: row.created_ms,
@@ -184,10 +239,10 @@ fn bucket(name: Arc<str>, row: &BucketRow, store: &Arc<Store>) -> Bucket {
     }
 }
 
-/// Deletes what is left of a bucket beside its objects: uploads, their parts, tags.
+/// Deletes what is left of a bucket beside its objects and versions: uploads, their parts, tags.
 pub fn sweep_bucket(store: &Store, bucket: BucketId) -> Result<()> {
     super::uploads::discard_all(store, &keys::bucket_parts(bucket), &HashSet::new())?;
-    for prefix in [keys::uploads(bucket), keys::all_tags(bucket)] {
+    for prefix in [keys::uploads(bucket), keys::all_tags(bucket), keys::all_pending(bucket)] {
         walk(store, &prefix, |row| Ok(store.delete(row).map(drop)?))?;
     }
     Ok(())
@@ -214,7 +269,7 @@ pub(super) fn walk(
     }
 }
 
-fn walk_one(store: &Store, prefix: Vec<u8>) -> Result<Vec<kogia::Item>> {
+pub(super) fn walk_one(store: &Store, prefix: Vec<u8>) -> Result<Vec<kogia::Item>> {
     Ok(store.list(&ListOptions { prefix, max_keys: 1, ..ListOptions::default() })?.items)
 }
 

@@ -3,16 +3,24 @@
 //! | row | key | value |
 //! | --- | --- | --- |
 //! | object | `o/0000002a/` and its S3 key | its bytes; [`Attributes`](super::Attributes) beside them |
-//! | tags | `t/0000002a/` and the object's S3 key | [`TagsRow`](super::tags::TagsRow) |
+//! | version | `v/0000002a/`, the S3 key, a zero byte, 16 hexadecimal digits | its bytes; [`Attributes`](super::Attributes) beside them |
+//! | version that is being added | `n/` and so on | nothing |
+//! | tags | `t/` and the rest of the object's or version's key | [`TagsRow`](super::tags::TagsRow) |
 //! | upload | `u/0000002a/`, the S3 key, a zero byte, 32 hexadecimal digits | [`UploadRow`](super::uploads::UploadRow) |
 //! | part of one | `p/0000002a/`, 32 hexadecimal digits, `/`, 5 decimal digits | [`PartRow`](super::uploads::PartRow) |
+//! | a bucket's settings, in partition 0 | `c/0000002a` | [`Settings`](super::settings::Settings) |
 //! | bucket, in partition 0 | `b/` and its name | [`BucketRow`](super::buckets::BucketRow) |
 //! | the next bucket's id, in partition 0 | `s/next-bucket` | [`Counter`](super::buckets::Counter) |
 //!
-//! The eight digits are the bucket's id. A bucket's rows are found by the three prefixes that hold
-//! it, wherever they lie, so that they can be moved to another partition. Ids are never used twice.
+//! The eight digits are the bucket's id. A bucket's rows are found by the prefixes that hold it,
+//! wherever they lie, so that they can be moved to another partition. Ids are never used twice.
+//!
+//! The digits of a version are smaller the later it was begun, so that of a key's versions the newest
+//! is the first. Where a bucket keeps versions, keys have no zero bytes.
 
 use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 /// A bucket for ever: its name may come to mean another one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -22,14 +30,22 @@ pub struct BucketId(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct UploadId(pub [u8; 16]);
 
+/// A version of an object: greater, the later it was begun. Microseconds since 1970, or a little more.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
+pub struct VersionId(pub u64);
+
 /// The parts of an upload are numbered from 1 to this.
 pub const MAX_PART_NUMBER: u16 = 10_000;
 pub const BUCKETS: &[u8] = b"b/";
 pub const UPLOADS: &[u8] = b"u/";
 pub const PARTS: &[u8] = b"p/";
+pub const PENDING: &[u8] = b"n/";
 pub const NEXT_BUCKET: &[u8] = b"s/next-bucket";
 
 const UPLOAD_DIGITS: usize = 32;
+const VERSION_DIGITS: usize = 16;
 const BUCKET_PREFIX_BYTES: usize = "o/0000002a/".len();
 
 impl fmt::Display for BucketId {
@@ -42,6 +58,28 @@ impl fmt::Display for UploadId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
+}
+
+impl fmt::Display for VersionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", u64::MAX - self.0)
+    }
+}
+
+impl VersionId {
+    /// What [`Display`](fmt::Display) has written, and nothing else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        is_hex(text, VERSION_DIGITS)
+            .then(|| u64::from_str_radix(text, 16).ok())?
+            .map(|id| VersionId(u64::MAX - id))
+    }
+}
+
+/// Whether a text is so many hexadecimal digits, none of them a capital letter.
+fn is_hex(text: &str, digits: usize) -> bool {
+    let is_ours = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    text.len() == digits && text.bytes().all(is_ours)
 }
 
 impl UploadId {
@@ -60,8 +98,7 @@ impl UploadId {
     /// What [`Display`](fmt::Display) has written, and nothing else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let is_ours = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if text.len() != UPLOAD_DIGITS || !text.bytes().all(is_ours) {
+        if !is_hex(text, UPLOAD_DIGITS) {
             return None;
         }
         Some(UploadId(u128::from_str_radix(text, 16).ok()?.to_be_bytes()))
@@ -90,15 +127,65 @@ pub fn object_name(row: &[u8]) -> Option<&[u8]> {
     row.get(BUCKET_PREFIX_BYTES..)
 }
 
+#[must_use]
+pub fn settings(bucket: BucketId) -> Vec<u8> {
+    format!("c/{bucket}").into_bytes()
+}
+
+/// What the rows of all versions of a bucket begin with.
+#[must_use]
+pub fn all_versions(bucket: BucketId) -> Vec<u8> {
+    format!("v/{bucket}/").into_bytes()
+}
+
+/// What the rows of all versions of a key begin with.
+#[must_use]
+pub fn versions(bucket: BucketId, key: &str) -> Vec<u8> {
+    format!("v/{bucket}/{key}\0").into_bytes()
+}
+
+#[must_use]
+pub fn version(bucket: BucketId, key: &str, id: VersionId) -> Vec<u8> {
+    format!("v/{bucket}/{key}\0{id}").into_bytes()
+}
+
+/// The S3 key and the version in a version's key, behind its bucket.
+#[must_use]
+pub fn parse_version(row: &[u8]) -> Option<(&str, VersionId)> {
+    let rest = std::str::from_utf8(object_name(row)?).ok()?;
+    let at = rest.len().checked_sub(VERSION_DIGITS)?;
+    let (key, id) = (rest.get(..at)?.strip_suffix('\0')?, rest.get(at..)?);
+    Some((key, VersionId::parse(id)?))
+}
+
+/// What the rows of all versions of a bucket that are being added begin with.
+#[must_use]
+pub fn all_pending(bucket: BucketId) -> Vec<u8> {
+    format!("n/{bucket}/").into_bytes()
+}
+
+/// The row that says that a version is being added.
+#[must_use]
+pub fn pending(bucket: BucketId, key: &str, id: VersionId) -> Vec<u8> {
+    format!("n/{bucket}/{key}\0{id}").into_bytes()
+}
+
+/// The bucket in an object's key, or a version's.
+#[must_use]
+pub fn bucket_of(row: &[u8]) -> Option<BucketId> {
+    parse_bucket(std::str::from_utf8(row.get(2..10)?).ok()?)
+}
+
 /// What the rows of all tags of a bucket begin with.
 #[must_use]
 pub fn all_tags(bucket: BucketId) -> Vec<u8> {
     format!("t/{bucket}/").into_bytes()
 }
 
+/// The row of the tags of an object or a version.
 #[must_use]
-pub fn tags(bucket: BucketId, key: &str) -> Vec<u8> {
-    format!("t/{bucket}/{key}").into_bytes()
+pub fn tags(of: &[u8]) -> Vec<u8> {
+    [b"t", of.get(1..).unwrap_or_default()].concat()
 }
 
 /// What the rows of all uploads of a bucket begin with.
@@ -167,6 +254,22 @@ mod tests {
             assert_eq!(object_name(&object(BucketId(42), key)), Some(key.as_bytes()));
         }
         assert_eq!(parse_part(&part(BucketId(42), id, 7)), Some((BucketId(42), id, 7)));
+    }
+
+    #[test]
+    fn of_the_versions_of_a_key_the_newest_is_the_first() {
+        let ids = [0, 1, 255, 256, 1 << 40, u64::MAX].map(VersionId);
+        for pair in ids.windows(2) {
+            let (older, newer) =
+                (version(BucketId(42), "ü/b", pair[0]), version(BucketId(42), "ü/b", pair[1]));
+            assert!(newer < older);
+            assert_eq!(parse_version(&older), Some(("ü/b", pair[0])));
+            assert_eq!(VersionId::parse(&pair[1].to_string()), Some(pair[1]));
+            assert_eq!(bucket_of(&older), Some(BucketId(42)));
+        }
+        for text in ["", "null", "fffffffffffffff", "FFFFFFFFFFFFFFFF", "+fffffffffffffff"] {
+            assert_eq!(VersionId::parse(text), None, "{text}");
+        }
     }
 
     #[test]

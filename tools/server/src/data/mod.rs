@@ -16,9 +16,11 @@ pub mod buckets;
 pub mod keys;
 pub mod partitions;
 pub mod rows;
+pub mod settings;
 pub mod streams;
 pub mod tags;
 pub mod uploads;
+pub mod versions;
 
 pub use attributes::Attributes;
 pub use buckets::{Bucket, Catalogue};

@@ -107,7 +107,7 @@ fn write(to: &mut impl Write, bytes: &[u8]) -> Result<()> {
 }
 
 /// The store's own error, which its writers and readers wrap.
-fn of_io(error: std::io::Error) -> Error {
+pub(super) fn of_io(error: std::io::Error) -> Error {
     match error.downcast::<kogia::Error>() {
         Ok(error) => error.into(),
         Err(error) => Error::damaged(error.to_string()),

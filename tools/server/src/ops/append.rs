@@ -15,7 +15,9 @@ use crate::bodies::{Expected, Incoming, tell_checksum};
 use crate::conditions::WriteConditions;
 use crate::data::attributes::Etag;
 use crate::data::buckets::Bucket;
+use crate::data::settings::Versioning;
 use crate::data::streams::{ObjectReader, PartStream};
+use crate::data::versions::Place;
 use crate::data::{Attributes, blocking, keys, tags};
 use crate::digest::{self, Checksum, Digests, Sums};
 use crate::error::{Error, Result};
@@ -28,6 +30,15 @@ pub struct Append {
     pub conditions: WriteConditions,
     /// What is to be made longer.
     pub found: Info,
+}
+
+/// A version is never changed.
+pub fn check(bucket: &Bucket) -> Result<()> {
+    if bucket.versioning() == Versioning::Never {
+        return Ok(());
+    }
+    let what = "Objects of a bucket with versions can't be appended to";
+    Err(S3Error::with_message(S3ErrorCode::InvalidRequest, what).into())
 }
 
 /// The object that an append with this offset is to; `None` if it begins one.
@@ -57,6 +68,7 @@ impl Append {
         let stream = blocking(move || PartStream::open(&store)).await?;
         let (written, len) = incoming.pour(stream, expected.digests()).await?;
         let entered = self.bucket.enter().await?;
+        check(&self.bucket)?;
         let size = self.found.len + len;
         let attributes = blocking(move || {
             let (stream, digests) = written.into_inner();
@@ -94,10 +106,13 @@ impl Append {
         };
         Ok(Attributes {
             etag: Etag::Parts(digest::md5(&[md5, sums.md5].concat()), count.saturating_add(1)),
-            tags: tags::of(&self.bucket.store, self.bucket.id, &self.key, &self.found)?,
+            tags: tags::of(
+                &self.bucket.store,
+                &Place::of(self.bucket.id, &self.key, self.found.clone())?,
+            )?,
             headers: before.headers,
             checksum,
-            upload: None,
+            ..Attributes::of_nothing()
         })
     }
 

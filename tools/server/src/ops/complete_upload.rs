@@ -3,10 +3,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use kogia::{ErrorKind, PartId, PutOptions};
+use kogia::{ErrorKind, PartId};
 use s3s::dto::{CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedPart};
 use s3s::{S3Request, S3Response, s3_error};
 
+use super::found::tell_version;
+use super::target::{Placed, Target};
 use super::told;
 use crate::bodies::{given_checksums, tell_checksum};
 use crate::conditions::WriteConditions;
@@ -14,6 +16,7 @@ use crate::data::attributes::{Etag, PartSizes};
 use crate::data::buckets::Bucket;
 use crate::data::keys::{MAX_PART_NUMBER, UploadId};
 use crate::data::uploads::{self, PartRow, Span, UploadRow};
+use crate::data::versions::Place;
 use crate::data::{Attributes, blocking, keys};
 use crate::digest::{self, Algorithm, Checksum};
 use crate::error::{Error, Result};
@@ -44,7 +47,7 @@ pub async fn call(
         min_part_bytes: service.limits.min_part_bytes,
     };
     let entered = bucket.enter().await?;
-    let attributes = blocking(move || {
+    let Placed { attributes, version } = blocking(move || {
         let completed = completion.carry_out();
         drop(entered);
         completed
@@ -56,6 +59,7 @@ pub async fn call(
         key: Some(input.key),
         e_tag: Some(told::etag(attributes.etag)),
         checksum_type: attributes.checksum.as_ref().map(told::checksum_type),
+        version_id: version,
         ..CompleteMultipartUploadOutput::default()
     };
     tell_checksum!(output, attributes.checksum.as_ref());
@@ -75,7 +79,7 @@ struct Completion {
 
 impl Completion {
     /// Completes the upload; one that was completed already is as well as one that is now.
-    fn carry_out(&self) -> Result<Attributes> {
+    fn carry_out(&self) -> Result<Placed> {
         match self.complete() {
             Err(Error::NoSuchUpload) => self.completed_before()?.ok_or(Error::NoSuchUpload),
             Err(Error::Store(error)) if error.kind() == ErrorKind::NotFound => {
@@ -85,15 +89,17 @@ impl Completion {
         }
     }
 
-    fn completed_before(&self) -> Result<Option<Attributes>> {
+    fn completed_before(&self) -> Result<Option<Placed>> {
         let Some(info) = self.bucket.store.head(keys::object(self.bucket.id, &self.key))? else {
             return Ok(None);
         };
-        let attributes = Attributes::decode(&info.attributes)?;
-        Ok(attributes.is_of(self.id).then_some(attributes))
+        let place = Place::of(self.bucket.id, &self.key, info)?;
+        let version = tell_version(&self.bucket, &place);
+        let attributes = place.attributes;
+        Ok(attributes.is_of(self.id).then_some(Placed { attributes, version }))
     }
 
-    fn complete(&self) -> Result<Attributes> {
+    fn complete(&self) -> Result<Placed> {
         let (store, bucket) = (&self.bucket.store, self.bucket.id);
         let upload = uploads::find(store, bucket, &self.key, self.id)?;
         let parts = self.chosen()?;
@@ -101,17 +107,17 @@ impl Completion {
         let condition = self.conditions.resolve(store.head(&row)?.as_ref())?;
         let attributes = self.attributes(upload, &parts)?;
         let ids: Vec<_> = parts.iter().map(|part| PartId(part.part)).collect();
-        let options =
-            PutOptions { attributes: attributes.encode(), condition, ..PutOptions::default() };
-        store
-            .assemble(row, &ids, &options)
-            .map_err(|error| self.conditions.lost_race(error.into()))?;
+        let len = parts.iter().map(|part| part.len).sum();
+        let put = |row: &[u8], options| Ok(store.assemble(row, &ids, &options).map(drop)?);
+        let placed = Target::new(self.bucket.clone(), self.key.clone())?
+            .commit(len, attributes, condition, put)
+            .map_err(|error| self.conditions.lost_race(error))?;
         let used: HashSet<_> = parts.iter().map(|part| part.part).collect();
         // The object is there: whatever comes now, the answer is yes. What stays is swept.
         if let Err(error) = uploads::end(store, bucket, &self.key, self.id, &used) {
             tracing::warn!(%error, "rows of a completed upload stay until the next start");
         }
-        Ok(attributes)
+        Ok(placed)
     }
 
     /// The parts that are asked for, in their order, each as it was uploaded.
@@ -186,6 +192,7 @@ impl Completion {
             tags: upload.tags,
             checksum,
             upload: Some((self.id.0, PartSizes::new(parts.iter().map(|part| part.len)))),
+            version: None,
         })
     }
 }

@@ -1,16 +1,18 @@
 //! `CopyObject`: the bytes are copied, and verified on the way.
 
-use kogia::{Info, PutOptions};
+use kogia::Condition;
 use s3s::dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult};
 use s3s::{S3Request, S3Response, s3_error};
 
 use super::carried::{self, headers_of, refuse_unsupported};
 use super::source::{Source, copy, source_conditions};
+use super::target::{Placed, Target};
 use super::told;
 use crate::bodies::{algorithm_named, tell_checksum};
 use crate::data::attributes::Etag;
+use crate::data::buckets::now_ms;
 use crate::data::streams::ObjectStream;
-use crate::data::{Attributes, blocking, keys, tags};
+use crate::data::{Attributes, blocking};
 use crate::digest::Digests;
 use crate::error::{Error, Result};
 use crate::service::Service;
@@ -51,41 +53,41 @@ pub async fn call(
     };
 
     let entered = bucket.enter().await?;
-    let (info, attributes) = blocking(move || {
-        let Source { bucket: from, key: from_key, found, reader } = source;
+    let (Placed { attributes, version }, source_version) = blocking(move || {
+        let Source { found, reader, .. } = source;
         let mut reader = reader.into_inner();
-        let kept_tags = match given_tags {
-            Some(tags) => tags,
-            None => tags::of(&from.store, from.id, &from_key, &found.info)?,
-        };
         let algorithm = asked.or(found.attributes.checksum.map(|checksum| checksum.algorithm));
         let mut digests = Digests::new(algorithm);
-        let mut stream = ObjectStream::open(&bucket.store, &keys::object(bucket.id, &key))?;
+        let target = Target::new(bucket, key)?;
+        let mut stream = ObjectStream::open(&target.bucket.store, &target.row())?;
         copy(&mut reader, 0..found.info.len, &mut stream, &mut digests)?;
         let sums = digests.finish();
         let attributes = Attributes {
             etag: Etag::Md5(sums.md5),
             headers: given_headers.unwrap_or(found.attributes.headers),
-            tags: kept_tags,
+            tags: given_tags.unwrap_or(found.tags),
             checksum: sums.checksum,
-            upload: None,
+            ..Attributes::of_nothing()
         };
-        let options = PutOptions { attributes: attributes.encode(), ..PutOptions::default() };
-        let info = stream.commit(options)?;
+        let put = |_: &[u8], options| Ok(stream.commit(options).map(drop)?);
+        let len = found.info.len;
+        let placed = target.commit(len, attributes, Condition::Always, put)?;
         drop(entered);
-        Ok::<(Info, Attributes), Error>((info, attributes))
+        Ok::<_, Error>((placed, found.version))
     })
     .await?;
 
     let mut result = CopyObjectResult {
         e_tag: Some(told::etag(attributes.etag)),
-        last_modified: Some(told::time(info.created_ms)),
+        last_modified: Some(told::time(now_ms())),
         checksum_type: attributes.checksum.as_ref().map(told::checksum_type),
         ..CopyObjectResult::default()
     };
     tell_checksum!(result, attributes.checksum.as_ref());
     Ok(S3Response::new(CopyObjectOutput {
         copy_object_result: Some(result),
+        copy_source_version_id: source_version,
+        version_id: version,
         ..CopyObjectOutput::default()
     }))
 }

@@ -7,7 +7,10 @@ use s3s::{S3Request, S3Response};
 use super::carried::refuse;
 use super::told;
 use crate::conditions::WriteConditions;
+use crate::data::buckets::Bucket;
 use crate::data::keys::BucketId;
+use crate::data::settings::Versioning;
+use crate::data::versions::{self, Which};
 use crate::data::{blocking, keys, tags};
 use crate::error::Result;
 use crate::service::Service;
@@ -17,7 +20,7 @@ pub async fn call(
     request: S3Request<DeleteObjectInput>,
 ) -> Result<S3Response<DeleteObjectOutput>> {
     let input = request.input;
-    told::check_version(input.version_id.as_deref())?;
+    let which = told::which(input.version_id.as_deref())?;
     refuse(&[
         (input.if_match_last_modified_time.is_some(), "x-amz-if-match-last-modified-time"),
         (input.if_match_size.is_some(), "x-amz-if-match-size"),
@@ -25,26 +28,65 @@ pub async fn call(
     let bucket = service.bucket(&input.bucket)?;
     let conditions = WriteConditions { if_match: input.if_match, if_none_match: None };
     let entered = bucket.enter().await?;
-    blocking(move || {
-        let condition = if conditions.is_empty() {
-            Condition::Always
-        } else {
-            conditions.resolve(bucket.store.head(keys::object(bucket.id, &input.key))?.as_ref())?
-        };
-        let deleted = delete(&bucket.store, bucket.id, &input.key, condition);
+    let deleted = blocking(move || {
+        let deleted = delete(&bucket, &input.key, which, &conditions);
         drop(entered);
-        deleted.map_err(|error| conditions.lost_race(error))
+        deleted
     })
     .await?;
-    Ok(S3Response::new(DeleteObjectOutput::default()))
+    Ok(S3Response::new(DeleteObjectOutput {
+        delete_marker: deleted.is_marker.then_some(true),
+        version_id: deleted.version,
+        ..DeleteObjectOutput::default()
+    }))
+}
+
+/// What was deleted, or put in its place.
+#[derive(Default)]
+pub struct Deleted {
+    /// Whether the version below is a deletion.
+    pub is_marker: bool,
+    pub version: Option<String>,
+}
+
+/// Deletes an object as its bucket is set to, or one version of it for good.
+pub fn delete(
+    bucket: &Bucket,
+    key: &str,
+    which: Which,
+    conditions: &WriteConditions,
+) -> Result<Deleted> {
+    let (store, versioning) = (&bucket.store, bucket.versioning());
+    if which != Which::Current && (versioning, which) != (Versioning::Never, Which::Null) {
+        refuse(&[(!conditions.is_empty(), "a condition on the deletion of a version")])?;
+        let is_marker = versions::delete_version(store, bucket.id, key, which)?.unwrap_or(false);
+        let version = match which {
+            Which::Id(id) => id.to_string(),
+            _ => versions::NULL.to_owned(),
+        };
+        return Ok(Deleted { is_marker, version: Some(version) });
+    }
+    let condition = if conditions.is_empty() {
+        Condition::Always
+    } else {
+        conditions.resolve(store.head(keys::object(bucket.id, key))?.as_ref())?
+    };
+    if versioning == Versioning::Never {
+        delete_plain(store, bucket.id, key, condition)
+            .map_err(|error| conditions.lost_race(error))?;
+        return Ok(Deleted::default());
+    }
+    let named = versioning == Versioning::Enabled;
+    let version = versions::delete(store, bucket.id, key, condition, named)?;
+    Ok(Deleted { is_marker: true, version: Some(version) })
 }
 
 /// Deletes an object, and its row of tags with it. One that is not there is none to delete.
-pub fn delete(store: &Store, bucket: BucketId, key: &str, condition: Condition) -> Result<()> {
+fn delete_plain(store: &Store, bucket: BucketId, key: &str, condition: Condition) -> Result<()> {
     let row = keys::object(bucket, key);
-    if tags::has_row(store, bucket, key)? {
+    if tags::has_row(store, &row)? {
         let mut batch = Batch::new();
-        batch.delete_with(row, condition).delete(keys::tags(bucket, key));
+        batch.delete_with(&row, condition).delete(keys::tags(&row));
         store.write(batch)?;
         return Ok(());
     }

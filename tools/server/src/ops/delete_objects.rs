@@ -7,10 +7,13 @@ use s3s::dto::{
 use s3s::{S3Error, S3Request, S3Response, s3_error};
 
 use super::carried::not_implemented;
-use super::{delete_object, told};
+use super::delete_object::{self, Deleted};
+use super::told;
 use crate::conditions::WriteConditions;
 use crate::data::buckets::Bucket;
 use crate::data::keys::BucketId;
+use crate::data::settings::Versioning;
+use crate::data::versions::Which;
 use crate::data::{blocking, keys, tags};
 use crate::error::Result;
 use crate::service::Service;
@@ -41,11 +44,16 @@ pub async fn call(
     .await?;
     let quiet = input.delete.quiet.unwrap_or(false);
     let (mut deleted, mut errors) = (Vec::new(), Vec::new());
-    for (key, outcome) in outcomes {
+    for (object, outcome) in outcomes {
         match outcome {
-            Ok(()) if quiet => {}
-            Ok(()) => deleted.push(DeletedObject { key: Some(key), ..DeletedObject::default() }),
-            Err(error) => errors.push(tell(key, error.into())),
+            Ok(_) if quiet => {}
+            Ok(Deleted { is_marker, version }) => deleted.push(DeletedObject {
+                delete_marker: is_marker.then_some(true),
+                delete_marker_version_id: version.filter(|_| is_marker),
+                key: Some(object.key),
+                version_id: object.version_id,
+            }),
+            Err(error) => errors.push(tell(object, error.into())),
         }
     }
     Ok(S3Response::new(DeleteObjectsOutput {
@@ -55,61 +63,55 @@ pub async fn call(
     }))
 }
 
-fn tell(key: String, error: S3Error) -> dto::Error {
+fn tell(object: ObjectIdentifier, error: S3Error) -> dto::Error {
     dto::Error {
         code: Some(error.code().as_str().to_owned()),
-        key: Some(key),
+        key: Some(object.key),
         message: error.message().map(str::to_owned),
-        version_id: None,
+        version_id: object.version_id,
     }
 }
 
-type Outcomes = Vec<(String, Result<()>)>;
+type Outcomes = Vec<(ObjectIdentifier, Result<Deleted>)>;
 
 fn delete(bucket: &Bucket, asked: Vec<ObjectIdentifier>) -> Result<Outcomes> {
     let (mut batch, mut outcomes) = (Batch::new(), Outcomes::new());
+    let is_plain = bucket.versioning() == Versioning::Never;
     for object in asked {
-        let outcome = match check(&object) {
-            Ok(()) if object.e_tag.is_some() => delete_alone(bucket, &object),
-            Ok(()) => add(&mut batch, &bucket.store, bucket.id, &object.key),
-            Err(error) => Err(error),
-        };
-        outcomes.push((object.key, outcome));
+        let outcome = check(&object).and_then(|which| {
+            if is_plain && object.e_tag.is_none() && !matches!(which, Which::Id(_)) {
+                add(&mut batch, &bucket.store, bucket.id, &object.key)?;
+                return Ok(Deleted::default());
+            }
+            let condition = object.e_tag.clone().map(ETagCondition::ETag);
+            let conditions = WriteConditions { if_match: condition, if_none_match: None };
+            delete_object::delete(bucket, &object.key, which, &conditions)
+        });
+        outcomes.push((object, outcome));
     }
     bucket.store.write(batch)?;
     Ok(outcomes)
 }
 
-fn check(object: &ObjectIdentifier) -> Result<()> {
-    told::check_version(object.version_id.as_deref())?;
+fn check(object: &ObjectIdentifier) -> Result<Which> {
+    let which = told::which(object.version_id.as_deref())?;
     if object.key.is_empty() || object.key.len() > MAX_KEY_BYTES {
         return Err(s3_error!(KeyTooLongError, "Your key is too long, or empty").into());
     }
     if object.size.is_some() || object.last_modified_time.is_some() {
         return Err(not_implemented("conditions on size and time"));
     }
-    Ok(())
+    Ok(which)
 }
 
 /// What is not there needs no tombstone.
 fn add(batch: &mut Batch, store: &Store, bucket: BucketId, key: &str) -> Result<()> {
     let row = keys::object(bucket, key);
+    if tags::has_row(store, &row)? {
+        batch.delete(keys::tags(&row));
+    }
     if store.exists(&row)? {
         batch.delete(row);
     }
-    if tags::has_row(store, bucket, key)? {
-        batch.delete(keys::tags(bucket, key));
-    }
     Ok(())
-}
-
-fn delete_alone(bucket: &Bucket, object: &ObjectIdentifier) -> Result<()> {
-    let conditions = WriteConditions {
-        if_match: object.e_tag.clone().map(ETagCondition::ETag),
-        if_none_match: None,
-    };
-    let found = bucket.store.head(keys::object(bucket.id, &object.key))?;
-    let condition = conditions.resolve(found.as_ref())?;
-    delete_object::delete(&bucket.store, bucket.id, &object.key, condition)
-        .map_err(|error| conditions.lost_race(error))
 }

@@ -1,23 +1,30 @@
 //! An object that was found, and the part of it that was asked for.
 
 use std::ops::Range;
-use std::sync::Arc;
 
+use hyper::header::HeaderValue;
 use hyper::{HeaderMap, StatusCode, header};
-use kogia::{Info, Store};
+use kogia::Info;
 use s3s::dto::{self, Metadata};
 use s3s::s3_error;
 
 use super::told;
 use crate::conditions::{ReadConditions, Verdict, no_such_key};
-use crate::data::keys::{self, BucketId};
-use crate::data::{Attributes, tags};
-use crate::error::Result;
+use crate::data::buckets::Bucket;
+use crate::data::settings::Versioning;
+use crate::data::streams::ObjectReader;
+use crate::data::tags::Tags;
+use crate::data::versions::{self, Place, Sought, Which};
+use crate::data::{Attributes, keys, tags};
+use crate::error::{Error, Result};
 
 pub struct Found {
     pub info: Info,
     pub attributes: Attributes,
-    pub tag_count: usize,
+    /// The tags that count.
+    pub tags: Tags,
+    /// How its version is called, where the bucket has or had any.
+    pub version: Option<String>,
 }
 
 /// What of an object was asked for.
@@ -29,15 +36,31 @@ pub struct Selected {
 }
 
 impl Found {
-    pub fn new(store: &Arc<Store>, bucket: BucketId, key: &str, info: Info) -> Result<Self> {
-        let attributes = Attributes::decode(&info.attributes)?;
-        let tag_count = tags::of(store, bucket, key, &info)?.len();
-        Ok(Found { info, attributes, tag_count })
+    fn new(bucket: &Bucket, place: Place) -> Result<Self> {
+        let tags = tags::of(&bucket.store, &place)?;
+        let version = tell_version(bucket, &place);
+        Ok(Found { info: place.info, attributes: place.attributes, tags, version })
     }
 
-    pub fn head(store: &Arc<Store>, bucket: BucketId, key: &str) -> Result<Self> {
-        let info = store.head(keys::object(bucket, key))?.ok_or_else(no_such_key)?;
-        Found::new(store, bucket, key, info)
+    pub fn head(bucket: &Bucket, key: &str, which: Which) -> Result<Self> {
+        Found::new(bucket, place(bucket, key, which)?)
+    }
+
+    /// With a reader of its bytes.
+    pub fn open(bucket: &Bucket, key: &str, which: Which) -> Result<(Self, ObjectReader)> {
+        if bucket.versioning() == Versioning::Never && which == Which::Current {
+            // One look is enough.
+            let row = keys::object(bucket.id, key);
+            let reader = ObjectReader::open(&bucket.store, &row)?.ok_or_else(no_such_key)?;
+            let place = Place::of(bucket.id, key, reader.info())?;
+            // Unless versions have come in between.
+            if place.row == row {
+                return Ok((Found::new(bucket, place)?, reader));
+            }
+        }
+        let place = place(bucket, key, which)?;
+        let reader = ObjectReader::open(&bucket.store, &place.row)?.ok_or_else(no_such_key)?;
+        Ok((Found::new(bucket, place)?, reader))
     }
 
     pub fn check(&self, conditions: &ReadConditions) -> Result<Verdict> {
@@ -91,7 +114,40 @@ impl Found {
     }
 }
 
-fn not_satisfiable(len: u64) -> crate::error::Error {
+/// Where an object is, or a version.
+pub fn place(bucket: &Bucket, key: &str, which: Which) -> Result<Place> {
+    match versions::find(&bucket.store, bucket.id, key, which)? {
+        Sought::Object(place) => Ok(*place),
+        Sought::Deleted(version) => Err(deleted(which, &version)),
+        Sought::Nothing if which == Which::Current => Err(no_such_key().into()),
+        Sought::Nothing => Err(told::no_such_version()),
+    }
+}
+
+/// How an object's version is called, where the bucket has or had any.
+pub fn tell_version(bucket: &Bucket, place: &Place) -> Option<String> {
+    let is_told = bucket.versioning() != Versioning::Never;
+    is_told.then(|| place.version())
+}
+
+/// What is answered of a deletion: whoever asks for it by its name may only delete it.
+fn deleted(which: Which, version: &str) -> Error {
+    let mut headers = HeaderMap::new();
+    headers.insert("x-amz-delete-marker", HeaderValue::from_static("true"));
+    if let Ok(version) = HeaderValue::from_str(version) {
+        headers.insert("x-amz-version-id", version);
+    }
+    let mut error = if which == Which::Current {
+        no_such_key()
+    } else {
+        headers.insert(header::ALLOW, HeaderValue::from_static("DELETE"));
+        s3_error!(MethodNotAllowed, "The specified method is not allowed against this resource.")
+    };
+    error.set_headers(headers);
+    error.into()
+}
+
+fn not_satisfiable(len: u64) -> Error {
     let mut error = s3_error!(InvalidRange, "The requested range is not satisfiable");
     let mut headers = HeaderMap::new();
     if let Ok(value) = format!("bytes */{len}").parse() {
@@ -132,6 +188,7 @@ macro_rules! describe {
         $output.metadata = found.user_metadata();
         $output.parts_count = selected.parts_count;
         $output.website_redirect_location = headers.website_redirect.clone();
+        $output.version_id = found.version.clone();
         // A checksum is of the whole; who asked for a range could not verify it.
         let asked = $checksum_mode.is_some() && selected.of.is_none();
         let checksum = found.attributes.checksum.as_ref().filter(|_| asked);

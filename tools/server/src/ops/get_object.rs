@@ -8,9 +8,9 @@ use s3s::{Body, S3Request, S3Response, s3_error};
 use super::found::{Found, Selected, describe};
 use super::told;
 use crate::bodies::{PIECE_BYTES, outgoing};
-use crate::conditions::{ReadConditions, Verdict, no_such_key};
+use crate::conditions::{ReadConditions, Verdict};
+use crate::data::blocking;
 use crate::data::streams::{ObjectReader, OffRuntime};
-use crate::data::{blocking, keys};
 use crate::error::{Error, Result};
 use crate::service::Service;
 
@@ -26,7 +26,7 @@ pub async fn call(
 ) -> Result<S3Response<GetObjectOutput>> {
     let anonymous = request.credentials.is_none();
     let input = request.input;
-    told::check_version(input.version_id.as_deref())?;
+    let which = told::which(input.version_id.as_deref())?;
     if anonymous && overrides(&input) {
         return Err(s3_error!(
             InvalidRequest,
@@ -43,9 +43,7 @@ pub async fn call(
     };
     let (key, range, part_number) = (input.key, input.range, input.part_number);
     let answer = blocking(move || {
-        let row = keys::object(bucket.id, &key);
-        let mut reader = ObjectReader::open(&bucket.store, &row)?.ok_or_else(no_such_key)?;
-        let found = Found::new(&bucket.store, bucket.id, &key, reader.info())?;
+        let (found, mut reader) = Found::open(&bucket, &key, which)?;
         if found.check(&conditions)? == Verdict::NotModified {
             return Ok(Answer::NotModified(found));
         }
@@ -80,7 +78,7 @@ pub async fn call(
         }
     };
     describe!(output, found, selected, input.checksum_mode);
-    output.tag_count = i32::try_from(found.tag_count).ok().filter(|&count| count > 0);
+    output.tag_count = i32::try_from(found.tags.len()).ok().filter(|&count| count > 0);
     Ok(S3Response::new(output))
 }
 

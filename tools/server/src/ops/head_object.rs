@@ -16,7 +16,7 @@ pub async fn call(
     request: S3Request<HeadObjectInput>,
 ) -> Result<S3Response<HeadObjectOutput>> {
     let input = request.input;
-    told::check_version(input.version_id.as_deref())?;
+    let which = told::which(input.version_id.as_deref())?;
     let bucket = service.bucket(&input.bucket)?;
     let conditions = ReadConditions {
         if_match: input.if_match,
@@ -25,7 +25,7 @@ pub async fn call(
         if_unmodified_since: input.if_unmodified_since,
     };
     let key = input.key;
-    let found = blocking(move || Found::head(&bucket.store, bucket.id, &key)).await?;
+    let found = blocking(move || Found::head(&bucket, &key, which)).await?;
     let mut output = HeadObjectOutput::default();
     if found.check(&conditions)? == Verdict::NotModified {
         output.e_tag = Some(told::etag(found.attributes.etag));

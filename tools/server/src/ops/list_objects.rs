@@ -10,7 +10,8 @@ use s3s::{S3Request, S3Response, s3_error};
 
 use super::told::{self, Names};
 use crate::data::buckets::Bucket;
-use crate::data::{Attributes, blocking, keys};
+use crate::data::versions::Place;
+use crate::data::{blocking, keys};
 use crate::error::{Error, Result};
 use crate::service::Service;
 
@@ -135,7 +136,7 @@ fn list(bucket: &Bucket, asked: &Asked) -> Result<Listed> {
     for item in page.items {
         match item {
             Item::Object { key, info } => {
-                let attributes = Attributes::decode(&info.attributes)?;
+                let Place { info, attributes, .. } = Place::of(bucket.id, "", info)?;
                 let checksum = attributes.checksum.as_ref();
                 listed.objects.push(Object {
                     checksum_algorithm: checksum

@@ -21,10 +21,10 @@ pub async fn call(
     request: S3Request<GetObjectAttributesInput>,
 ) -> Result<S3Response<GetObjectAttributesOutput>> {
     let input = request.input;
-    told::check_version(input.version_id.as_deref())?;
+    let which = told::which(input.version_id.as_deref())?;
     let bucket = service.bucket(&input.bucket)?;
     let key = input.key;
-    let found = blocking(move || Found::head(&bucket.store, bucket.id, &key)).await?;
+    let found = blocking(move || Found::head(&bucket, &key, which)).await?;
     // In headers of their own, or in one.
     let asked = input.object_attributes.iter().flat_map(|asked| asked.as_str().split(','));
     let asked: Vec<_> = asked.map(str::trim).collect();
@@ -32,6 +32,7 @@ pub async fn call(
 
     let mut output = GetObjectAttributesOutput {
         last_modified: Some(told::time(found.info.created_ms)),
+        version_id: found.version.clone(),
         ..GetObjectAttributesOutput::default()
     };
     if asked("ETag") {

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use hyper::HeaderMap;
-use kogia::{Condition, PutOptions, Store};
+use kogia::{Condition, Store};
 use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3Request, S3Response, s3_error};
 
 use super::append::{self, Append};
 use super::carried::{self, headers_of, refuse_unsupported};
+use super::target::{Placed, Target};
 use super::told;
 use crate::bodies::{BodyFault, Expected, Incoming, PIECE_BYTES, given_checksums, tell_checksum};
 use crate::conditions::WriteConditions;
@@ -48,6 +49,7 @@ pub async fn call(
     let offset = input.write_offset_bytes;
     let key = input.key.clone();
     if let Some(offset) = offset {
+        append::check(&bucket)?;
         let (store, row) = (bucket.store.clone(), keys::object(bucket.id, &key));
         let found = blocking(move || Ok::<_, Error>(store.head(row)?)).await?;
         if let Some(found) = append::target(found, offset)? {
@@ -56,7 +58,7 @@ pub async fn call(
         }
     }
     let put = Put { bucket, key, expected, headers: headers_of!(input)?, tags };
-    let sums = match offset {
+    let Placed { attributes, version } = match offset {
         Some(_) => {
             conditions.resolve(None)?;
             let begun = put.carry_out(incoming, Condition::IfAbsent).await;
@@ -69,11 +71,12 @@ pub async fn call(
         }
     };
     let mut output = PutObjectOutput {
-        e_tag: Some(told::etag(Etag::Md5(sums.md5))),
-        checksum_type: sums.checksum.as_ref().map(told::checksum_type),
+        e_tag: Some(told::etag(attributes.etag)),
+        checksum_type: attributes.checksum.as_ref().map(told::checksum_type),
+        version_id: version,
         ..PutObjectOutput::default()
     };
-    tell_checksum!(output, sums.checksum.as_ref());
+    tell_checksum!(output, attributes.checksum.as_ref());
     Ok(S3Response::new(output))
 }
 
@@ -110,48 +113,50 @@ impl Put {
         resolve(&self.bucket.store, keys::object(self.bucket.id, &self.key), conditions).await
     }
 
-    async fn carry_out(self, incoming: Incoming, condition: Condition) -> Result<Sums> {
-        let row = keys::object(self.bucket.id, &self.key);
-        let store = self.bucket.store.clone();
+    async fn carry_out(self, incoming: Incoming, condition: Condition) -> Result<Placed> {
+        let Put { bucket, key, .. } = &self;
+        let (bucket, key) = (bucket.clone(), key.clone());
         if incoming.announced().is_some_and(|len| len <= PIECE_BYTES as u64) {
             let body = incoming.whole().await?;
-            let entered = self.bucket.enter().await?;
+            let entered = bucket.enter().await?;
             return blocking(move || {
                 let mut digests = self.expected.digests();
                 digests.update(&body);
-                let (sums, options) = self.finish(digests.finish(), condition)?;
-                store.put_with(row, body, &options)?;
+                let attributes = self.finish(digests.finish())?;
+                let placed = Target::new(bucket, key)?.put(&body, attributes, condition);
                 drop(entered);
-                Ok(sums)
+                placed
             })
             .await;
         }
-        let (opened_in, opened_at) = (store, row);
-        let stream = blocking(move || ObjectStream::open(&opened_in, &opened_at)).await?;
-        let (written, _) = incoming.pour(stream, self.expected.digests()).await?;
-        let entered = self.bucket.enter().await?;
+        let (target, stream) = blocking(move || {
+            let target = Target::new(bucket, key)?;
+            let stream = ObjectStream::open(&target.bucket.store, &target.row())?;
+            Ok::<_, Error>((target, stream))
+        })
+        .await?;
+        let (written, len) = incoming.pour(stream, self.expected.digests()).await?;
+        let entered = target.bucket.enter().await?;
         blocking(move || {
             let (stream, digests) = written.into_inner();
-            let (sums, options) = self.finish(digests.finish(), condition)?;
-            stream.commit(options)?;
+            let attributes = self.finish(digests.finish())?;
+            let put = |_: &[u8], options| Ok(stream.commit(options).map(drop)?);
+            let placed = target.commit(len, attributes, condition, put);
             drop(entered);
-            Ok(sums)
+            placed
         })
         .await
     }
 
-    fn finish(self, sums: Sums, condition: Condition) -> Result<(Sums, PutOptions)> {
+    fn finish(self, sums: Sums) -> Result<Attributes> {
         self.expected.check(&sums)?;
-        let attributes = Attributes {
+        Ok(Attributes {
             etag: Etag::Md5(sums.md5),
             headers: self.headers,
             tags: self.tags,
-            checksum: sums.checksum.clone(),
-            upload: None,
-        };
-        let options =
-            PutOptions { attributes: attributes.encode(), condition, ..PutOptions::default() };
-        Ok((sums, options))
+            checksum: sums.checksum,
+            ..Attributes::of_nothing()
+        })
     }
 }
 

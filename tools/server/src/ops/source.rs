@@ -10,10 +10,10 @@ use super::found::Found;
 use super::told;
 use crate::access::Right;
 use crate::bodies::PIECE_BYTES;
-use crate::conditions::{ReadConditions, Verdict, no_such_key, precondition_failed};
+use crate::conditions::{ReadConditions, Verdict, precondition_failed};
+use crate::data::blocking;
 use crate::data::buckets::Bucket;
 use crate::data::streams::{ObjectReader, OffRuntime, Sink};
-use crate::data::{blocking, keys};
 use crate::digest::Digests;
 use crate::error::{Error, Result};
 use crate::service::Service;
@@ -49,13 +49,11 @@ impl Source {
         let CopySource::Bucket { bucket, key, version_id } = named else {
             return Err(s3_error!(NotImplemented, "Copies from access points").into());
         };
-        told::check_version(version_id.as_deref())?;
+        let which = told::which(version_id.as_deref())?;
         service.access.check(credentials, bucket, Right::Read)?;
         let (bucket, key) = (service.bucket(bucket)?, key.to_string());
         blocking(move || {
-            let row = keys::object(bucket.id, &key);
-            let reader = ObjectReader::open(&bucket.store, &row)?.ok_or_else(no_such_key)?;
-            let found = Found::new(&bucket.store, bucket.id, &key, reader.info())?;
+            let (found, reader) = Found::open(&bucket, &key, which)?;
             if found.check(&conditions)? == Verdict::NotModified {
                 return Err(precondition_failed().into());
             }

@@ -7,11 +7,12 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response};
 
 use super::carried::checked_tags;
+use super::found::{Found, place, tell_version};
 use super::told;
-use crate::conditions::no_such_key;
 use crate::data::buckets::Bucket;
 use crate::data::tags::Tags;
-use crate::data::{blocking, keys, tags};
+use crate::data::versions::Which;
+use crate::data::{blocking, tags};
 use crate::error::{Error, Result};
 use crate::service::Service;
 
@@ -20,16 +21,13 @@ pub async fn get(
     request: S3Request<GetObjectTaggingInput>,
 ) -> Result<S3Response<GetObjectTaggingOutput>> {
     let input = request.input;
-    told::check_version(input.version_id.as_deref())?;
+    let which = told::which(input.version_id.as_deref())?;
     let bucket = service.bucket(&input.bucket)?;
-    let found = blocking(move || {
-        let info = bucket.store.head(keys::object(bucket.id, &input.key))?;
-        tags::of(&bucket.store, bucket.id, &input.key, &info.ok_or_else(no_such_key)?)
-    })
-    .await?;
+    let Found { tags, version: version_id, .. } =
+        blocking(move || Found::head(&bucket, &input.key, which)).await?;
     let tag = |(key, value)| Tag { key: Some(key), value: Some(value) };
-    let tag_set = found.into_iter().map(tag).collect();
-    Ok(S3Response::new(GetObjectTaggingOutput { tag_set, version_id: None }))
+    let tag_set = tags.into_iter().map(tag).collect();
+    Ok(S3Response::new(GetObjectTaggingOutput { tag_set, version_id }))
 }
 
 pub async fn put(
@@ -37,12 +35,12 @@ pub async fn put(
     request: S3Request<PutObjectTaggingInput>,
 ) -> Result<S3Response<PutObjectTaggingOutput>> {
     let input = request.input;
-    told::check_version(input.version_id.as_deref())?;
+    let which = told::which(input.version_id.as_deref())?;
     let bucket = service.bucket(&input.bucket)?;
     let given = input.tagging.tag_set.into_iter();
     let given = given.map(|tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default()));
-    set(bucket, input.key, checked_tags(given.collect())?).await?;
-    Ok(S3Response::new(PutObjectTaggingOutput::default()))
+    let version_id = set(bucket, input.key, which, checked_tags(given.collect())?).await?;
+    Ok(S3Response::new(PutObjectTaggingOutput { version_id }))
 }
 
 pub async fn delete(
@@ -50,19 +48,20 @@ pub async fn delete(
     request: S3Request<DeleteObjectTaggingInput>,
 ) -> Result<S3Response<DeleteObjectTaggingOutput>> {
     let input = request.input;
-    told::check_version(input.version_id.as_deref())?;
+    let which = told::which(input.version_id.as_deref())?;
     let bucket = service.bucket(&input.bucket)?;
-    set(bucket, input.key, Tags::new()).await?;
-    Ok(S3Response::new(DeleteObjectTaggingOutput::default()))
+    let version_id = set(bucket, input.key, which, Tags::new()).await?;
+    Ok(S3Response::new(DeleteObjectTaggingOutput { version_id }))
 }
 
-async fn set(bucket: Bucket, key: String, given: Tags) -> Result<()> {
+/// Gives how the version is called that has them now.
+async fn set(bucket: Bucket, key: String, which: Which, given: Tags) -> Result<Option<String>> {
     let entered = bucket.enter().await?;
     blocking(move || {
-        let info = bucket.store.head(keys::object(bucket.id, &key))?.ok_or_else(no_such_key)?;
-        tags::set(&bucket.store, bucket.id, &key, &info, given)?;
+        let place = place(&bucket, &key, which)?;
+        tags::set(&bucket.store, &place, given)?;
         drop(entered);
-        Ok::<_, Error>(())
+        Ok::<_, Error>(tell_version(&bucket, &place))
     })
     .await
 }

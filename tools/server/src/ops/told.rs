@@ -10,6 +10,7 @@ use s3s::{S3Response, s3_error};
 use crate::data::attributes::Etag;
 use crate::data::keys::UploadId;
 use crate::data::uploads::Span;
+use crate::data::versions::Which;
 use crate::digest::{Algorithm, Checksum};
 use crate::error::{Error, Result};
 
@@ -103,10 +104,10 @@ pub fn upload_id(text: &str) -> Result<UploadId> {
     UploadId::parse(text).ok_or(Error::NoSuchUpload)
 }
 
-/// Objects have no versions; the one that is there is called `null`.
-pub fn check_version(version: Option<&str>) -> Result<()> {
-    match version {
-        None | Some("null") => Ok(()),
-        Some(_) => Err(s3_error!(NoSuchVersion, "The specified version does not exist.").into()),
-    }
+pub fn which(version: Option<&str>) -> Result<Which> {
+    Which::parse(version).ok_or_else(no_such_version)
+}
+
+pub fn no_such_version() -> Error {
+    s3_error!(NoSuchVersion, "The specified version does not exist.").into()
 }

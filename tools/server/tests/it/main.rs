@@ -11,3 +11,4 @@ mod objects;
 mod running;
 mod streams;
 mod uploads;
+mod versions;

@@ -1,0 +1,255 @@
+//! `ListObjectVersions`: the rows of objects and of versions, merged by key.
+
+use std::collections::VecDeque;
+
+use kogia::{Info, Item, ListOptions, Store};
+use s3s::dto::{
+    CommonPrefix, DeleteMarkerEntry, ListObjectVersionsInput, ListObjectVersionsOutput,
+    ObjectVersion, ObjectVersionStorageClass,
+};
+use s3s::{S3Request, S3Response, s3_error};
+
+use super::told::{self, Names};
+use crate::data::buckets::Bucket;
+use crate::data::versions::{self, Place, Which};
+use crate::data::{blocking, keys};
+use crate::error::{Error, Result};
+use crate::service::Service;
+
+const MAX_KEYS: i32 = 1000;
+/// Rows that are read at once.
+const PAGE_ROWS: usize = 128;
+/// Sorts behind all that a key may go on with: keys are text.
+const END: u8 = 0xff;
+
+struct Asked {
+    prefix: String,
+    after: Option<(String, Option<Which>)>,
+    delimiter: Option<String>,
+    max_keys: usize,
+    names: Names,
+}
+
+#[derive(Default)]
+struct Listed {
+    versions: Vec<ObjectVersion>,
+    markers: Vec<DeleteMarkerEntry>,
+    prefixes: Vec<CommonPrefix>,
+    /// The last entry: a key and a version, or a common prefix.
+    last: Option<(String, Option<String>)>,
+    is_truncated: bool,
+}
+
+pub async fn call(
+    service: &Service,
+    request: S3Request<ListObjectVersionsInput>,
+) -> Result<S3Response<ListObjectVersionsOutput>> {
+    let input = request.input;
+    let bucket = service.bucket(&input.bucket)?;
+    let names = Names::new(input.encoding_type.as_ref())?;
+    let max_keys = told::page_len(input.max_keys, MAX_KEYS)?;
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let version = match given(&input.version_id_marker) {
+        Some(text) => Some(told::which(Some(&text))?),
+        None => None,
+    };
+    let after = given(&input.key_marker);
+    if version.is_some() && after.is_none() {
+        return Err(s3_error!(
+            InvalidArgument,
+            "A version-id marker cannot be specified without a key marker."
+        )
+        .into());
+    }
+    let asked = Asked {
+        prefix: input.prefix.clone().unwrap_or_default(),
+        after: after.map(|key| (key, version)),
+        delimiter: given(&input.delimiter),
+        max_keys: usize::try_from(max_keys).unwrap_or(0),
+        names,
+    };
+    let listed = blocking(move || list(&bucket, &asked)).await?;
+    let write = |name: String| names.write(&name);
+    let (next_key, next_version) = match listed.last.filter(|_| listed.is_truncated) {
+        Some((key, version)) => (Some(write(key)), version),
+        None => (None, None),
+    };
+    Ok(S3Response::new(ListObjectVersionsOutput {
+        name: Some(input.bucket),
+        prefix: Some(write(input.prefix.unwrap_or_default())),
+        key_marker: Some(write(input.key_marker.unwrap_or_default())),
+        version_id_marker: Some(input.version_id_marker.unwrap_or_default()),
+        max_keys: Some(max_keys),
+        is_truncated: Some(listed.is_truncated),
+        versions: Some(listed.versions),
+        delete_markers: Some(listed.markers),
+        common_prefixes: Some(listed.prefixes),
+        delimiter: input.delimiter.map(write),
+        next_key_marker: next_key,
+        next_version_id_marker: next_version,
+        encoding_type: input.encoding_type,
+        ..ListObjectVersionsOutput::default()
+    }))
+}
+
+/// Rows below a prefix, one after the other.
+struct Rows<'a> {
+    store: &'a Store,
+    options: ListOptions,
+    read: VecDeque<(Vec<u8>, Info)>,
+    is_at_end: bool,
+}
+
+impl<'a> Rows<'a> {
+    fn new(store: &'a Store, prefix: Vec<u8>, start_after: Option<Vec<u8>>) -> Self {
+        let options =
+            ListOptions { prefix, start_after, max_keys: PAGE_ROWS, ..ListOptions::default() };
+        Rows { store, options, read: VecDeque::new(), is_at_end: false }
+    }
+
+    fn peek(&mut self) -> Result<Option<&(Vec<u8>, Info)>> {
+        while self.read.is_empty() && !self.is_at_end {
+            let page = self.store.list(&self.options)?;
+            self.read.extend(page.items.into_iter().filter_map(|item| match item {
+                Item::Object { key, info } => Some((key, info)),
+                Item::Prefix(_) => None,
+            }));
+            self.is_at_end = page.next.is_none();
+            self.options.start_after = page.next;
+        }
+        Ok(self.read.front())
+    }
+
+    fn next(&mut self) -> Option<(Vec<u8>, Info)> {
+        self.read.pop_front()
+    }
+
+    /// Goes on behind `row`.
+    fn skip(&mut self, row: Vec<u8>) {
+        while self.read.front().is_some_and(|(key, _)| *key <= row) {
+            self.read.pop_front();
+        }
+        if self.read.is_empty() && !self.is_at_end {
+            self.options.start_after = Some(row);
+        }
+    }
+}
+
+fn list(bucket: &Bucket, asked: &Asked) -> Result<Listed> {
+    let (store, id) = (&*bucket.store, bucket.id);
+    let object_after = asked.after.as_ref().map(|(key, _)| keys::object(id, key));
+    let mut objects = Rows::new(store, keys::object(id, &asked.prefix), object_after);
+    let version_prefix = [&keys::all_versions(id)[..], asked.prefix.as_bytes()].concat();
+    let mut versions = Rows::new(store, version_prefix, version_after(bucket, asked)?);
+    let mut listed = Listed::default();
+    // The key whose newest entry was listed before.
+    let mut begun = asked.after.as_ref().and_then(|(key, version)| version.map(|_| key.clone()));
+    let mut left = asked.max_keys;
+    loop {
+        let object = objects.peek()?.map(|(row, _)| object_key(row)).transpose()?;
+        let version = versions.peek()?.map(|(row, _)| version_key(row)).transpose()?;
+        let Some(key) = [&object, &version].into_iter().flatten().min().cloned() else { break };
+        if let Some(common) = common_prefix(asked, &key) {
+            let is_new = asked.after.as_ref().is_none_or(|(after, _)| *after != common);
+            if is_new {
+                if left == 0 {
+                    listed.is_truncated = true;
+                    break;
+                }
+                left -= 1;
+                listed.prefixes.push(CommonPrefix { prefix: Some(asked.names.write(&common)) });
+                listed.last = Some((common.clone(), None));
+            }
+            let behind = |row: Vec<u8>| [&row[..], common.as_bytes(), &[END]].concat();
+            objects.skip(behind(keys::objects(id)));
+            versions.skip(behind(keys::all_versions(id)));
+            continue;
+        }
+        let is_object = object.as_ref() == Some(&key);
+        let (_, info) =
+            if is_object { objects.next() } else { versions.next() }.expect("it was seen");
+        let place = Place::of(id, &key, info)?;
+        if is_object && place.attributes.version.is_some() {
+            // Its version's row follows.
+            continue;
+        }
+        if left == 0 {
+            listed.is_truncated = true;
+            break;
+        }
+        left -= 1;
+        let is_latest = begun.as_ref() != Some(&key);
+        listed.last = Some((key.clone(), Some(place.version())));
+        listed.add(&key, &place, is_latest, asked.names);
+        begun = Some(key);
+    }
+    Ok(listed)
+}
+
+/// Behind which of the versions' rows the page begins.
+fn version_after(bucket: &Bucket, asked: &Asked) -> Result<Option<Vec<u8>>> {
+    let Some((key, version)) = &asked.after else { return Ok(None) };
+    let all = keys::versions(bucket.id, key);
+    Ok(Some(match version {
+        Some(Which::Id(id)) => keys::version(bucket.id, key, *id),
+        Some(Which::Null) => match versions::null(&bucket.store, bucket.id, key)? {
+            Some((id, _)) => keys::version(bucket.id, key, id),
+            // It is the object's own row, which is listed before all.
+            None => all,
+        },
+        Some(Which::Current) | None => [&all[..], &[END]].concat(),
+    }))
+}
+
+/// What of a key is listed in its place.
+fn common_prefix(asked: &Asked, key: &str) -> Option<String> {
+    let delimiter = asked.delimiter.as_deref()?;
+    let at = key.get(asked.prefix.len()..)?.find(delimiter)?;
+    Some(key[..asked.prefix.len() + at + delimiter.len()].to_owned())
+}
+
+fn object_key(row: &[u8]) -> Result<String> {
+    let name = keys::object_name(row).unwrap_or_default();
+    String::from_utf8(name.to_vec()).map_err(|_| Error::damaged("an object's name is no text"))
+}
+
+fn version_key(row: &[u8]) -> Result<String> {
+    match keys::parse_version(row) {
+        Some((key, _)) => Ok(key.to_owned()),
+        None => Err(Error::damaged("a version's row has no version's name")),
+    }
+}
+
+impl Listed {
+    fn add(&mut self, key: &str, place: &Place, is_latest: bool, names: Names) {
+        let version_id = Some(place.version());
+        let (key, last_modified) = (names.write(key), told::time(place.info.created_ms));
+        if place.attributes.version.as_ref().is_some_and(|version| version.kind.is_marker()) {
+            self.markers.push(DeleteMarkerEntry {
+                is_latest: Some(is_latest),
+                key: Some(key),
+                last_modified: Some(last_modified),
+                owner: Some(told::owner()),
+                version_id,
+            });
+            return;
+        }
+        let checksum = place.attributes.checksum.as_ref();
+        self.versions.push(ObjectVersion {
+            checksum_algorithm: checksum
+                .map(|checksum| vec![told::checksum_algorithm(checksum.algorithm)]),
+            checksum_type: checksum.map(told::checksum_type),
+            e_tag: Some(told::etag(place.attributes.etag)),
+            is_latest: Some(is_latest),
+            key: Some(key),
+            last_modified: Some(last_modified),
+            owner: Some(told::owner()),
+            size: Some(told::len(place.info.len)),
+            storage_class: Some(ObjectVersionStorageClass::from_static(
+                ObjectVersionStorageClass::STANDARD,
+            )),
+            version_id,
+            ..ObjectVersion::default()
+        });
+    }
+}

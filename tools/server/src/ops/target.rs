@@ -1,0 +1,110 @@
+//! Where an object that is put comes to lie: in its own row, or as a version in one of that.
+
+use kogia::{Condition, PutOptions};
+use s3s::s3_error;
+
+use crate::data::Attributes;
+use crate::data::buckets::Bucket;
+use crate::data::keys::{self, VersionId};
+use crate::data::settings::Versioning;
+use crate::data::versions::{self, Adding};
+use crate::error::Result;
+
+/// An object on its way.
+pub struct Target {
+    pub bucket: Bucket,
+    key: String,
+    versioning: Versioning,
+    /// The version that it becomes.
+    id: Option<VersionId>,
+}
+
+/// An object that is there.
+pub struct Placed {
+    pub attributes: Attributes,
+    /// How its version is called, where the bucket has or had any.
+    pub version: Option<String>,
+}
+
+impl Target {
+    /// Blocks, where the bucket keeps versions.
+    pub fn new(bucket: Bucket, key: String) -> Result<Self> {
+        let versioning = bucket.versioning();
+        let id = match versioning {
+            Versioning::Enabled => Some(versions::begin(&bucket.store, bucket.id, &key)?),
+            Versioning::Never | Versioning::Suspended => None,
+        };
+        Ok(Target { bucket, key, versioning, id })
+    }
+
+    /// The row that its bytes go to.
+    pub fn row(&self) -> Vec<u8> {
+        match self.id {
+            Some(id) => keys::version(self.bucket.id, &self.key, id),
+            None => keys::object(self.bucket.id, &self.key),
+        }
+    }
+
+    /// Puts an object whole. The bucket has been entered.
+    pub fn put(self, body: &[u8], attributes: Attributes, condition: Condition) -> Result<Placed> {
+        match self.adding(condition)? {
+            Some(adding) => Ok(placed(adding.whole(body, attributes)?)),
+            None => {
+                let options = options(&attributes, condition);
+                self.bucket.store.put_with(self.row(), body, &options)?;
+                self.plain(attributes)
+            }
+        }
+    }
+
+    /// Makes an object of what was streamed: `put` does so, in the row that it is given. The bucket has
+    /// been entered.
+    pub fn commit(
+        self,
+        len: u64,
+        attributes: Attributes,
+        condition: Condition,
+        put: impl FnOnce(&[u8], PutOptions) -> Result<()>,
+    ) -> Result<Placed> {
+        match self.adding(condition)? {
+            Some(adding) => Ok(placed(adding.streamed(len, attributes, put)?)),
+            None => {
+                put(&self.row(), options(&attributes, condition))?;
+                self.plain(attributes)
+            }
+        }
+    }
+
+    fn adding(&self, condition: Condition) -> Result<Option<Adding<'_>>> {
+        if self.bucket.versioning() != self.versioning {
+            return Err(s3_error!(
+                OperationAborted,
+                "The bucket began or ceased to keep versions meanwhile. Try again."
+            )
+            .into());
+        }
+        let (store, bucket) = (&*self.bucket.store, self.bucket.id);
+        let key = &*self.key;
+        Ok(self.id.map(|id| Adding { store, bucket, key, id, condition }))
+    }
+
+    /// What was put in its own row takes the place of a version without a name.
+    fn plain(self, attributes: Attributes) -> Result<Placed> {
+        let version = match self.versioning {
+            Versioning::Suspended => {
+                versions::forget_null(&self.bucket.store, self.bucket.id, &self.key)?;
+                Some(versions::NULL.to_owned())
+            }
+            Versioning::Never | Versioning::Enabled => None,
+        };
+        Ok(Placed { attributes, version })
+    }
+}
+
+fn placed(attributes: Attributes) -> Placed {
+    Placed { version: Some(versions::name(attributes.version.as_ref())), attributes }
+}
+
+fn options(attributes: &Attributes, condition: Condition) -> PutOptions {
+    PutOptions { attributes: attributes.encode(), condition, ..PutOptions::default() }
+}
