@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::access::{Access, AccessKey};
 use crate::config::Config;
 use crate::data::partitions::PartitionOptions;
-use crate::data::{Catalogue, Partitions, blocking, buckets, uploads, versions};
+use crate::data::{Catalogue, Partitions, blocking, buckets, lifecycle, uploads, versions};
 use crate::http::admin::{self, Admin};
 use crate::http::answer::Answerer;
 use crate::http::listen;
@@ -26,6 +26,9 @@ use crate::{credentials, tls};
 
 /// How often it is looked whether uploads have aged out.
 const AGE_OUT_INTERVAL: Duration = Duration::from_secs(600);
+
+/// How often it is looked whether something is due in buckets with versions.
+const LIFECYCLE_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// A server that is open, and listens.
 pub struct Server {
@@ -101,11 +104,14 @@ impl Server {
         };
         let admin = tokio::spawn(admin::serve(self.admin, for_admin));
         let sweeper = tokio::spawn(age_out(self.partitions.clone(), self.config.limits.upload_age));
+        let lifecycle = tokio::spawn(keep_lifecycle(self.catalogue.clone()));
         let answerer = Answerer {
             s3: s3_service(&self.config, &self.catalogue)?,
             limits: self.config.limits.clone(),
             metrics,
             number: Arc::new(AtomicU64::new(buckets::now_ms() << 20)),
+            catalogue: self.catalogue.clone(),
+            domain: self.config.domain.as_deref().map(Arc::from),
         };
         let stopping = async {
             stop.await;
@@ -113,7 +119,7 @@ impl Server {
             tracing::info!("stopping: open requests are ended, no new ones are taken");
         };
         listen::serve(self.listener, self.tls, answerer, stopping).await;
-        for task in [admin, sweeper] {
+        for task in [admin, sweeper, lifecycle] {
             task.abort();
             let _ = task.await;
         }
@@ -135,6 +141,8 @@ fn open_data(options: &PartitionOptions) -> Result<(Partitions, Arc<Catalogue>),
     let partitions = Partitions::open(options).map_err(|error| error.to_string())?;
     let catalogue = Catalogue::open(&partitions).map_err(|error| error.to_string())?;
     for (number, store) in partitions.all().iter().enumerate() {
+        let number_of_it = u32::try_from(number).unwrap_or(u32::MAX);
+        catalogue.keep_rules(number_of_it).map_err(|error| error.to_string())?;
         let buckets = catalogue.ids_in(number);
         versions::sweep_start(store, &buckets)
             .and_then(|()| uploads::sweep_start(store, &buckets))
@@ -164,6 +172,21 @@ fn s3_service(config: &Config, catalogue: &Arc<Catalogue>) -> Result<S3Service, 
         builder.set_host(SingleDomain::new(domain).map_err(|error| format!("{domain}: {error}"))?);
     }
     Ok(builder.build())
+}
+
+/// Deletes what is due by the buckets' lifecycles and is not left to their stores, for ever.
+async fn keep_lifecycle(catalogue: Arc<Catalogue>) {
+    loop {
+        tokio::time::sleep(LIFECYCLE_INTERVAL).await;
+        for bucket in catalogue.all() {
+            let name = bucket.name.clone();
+            match blocking(move || lifecycle::apply(&bucket, buckets::now_ms())).await {
+                Ok(0) => {}
+                Ok(gone) => tracing::info!(bucket = &*name, gone, "the lifecycle has deleted"),
+                Err(error) => tracing::warn!(bucket = &*name, %error, "the lifecycle is late"),
+            }
+        }
+    }
 }
 
 /// Aborts uploads that are too old, for ever.

@@ -4,7 +4,7 @@
 //! deleted bucket belongs to nobody, and is swept at the next start.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use kogia::{Batch, Condition, ListOptions, PutOptions, Store};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, OwnedRwLockReadGuard};
 
 use super::keys::{self, BucketId};
 use super::settings::{Settings, Versioning};
-use super::{Partitions, rows};
+use super::{Partitions, lifecycle, rows};
 use crate::error::{Error, Result};
 
 /// A bucket as it is stored.
@@ -67,6 +67,11 @@ impl Bucket {
         let entered = self.there.clone().read_owned().await;
         if *entered { Ok(entered) } else { Err(Error::NoSuchBucket) }
     }
+
+    /// The same from a thread that may block.
+    pub fn enter_blocking(&self) -> Result<Entered> {
+        tokio::runtime::Handle::current().block_on(self.enter())
+    }
 }
 
 /// All buckets.
@@ -76,6 +81,8 @@ pub struct Catalogue {
     by_name: RwLock<BTreeMap<Arc<str>, Bucket>>,
     /// Held by whoever creates or deletes one.
     changing: Mutex<()>,
+    /// Held while the settings of all are read, and their rules given to a store.
+    keeping_rules: std::sync::Mutex<()>,
 }
 
 impl Catalogue {
@@ -104,6 +111,7 @@ impl Catalogue {
             partitions: partitions.clone(),
             by_name: RwLock::new(by_name),
             changing: Mutex::default(),
+            keeping_rules: std::sync::Mutex::default(),
         })
     }
 
@@ -184,7 +192,12 @@ impl Catalogue {
             Ok(())
         })
         .await?;
-        super::blocking(move || sweep_bucket(&bucket.store, bucket.id)).await
+        let catalogue = self.clone();
+        super::blocking(move || {
+            catalogue.keep_rules(bucket.partition)?;
+            sweep_bucket(&bucket.store, bucket.id)
+        })
+        .await
     }
 
     /// Changes a bucket's settings, while nothing else is changed in it; durable when this returns.
@@ -210,9 +223,23 @@ impl Catalogue {
             catalogue.partitions.first().put(keys::settings(bucket.id), row)?;
             *bucket.settings.write().expect("nobody panics here") = Arc::new(settings);
             drop(there);
-            Ok(())
+            catalogue.keep_rules(bucket.partition)
         })
         .await
+    }
+
+    /// Has a partition's store go by the rules of its buckets.
+    pub fn keep_rules(&self, partition: u32) -> Result<()> {
+        let Some(store) = self.partitions.get(partition) else { return Ok(()) };
+        let _alone = self.keeping_rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let buckets = self.all().into_iter().filter(|bucket| bucket.partition == partition);
+        let rules: Vec<_> = buckets
+            .flat_map(|bucket| lifecycle::retention(bucket.id, &bucket.settings()))
+            .collect();
+        if store.retention() != rules {
+            store.set_retention(&rules)?;
+        }
+        Ok(())
     }
 
     /// The buckets of a partition.

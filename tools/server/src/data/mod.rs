@@ -14,6 +14,7 @@
 pub mod attributes;
 pub mod buckets;
 pub mod keys;
+pub mod lifecycle;
 pub mod partitions;
 pub mod rows;
 pub mod settings;

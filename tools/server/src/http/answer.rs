@@ -16,10 +16,12 @@ use hyper::{Method, Request, Response, StatusCode};
 use s3s::service::S3Service;
 use s3s::{Body, S3Error, StdError, s3_error};
 
+use super::cors::{self, Asked};
 use super::guard::Guarded;
 use crate::access::Operation;
 use crate::bodies::BodyFault;
 use crate::config::Limits;
+use crate::data::Catalogue;
 use crate::metrics::Metrics;
 
 /// Answers the requests of all connections.
@@ -29,6 +31,10 @@ pub struct Answerer {
     pub limits: Limits,
     pub metrics: Arc<Metrics>,
     pub number: Arc<AtomicU64>,
+    /// Whose buckets say which pages may ask for what.
+    pub catalogue: Arc<Catalogue>,
+    /// Below which hosts are buckets.
+    pub domain: Option<Arc<str>>,
 }
 
 impl Answerer {
@@ -50,11 +56,19 @@ impl Answerer {
             sent: 0,
             metrics: self.metrics.clone(),
         };
+        let asked = Asked::of(&request, self.domain.as_deref());
+        let allowed = asked.as_ref().and_then(|asked| asked.allowed(&self.catalogue));
+        let of_error = |error: S3Error| error.to_http_response().map_err(|error| error.to_string());
         let response = match refusal(&request) {
-            Some(error) => error.to_http_response().map_err(|error| error.to_string()),
+            Some(error) => of_error(error),
+            None if asked.is_some_and(|asked| asked.is_preflight) => match allowed {
+                Some(_) => Ok(Response::new(Body::empty())),
+                None => of_error(cors::forbidden()),
+            },
             None => self.ask(request, operation).await,
         };
         let mut response = entry.log(response);
+        response.headers_mut().extend(allowed.into_iter().flatten());
         let is_empty = |len: Option<u64>| len == Some(0);
         if waits.is_some_and(|len| is_empty(len) || response.status().is_client_error()) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -2,5 +2,6 @@
 
 pub mod admin;
 pub mod answer;
+pub mod cors;
 pub mod guard;
 pub mod listen;

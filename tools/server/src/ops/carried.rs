@@ -11,6 +11,7 @@ const MAX_USER_BYTES: usize = 2048;
 /// And of all that are kept.
 const MAX_HEADER_BYTES: usize = 16 << 10;
 const MAX_TAGS: usize = 10;
+const MAX_BUCKET_TAGS: usize = 50;
 const MAX_TAG_KEY_CHARS: usize = 128;
 const MAX_TAG_VALUE_CHARS: usize = 256;
 
@@ -139,8 +140,17 @@ pub fn tags_of_header(header: Option<&str>) -> Result<Tags> {
 }
 
 pub fn checked_tags(tags: Tags) -> Result<Tags> {
-    if tags.len() > MAX_TAGS {
-        return Err(s3_error!(InvalidTag, "Object tags cannot be greater than 10").into());
+    checked_tags_up_to(MAX_TAGS, tags)
+}
+
+/// The tags of a bucket.
+pub fn checked_bucket_tags(tags: Tags) -> Result<Tags> {
+    checked_tags_up_to(MAX_BUCKET_TAGS, tags)
+}
+
+fn checked_tags_up_to(most: usize, tags: Tags) -> Result<Tags> {
+    if tags.len() > most {
+        return Err(s3_error!(InvalidTag, "There cannot be more than {} tags", most).into());
     }
     for (at, (key, value)) in tags.iter().enumerate() {
         let fits = (1..=MAX_TAG_KEY_CHARS).contains(&key.chars().count())

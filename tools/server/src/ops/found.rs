@@ -15,7 +15,7 @@ use crate::data::settings::Versioning;
 use crate::data::streams::ObjectReader;
 use crate::data::tags::Tags;
 use crate::data::versions::{self, Place, Sought, Which};
-use crate::data::{Attributes, keys, tags};
+use crate::data::{Attributes, keys, lifecycle, tags};
 use crate::error::{Error, Result};
 
 pub struct Found {
@@ -25,6 +25,8 @@ pub struct Found {
     pub tags: Tags,
     /// How its version is called, where the bucket has or had any.
     pub version: Option<String>,
+    /// When it goes, and by which rule of its bucket, as `x-amz-expiration` says it.
+    pub expiration: Option<String>,
 }
 
 /// What of an object was asked for.
@@ -36,14 +38,18 @@ pub struct Selected {
 }
 
 impl Found {
-    fn new(bucket: &Bucket, place: Place) -> Result<Self> {
+    fn new(bucket: &Bucket, key: &str, place: Place) -> Result<Self> {
         let tags = tags::of(&bucket.store, &place)?;
         let version = tell_version(bucket, &place);
-        Ok(Found { info: place.info, attributes: place.attributes, tags, version })
+        let Place { info, attributes, .. } = place;
+        let settings = bucket.settings();
+        let expiration = lifecycle::expiry(&settings, key, info.created_ms)
+            .and_then(|(ms, rule)| told::expiration(ms, rule));
+        Ok(Found { info, attributes, tags, version, expiration })
     }
 
     pub fn head(bucket: &Bucket, key: &str, which: Which) -> Result<Self> {
-        Found::new(bucket, place(bucket, key, which)?)
+        Found::new(bucket, key, place(bucket, key, which)?)
     }
 
     /// With a reader of its bytes.
@@ -55,12 +61,12 @@ impl Found {
             let place = Place::of(bucket.id, key, reader.info())?;
             // Unless versions have come in between.
             if place.row == row {
-                return Ok((Found::new(bucket, place)?, reader));
+                return Ok((Found::new(bucket, key, place)?, reader));
             }
         }
         let place = place(bucket, key, which)?;
         let reader = ObjectReader::open(&bucket.store, &place.row)?.ok_or_else(no_such_key)?;
-        Ok((Found::new(bucket, place)?, reader))
+        Ok((Found::new(bucket, key, place)?, reader))
     }
 
     pub fn check(&self, conditions: &ReadConditions) -> Result<Verdict> {
@@ -189,6 +195,7 @@ macro_rules! describe {
         $output.parts_count = selected.parts_count;
         $output.website_redirect_location = headers.website_redirect.clone();
         $output.version_id = found.version.clone();
+        $output.expiration = found.expiration.clone();
         // A checksum is of the whole; who asked for a range could not verify it.
         let asked = $checksum_mode.is_some() && selected.of.is_none();
         let checksum = found.attributes.checksum.as_ref().filter(|_| asked);

@@ -1,10 +1,13 @@
 //! A file an operation, and what several of them share.
 
 pub mod abort_upload;
+pub mod acl;
 pub mod append;
 pub mod bucket_facts;
+pub mod bucket_settings;
 pub mod complete_upload;
 pub mod copy_object;
+pub mod cors;
 pub mod create_bucket;
 pub mod create_upload;
 pub mod delete_bucket;
@@ -12,6 +15,7 @@ pub mod delete_object;
 pub mod delete_objects;
 pub mod get_object;
 pub mod head_object;
+pub mod lifecycle;
 pub mod list_buckets;
 pub mod list_objects;
 pub mod list_parts;

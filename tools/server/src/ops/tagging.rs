@@ -1,15 +1,18 @@
-//! `GetObjectTagging`, `PutObjectTagging` and `DeleteObjectTagging`.
+//! The tags of objects and of buckets.
 
 use s3s::dto::{
-    DeleteObjectTaggingInput, DeleteObjectTaggingOutput, GetObjectTaggingInput,
-    GetObjectTaggingOutput, PutObjectTaggingInput, PutObjectTaggingOutput, Tag,
+    DeleteBucketTaggingInput, DeleteBucketTaggingOutput, DeleteObjectTaggingInput,
+    DeleteObjectTaggingOutput, GetBucketTaggingInput, GetBucketTaggingOutput,
+    GetObjectTaggingInput, GetObjectTaggingOutput, PutBucketTaggingInput, PutBucketTaggingOutput,
+    PutObjectTaggingInput, PutObjectTaggingOutput, Tag, Tagging,
 };
-use s3s::{S3Request, S3Response};
+use s3s::{S3Request, S3Response, s3_error};
 
-use super::carried::checked_tags;
+use super::carried::{checked_bucket_tags, checked_tags};
 use super::found::{Found, place, tell_version};
 use super::told;
 use crate::data::buckets::Bucket;
+use crate::data::settings::Settings;
 use crate::data::tags::Tags;
 use crate::data::versions::Which;
 use crate::data::{blocking, tags};
@@ -25,9 +28,7 @@ pub async fn get(
     let bucket = service.bucket(&input.bucket)?;
     let Found { tags, version: version_id, .. } =
         blocking(move || Found::head(&bucket, &input.key, which)).await?;
-    let tag = |(key, value)| Tag { key: Some(key), value: Some(value) };
-    let tag_set = tags.into_iter().map(tag).collect();
-    Ok(S3Response::new(GetObjectTaggingOutput { tag_set, version_id }))
+    Ok(S3Response::new(GetObjectTaggingOutput { tag_set: told(tags), version_id }))
 }
 
 pub async fn put(
@@ -37,9 +38,8 @@ pub async fn put(
     let input = request.input;
     let which = told::which(input.version_id.as_deref())?;
     let bucket = service.bucket(&input.bucket)?;
-    let given = input.tagging.tag_set.into_iter();
-    let given = given.map(|tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default()));
-    let version_id = set(bucket, input.key, which, checked_tags(given.collect())?).await?;
+    let given = checked_tags(given(input.tagging))?;
+    let version_id = set(bucket, input.key, which, given).await?;
     Ok(S3Response::new(PutObjectTaggingOutput { version_id }))
 }
 
@@ -64,4 +64,49 @@ async fn set(bucket: Bucket, key: String, which: Which, given: Tags) -> Result<O
         Ok::<_, Error>(tell_version(&bucket, &place))
     })
     .await
+}
+
+pub async fn of_bucket(
+    service: &Service,
+    request: S3Request<GetBucketTaggingInput>,
+) -> Result<S3Response<GetBucketTaggingOutput>> {
+    let tags = service.bucket(&request.input.bucket)?.settings().tags.clone();
+    if tags.is_empty() {
+        return Err(s3_error!(NoSuchTagSet, "The TagSet does not exist").into());
+    }
+    Ok(S3Response::new(GetBucketTaggingOutput { tag_set: told(tags) }))
+}
+
+pub async fn put_of_bucket(
+    service: &Service,
+    request: S3Request<PutBucketTaggingInput>,
+) -> Result<S3Response<PutBucketTaggingOutput>> {
+    let given = checked_bucket_tags(given(request.input.tagging))?;
+    set_of_bucket(service, &request.input.bucket, given).await?;
+    Ok(S3Response::new(PutBucketTaggingOutput::default()))
+}
+
+pub async fn delete_of_bucket(
+    service: &Service,
+    request: S3Request<DeleteBucketTaggingInput>,
+) -> Result<S3Response<DeleteBucketTaggingOutput>> {
+    set_of_bucket(service, &request.input.bucket, Tags::new()).await?;
+    Ok(S3Response::new(DeleteBucketTaggingOutput::default()))
+}
+
+async fn set_of_bucket(service: &Service, bucket: &str, tags: Tags) -> Result<()> {
+    let set = |settings: &mut Settings| {
+        settings.tags = tags;
+        Ok(())
+    };
+    service.catalogue.change_settings(&service.bucket(bucket)?, set).await
+}
+
+fn given(tagging: Tagging) -> Tags {
+    let tags = tagging.tag_set.into_iter();
+    tags.map(|tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default())).collect()
+}
+
+fn told(tags: Tags) -> Vec<Tag> {
+    tags.into_iter().map(|(key, value)| Tag { key: Some(key), value: Some(value) }).collect()
 }

@@ -4,7 +4,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use hyper::StatusCode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use s3s::dto::{ChecksumAlgorithm, ChecksumType, ETag, EncodingType, Initiator, Owner, Timestamp};
+use s3s::dto::{
+    ChecksumAlgorithm, ChecksumType, ETag, EncodingType, Initiator, Owner, Timestamp,
+    TimestampFormat,
+};
 use s3s::{S3Response, s3_error};
 
 use crate::data::attributes::Etag;
@@ -38,6 +41,14 @@ pub fn initiator() -> Initiator {
 
 pub fn time(ms: u64) -> Timestamp {
     (UNIX_EPOCH + Duration::from_millis(ms.min(u64::from(u32::MAX) * 1000))).into()
+}
+
+/// `x-amz-expiration`.
+pub fn expiration(ms: u64, rule: &str) -> Option<String> {
+    let mut date = Vec::new();
+    time(ms).format(TimestampFormat::HttpDate, &mut date).ok()?;
+    let rule = utf8_percent_encode(rule, NON_ALPHANUMERIC);
+    Some(format!("expiry-date=\"{}\", rule-id=\"{rule}\"", String::from_utf8(date).ok()?))
 }
 
 pub fn etag(etag: Etag) -> ETag {

@@ -9,6 +9,7 @@ mod life;
 mod listings;
 mod objects;
 mod running;
+mod settings;
 mod streams;
 mod uploads;
 mod versions;

@@ -1,0 +1,350 @@
+//! Objects, versions and uploads that go by themselves.
+//!
+//! Where a bucket keeps no versions, its rules are rules of the store: an object is gone for every reader
+//! at that moment, and its space follows. Else it is walked through now and then, since the deletion of
+//! an object leaves a version.
+
+use kogia::{Condition, Item, ListOptions, RetentionRule, Store};
+
+use super::attributes::VersionKind;
+use super::buckets::{Bucket, walk};
+use super::keys::{self, BucketId};
+use super::rows;
+use super::settings::{LifecycleRule, Settings, Versioning};
+use super::uploads::{self, UploadRow};
+use super::versions::{self, Place, Which};
+use crate::error::{Error, Result};
+
+const DAY_MS: u64 = 24 * 3600 * 1000;
+
+/// The store's rules for a bucket with these settings.
+pub fn retention(bucket: BucketId, settings: &Settings) -> Vec<RetentionRule> {
+    if settings.versioning != Versioning::Never {
+        return Vec::new();
+    }
+    let rules = settings.lifecycle.iter().filter(|rule| rule.enabled);
+    rules
+        .filter_map(|rule| {
+            let age = std::time::Duration::from_millis(u64::from(rule.days?) * DAY_MS);
+            Some(RetentionRule::new(keys::object(bucket, &rule.prefix)).max_age(age))
+        })
+        .collect()
+}
+
+/// When an object goes by a rule of its bucket, and by which.
+#[must_use]
+pub fn expiry<'r>(settings: &'r Settings, key: &str, created_ms: u64) -> Option<(u64, &'r str)> {
+    let rules =
+        settings.lifecycle.iter().filter(|rule| rule.enabled && key.starts_with(&rule.prefix));
+    let ends = rules.filter_map(|rule| {
+        let end = created_ms.saturating_add(u64::from(rule.days?).saturating_mul(DAY_MS));
+        Some((end, &*rule.id))
+    });
+    ends.min()
+}
+
+/// Deletes what is due in a bucket, but for what its store deletes. Gives how much. Blocks.
+pub fn apply(bucket: &Bucket, now_ms: u64) -> Result<u64> {
+    let settings = bucket.settings();
+    let mut gone = 0;
+    for rule in settings.lifecycle.iter().filter(|rule| rule.enabled) {
+        if let Some(days) = rule.upload_days {
+            gone += end_uploads(bucket, &rule.prefix, before(now_ms, days))?;
+        }
+        if settings.versioning == Versioning::Never {
+            continue;
+        }
+        if let Some(days) = rule.days {
+            gone +=
+                delete_objects(bucket, &rule.prefix, before(now_ms, days), settings.versioning)?;
+        }
+        if rule.noncurrent.is_some() || rule.lone_markers {
+            gone += delete_versions(bucket, rule, now_ms)?;
+        }
+    }
+    Ok(gone)
+}
+
+/// The moment before which something is so many days old.
+fn before(now_ms: u64, days: u32) -> u64 {
+    now_ms.saturating_sub(u64::from(days).saturating_mul(DAY_MS))
+}
+
+fn end_uploads(bucket: &Bucket, prefix: &str, before_ms: u64) -> Result<u64> {
+    let (store, mut ended) = (&*bucket.store, 0);
+    let rows = [&keys::uploads(bucket.id)[..], prefix.as_bytes()].concat();
+    walk(store, &rows, |name| {
+        let Some((id, key, upload)) = keys::parse_upload(&name) else { return Ok(()) };
+        let Some(row) = store.get(&name)? else { return Ok(()) };
+        if rows::decode::<UploadRow>(&row)?.created_ms <= before_ms {
+            ended += u64::from(uploads::end(store, id, key, upload, &Default::default())?);
+        }
+        Ok(())
+    })?;
+    Ok(ended)
+}
+
+fn delete_objects(
+    bucket: &Bucket,
+    prefix: &str,
+    before_ms: u64,
+    versioning: Versioning,
+) -> Result<u64> {
+    let mut deleted = 0;
+    let mut options =
+        ListOptions { prefix: keys::object(bucket.id, prefix), ..ListOptions::default() };
+    loop {
+        let page = bucket.store.list(&options)?;
+        for item in page.items {
+            let Item::Object { key: row, info } = item else { continue };
+            let key = text(keys::object_name(&row))?;
+            let seq = info.seq;
+            if Place::of(bucket.id, key, info)?.info.created_ms > before_ms {
+                continue;
+            }
+            let _entered = bucket.enter_blocking()?;
+            if bucket.versioning() != versioning {
+                return Ok(deleted);
+            }
+            let named = versioning == Versioning::Enabled;
+            // What was put meanwhile stays.
+            let ours = Condition::IfSeq(seq);
+            deleted += match versions::delete(&bucket.store, bucket.id, key, ours, named) {
+                Ok(_) => 1,
+                Err(Error::S3(_)) => 0,
+                Err(error) => return Err(error),
+            };
+        }
+        options.start_after = page.next;
+        if options.start_after.is_none() {
+            return Ok(deleted);
+        }
+    }
+}
+
+/// The versions of a key that come before the one that is looked at.
+#[derive(Default)]
+struct Before {
+    key: String,
+    /// When the newer one came.
+    newer_ms: Option<u64>,
+    noncurrent: u32,
+    /// The key's only version so far, where that is a deletion.
+    lone_marker: Option<Which>,
+}
+
+fn delete_versions(bucket: &Bucket, rule: &LifecycleRule, now_ms: u64) -> Result<u64> {
+    let (store, mut deleted) = (&*bucket.store, 0);
+    let prefix = [&keys::all_versions(bucket.id)[..], rule.prefix.as_bytes()].concat();
+    let mut seen = Before::default();
+    let delete = |key: &str, which: Which| {
+        let _entered = bucket.enter_blocking()?;
+        Ok::<_, Error>(versions::delete_version(store, bucket.id, key, which)?.is_some())
+    };
+    // A deletion that hides nothing any more.
+    let end = |seen: &Before| match seen.lone_marker {
+        Some(which) if rule.lone_markers => Ok(u64::from(delete(&seen.key, which)?)),
+        _ => Ok::<_, Error>(0),
+    };
+    let mut options = ListOptions { prefix, ..ListOptions::default() };
+    loop {
+        let page = store.list(&options)?;
+        for item in page.items {
+            let Item::Object { key: row, info } = item else { continue };
+            let Some((key, _)) = keys::parse_version(&row) else { continue };
+            let place = Place::of(bucket.id, key, info)?;
+            let Some(version) = &place.attributes.version else { continue };
+            if seen.key != key {
+                deleted += end(&seen)?;
+                seen = Before { key: key.to_owned(), ..Before::default() };
+                seen.newer_ms = plain_since(store, bucket.id, key)?;
+                seen.lone_marker =
+                    version.kind.is_marker().then_some(which_of(version.kind, version.id));
+            } else {
+                seen.lone_marker = None;
+            }
+            let newer_ms = seen.newer_ms.replace(version.created_ms);
+            let (Some(newer_ms), Some(rules)) = (newer_ms, rule.noncurrent) else { continue };
+            seen.noncurrent += 1;
+            if seen.noncurrent > rules.keep && newer_ms <= before(now_ms, rules.days) {
+                let which = which_of(version.kind, version.id);
+                deleted += u64::from(delete(key, which)?);
+            }
+        }
+        options.start_after = page.next;
+        if options.start_after.is_none() {
+            break;
+        }
+    }
+    Ok(deleted + end(&seen)?)
+}
+
+fn which_of(kind: VersionKind, id: keys::VersionId) -> Which {
+    if kind.is_null() { Which::Null } else { Which::Id(id) }
+}
+
+/// When the object came that has its bytes in its own row, which is newer than all versions' rows.
+fn plain_since(store: &Store, bucket: BucketId, key: &str) -> Result<Option<u64>> {
+    let Some(info) = store.head(keys::object(bucket, key))? else { return Ok(None) };
+    let place = Place::of(bucket, key, info)?;
+    Ok(place.attributes.version.is_none().then_some(place.info.created_ms))
+}
+
+fn text(name: Option<&[u8]>) -> Result<&str> {
+    let name = name.and_then(|name| std::str::from_utf8(name).ok());
+    name.ok_or_else(|| Error::damaged("an object's name is no text"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::data::buckets::now_ms;
+    use crate::data::partitions::PartitionOptions;
+    use crate::data::settings::Noncurrent;
+    use crate::data::uploads::create;
+    use crate::data::versions::{Adding, Sought, begin, find};
+    use crate::data::{Attributes, Catalogue, Partitions, blocking};
+
+    fn rule() -> LifecycleRule {
+        LifecycleRule {
+            id: "rule".into(),
+            enabled: true,
+            prefix: "clips/".into(),
+            prefix_alone: false,
+            days: None,
+            lone_markers: false,
+            noncurrent: None,
+            upload_days: None,
+        }
+    }
+
+    async fn bucket(
+        dir: &std::path::Path,
+        set: impl FnOnce(&mut Settings),
+    ) -> (Arc<Catalogue>, Bucket) {
+        let options = PartitionOptions {
+            dir: dir.to_owned(),
+            disks: Vec::new(),
+            count: 1,
+            memory_bytes: 64 << 20,
+        };
+        let catalogue = Arc::new(Catalogue::open(&Partitions::open(&options).unwrap()).unwrap());
+        let bucket = catalogue.create("bucket").await.unwrap();
+        catalogue.change_settings(&bucket, |settings| Ok(set(settings))).await.unwrap();
+        (catalogue, bucket)
+    }
+
+    fn add(bucket: &Bucket, key: &str, body: &str) {
+        let store = &bucket.store;
+        let id = begin(store, bucket.id, key).unwrap();
+        let condition = Condition::Always;
+        let adding = Adding { store, bucket: bucket.id, key, id, condition };
+        adding.whole(body.as_bytes(), Attributes::of_nothing()).unwrap();
+    }
+
+    fn count(bucket: &Bucket, key: &str) -> usize {
+        let prefix = keys::versions(bucket.id, key);
+        bucket.store.list(&ListOptions { prefix, ..ListOptions::default() }).unwrap().items.len()
+    }
+
+    fn is_there(bucket: &Bucket, key: &str) -> bool {
+        matches!(find(&bucket.store, bucket.id, key, Which::Current).unwrap(), Sought::Object(_))
+    }
+
+    #[tokio::test]
+    async fn what_is_due_goes_and_leaves_a_deletion_which_goes_with_what_it_hides() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_catalogue, bucket) = bucket(dir.path(), |settings| {
+            settings.versioning = Versioning::Enabled;
+            let noncurrent = Some(Noncurrent { days: 2, keep: 1 });
+            let kept = LifecycleRule { days: Some(3), noncurrent, ..rule() };
+            settings.lifecycle = vec![kept, LifecycleRule { lone_markers: true, ..rule() }];
+        })
+        .await;
+        blocking(move || {
+            for key in ["clips/a", "other"] {
+                (0..4).for_each(|i| add(&bucket, key, &i.to_string()));
+            }
+            let now = now_ms();
+            let after = |days: u64| now + days * DAY_MS + 60_000;
+            assert_eq!(apply(&bucket, after(1)).unwrap(), 0);
+            // The current one and one behind it stay.
+            assert_eq!(apply(&bucket, after(2)).unwrap(), 2);
+            assert_eq!((count(&bucket, "clips/a"), count(&bucket, "other")), (2, 4));
+            assert!(is_there(&bucket, "clips/a"));
+            // It is deleted, which leaves a version; what it hides is due later.
+            assert_eq!(apply(&bucket, after(3)).unwrap(), 2);
+            assert!(!is_there(&bucket, "clips/a") && is_there(&bucket, "other"));
+            assert_eq!(count(&bucket, "clips/a"), 2);
+            // One that stays may be hidden for ever: it is deleted by its name, and the deletion goes.
+            let prefix = keys::versions(bucket.id, "clips/a");
+            let page =
+                bucket.store.list(&ListOptions { prefix, ..ListOptions::default() }).unwrap();
+            let Some(Item::Object { key, .. }) = page.items.into_iter().nth(1) else { panic!() };
+            let (_, id) = keys::parse_version(&key).unwrap();
+            versions::delete_version(&bucket.store, bucket.id, "clips/a", Which::Id(id)).unwrap();
+            assert_eq!(apply(&bucket, after(3)).unwrap(), 1);
+            assert_eq!((count(&bucket, "clips/a"), count(&bucket, "other")), (0, 4));
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn without_versions_the_rules_are_the_stores_also_after_a_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let (catalogue, first) = bucket(dir.path(), |settings| {
+            let off = LifecycleRule { enabled: false, days: Some(1), ..rule() };
+            settings.lifecycle = vec![LifecycleRule { days: Some(3), ..rule() }, off];
+        })
+        .await;
+        let rule = RetentionRule::new("o/00000001/clips/")
+            .max_age(std::time::Duration::from_millis(3 * DAY_MS));
+        assert_eq!(first.store.retention(), std::slice::from_ref(&rule));
+        let partitions = catalogue.partitions().clone();
+        drop((catalogue, first));
+        partitions.close().unwrap();
+        let options = PartitionOptions {
+            dir: dir.path().to_owned(),
+            disks: Vec::new(),
+            count: 1,
+            memory_bytes: 64 << 20,
+        };
+        let catalogue = Arc::new(Catalogue::open(&Partitions::open(&options).unwrap()).unwrap());
+        catalogue.keep_rules(0).unwrap();
+        let bucket = catalogue.get("bucket").unwrap();
+        assert_eq!(bucket.store.retention(), [rule]);
+        // With versions an object leaves a deletion, which a store knows nothing of.
+        let enable = |settings: &mut Settings| {
+            settings.versioning = Versioning::Enabled;
+            Ok(())
+        };
+        catalogue.change_settings(&bucket, enable).await.unwrap();
+        assert_eq!(bucket.store.retention(), []);
+    }
+
+    #[tokio::test]
+    async fn uploads_that_are_due_are_aborted_and_others_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_catalogue, bucket) = bucket(dir.path(), |settings| {
+            settings.lifecycle = vec![LifecycleRule { upload_days: Some(2), ..rule() }];
+        })
+        .await;
+        blocking(move || {
+            let row = UploadRow {
+                headers: Default::default(),
+                tags: Vec::new(),
+                checksum: None,
+                created_ms: now_ms(),
+            };
+            for key in ["clips/a", "other"] {
+                create(&bucket.store, bucket.id, key, &row).unwrap();
+            }
+            assert_eq!(apply(&bucket, now_ms() + DAY_MS).unwrap(), 0);
+            assert_eq!(apply(&bucket, now_ms() + 2 * DAY_MS).unwrap(), 1);
+            assert_eq!(apply(&bucket, now_ms() + 9 * DAY_MS).unwrap(), 0);
+        })
+        .await;
+    }
+}
