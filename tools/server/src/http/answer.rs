@@ -52,7 +52,7 @@ impl Answerer {
             // Without its query, which may carry a signature.
             path: request.uri().path().to_owned(),
             operation: operation.clone(),
-            status: StatusCode::OK,
+            status: hung_up(),
             sent: 0,
             metrics: self.metrics.clone(),
         };
@@ -170,6 +170,11 @@ impl Entry {
         headers.insert(hyper::header::SERVER, HeaderValue::from_static("kogia-server"));
         response.map(|body| Logged { body, entry: self })
     }
+}
+
+/// What is logged of a request whose client was gone before there was an answer.
+fn hung_up() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
 }
 
 impl Drop for Entry {

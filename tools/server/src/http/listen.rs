@@ -107,6 +107,9 @@ async fn converse<S: AsyncRead + AsyncWrite + Send + 'static>(
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
+        // Who has sent all of an object may hang up without waiting for the answer, as ffmpeg does, and
+        // means it to be put.
+        .half_close(true)
         .max_buf_size(HEADER_BYTES);
     let service = service_fn(move |request| answerer.clone().answer(request, peer));
     let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service);

@@ -138,6 +138,52 @@ def tags():
     assert s3.get_object_tagging(Bucket=BUCKET, Key="tagged")["TagSet"] == [{"Key": "b", "Value": "2"}]
 
 
+def versions():
+    s3.create_bucket(Bucket="boto3-versions")
+    s3.put_bucket_versioning(Bucket="boto3-versions", VersioningConfiguration={"Status": "Enabled"})
+    assert s3.get_bucket_versioning(Bucket="boto3-versions")["Status"] == "Enabled"
+    bodies = {}
+    for i in range(5):
+        put = s3.put_object(Bucket="boto3-versions", Key="key", Body=f"{i}")
+        bodies[put["VersionId"]] = f"{i}".encode()
+    marker = s3.delete_object(Bucket="boto3-versions", Key="key")
+    assert marker["DeleteMarker"]
+    refused("NoSuchKey", s3.get_object, Bucket="boto3-versions", Key="key")
+    for version, body in bodies.items():
+        got = s3.get_object(Bucket="boto3-versions", Key="key", VersionId=version)
+        assert got["Body"].read() == body
+    pages = s3.get_paginator("list_object_versions").paginate(
+        Bucket="boto3-versions", PaginationConfig={"PageSize": 2}
+    )
+    pages = list(pages)
+    listed = [v["VersionId"] for page in pages for v in page.get("Versions", [])]
+    assert listed == list(reversed(bodies)), listed
+    markers = [m for page in pages for m in page.get("DeleteMarkers", [])]
+    assert [m["VersionId"] for m in markers] == [marker["VersionId"]] and markers[0]["IsLatest"]
+    s3.delete_object(Bucket="boto3-versions", Key="key", VersionId=marker["VersionId"])
+    assert s3.get_object(Bucket="boto3-versions", Key="key")["Body"].read() == b"4"
+    versions = boto3.resource("s3", endpoint_url=os.environ["KOGIA_ENDPOINT"]).Bucket("boto3-versions")
+    versions.object_versions.all().delete()
+    versions.delete()
+
+
+def settings():
+    refused("NoSuchLifecycleConfiguration", s3.get_bucket_lifecycle_configuration, Bucket=BUCKET)
+    rule = {"ID": "clips", "Status": "Enabled", "Filter": {"Prefix": "clips/"}, "Expiration": {"Days": 3}}
+    s3.put_bucket_lifecycle_configuration(Bucket=BUCKET, LifecycleConfiguration={"Rules": [rule]})
+    assert s3.get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"] == [rule]
+    s3.put_object(Bucket=BUCKET, Key="clips/a", Body=b"x")
+    assert 'rule-id="clips"' in s3.head_object(Bucket=BUCKET, Key="clips/a")["Expiration"]
+    s3.delete_bucket_lifecycle(Bucket=BUCKET)
+    cors = {"AllowedOrigins": ["https://*.example.org"], "AllowedMethods": ["GET"], "MaxAgeSeconds": 60}
+    s3.put_bucket_cors(Bucket=BUCKET, CORSConfiguration={"CORSRules": [cors]})
+    assert s3.get_bucket_cors(Bucket=BUCKET)["CORSRules"] == [cors]
+    s3.put_bucket_tagging(Bucket=BUCKET, Tagging={"TagSet": [{"Key": "a", "Value": "1"}]})
+    assert s3.get_bucket_tagging(Bucket=BUCKET)["TagSet"] == [{"Key": "a", "Value": "1"}]
+    assert s3.get_bucket_acl(Bucket=BUCKET)["Grants"][0]["Permission"] == "FULL_CONTROL"
+    refused("NoSuchBucketPolicy", s3.get_bucket_policy, Bucket=BUCKET)
+
+
 def keys():
     stranger = boto3.client(
         "s3", endpoint_url=os.environ["KOGIA_ENDPOINT"],
@@ -153,7 +199,7 @@ def keys():
 
 s3.create_bucket(Bucket=BUCKET)
 refused("BucketAlreadyOwnedByYou", s3.create_bucket, Bucket=BUCKET)
-for check in (objects, conditions, transfers, listings, urls, tags, keys):
+for check in (objects, conditions, transfers, listings, urls, tags, versions, settings, keys):
     check()
     print(f"{check.__name__} passed")
 bucket = boto3.resource("s3", endpoint_url=os.environ["KOGIA_ENDPOINT"]).Bucket(BUCKET)

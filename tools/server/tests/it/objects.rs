@@ -393,7 +393,7 @@ fn what_is_not_there_is_said_not_to_be() {
     }
     let class = Call::new("PUT", "/bucket/key").header("x-amz-storage-class", "GLACIER").body("x");
     s3.send(&class).refused(400, "InvalidStorageClass");
-    s3.get("/bucket?policy").refused(501, "NotImplemented");
+    s3.put("/bucket?policy", "{}").refused(501, "NotImplemented");
     s3.get("/bucket/key").refused(404, "NoSuchKey");
     s3.put("/bucket/key", "x").expect(200);
     s3.get("/bucket/key?versionId=null").expect(200);

@@ -1,8 +1,10 @@
 //! Bodies in chunks, signed and unsigned, with digests behind them, and URLs that are signed.
 
+use std::io::Write;
+
 use crate::client::{Call, Client, Reply, amz_date, hex, hmac, sha256};
 use crate::objects::bytes;
-use crate::running::{dir, start};
+use crate::running::{dir, start, start_with};
 
 /// A body in signed chunks.
 pub fn signed_chunks(
@@ -142,5 +144,40 @@ fn a_url_that_is_signed_is_good_for_what_and_while_it_says() {
     let old =
         format!("/bucket/key?AWSAccessKeyId={}&Expires=9999999999&Signature={old}", s3.access_key);
     s3.send_unsigned(&Call::new("GET", &old)).refused(403, "SignatureDoesNotMatch");
+    running.stop();
+}
+
+/// Symptom: what ffmpeg writes by PUT (a playlist, its segments) was not there, and the log said that it
+/// was put. Cause: it hangs up when it has sent all, and the put was dropped with its connection. Rule: a
+/// body that has come whole is carried out, whoever waits for the answer.
+#[test]
+fn who_hangs_up_when_all_is_sent_has_put_and_who_does_so_before_has_not() {
+    let dir = dir();
+    let settings = "anonymous = [{ bucket = \"bucket\", access = \"write\" }]";
+    let running = start_with(dir.path(), settings);
+    let s3 = &running.client;
+    s3.put("/bucket", "").expect(200);
+    let body = bytes(300 << 10);
+    for i in 0..20 {
+        let mut stream = s3.connect();
+        let head =
+            format!("PUT /bucket/{i} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(format!("{:x}\r\n", body.len()).as_bytes()).unwrap();
+        stream.write_all(&body).unwrap();
+        // One in two is not whole.
+        let end: &[u8] = if i % 2 == 0 { b"\r\n0\r\n\r\n" } else { b"\r\n" };
+        stream.write_all(end).unwrap();
+    }
+    for i in (0..20).step_by(2) {
+        let there = (0..100).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            s3.call("HEAD", &format!("/bucket/{i}")).status == 200
+        });
+        assert!(there && s3.get(&format!("/bucket/{i}")).expect(200).body == body, "{i}");
+    }
+    for i in (1..20).step_by(2) {
+        s3.get(&format!("/bucket/{i}")).refused(404, "NoSuchKey");
+    }
     running.stop();
 }
