@@ -2,6 +2,7 @@
 //! promised beyond them.
 
 mod conformance;
+mod killed;
 mod uploads;
 
 use std::sync::Arc;
