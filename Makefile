@@ -14,6 +14,8 @@ peers := $(target)/release/kogia-crash-peers
 build_packages := g++ libclang-dev
 # Other engines, for comparison: nobody builds them who does not ask for it.
 apart := --exclude kogia-crash-peers --exclude kogia-peers
+# What is tested, though nobody has it who does not ask for it.
+features := --features kogia/object_store
 # Workloads that ask for nothing that a store of keys and values does not have.
 peer_few := --workload plain --workload plain-upkeep --workload overwrites
 peer_some := $(peer_few) --workload batches --workload deletes
@@ -41,7 +43,7 @@ demo: ## Store media, kill the import, check everything; MEDIA=DIR takes your ow
 
 test: ## Run all tests, but for those of Java
 	@tools/demo/packages.sh $(build_packages)
-	$(CARGO) test --release --locked --workspace $(apart)
+	$(CARGO) test --release --locked --workspace $(apart) $(features)
 
 test-java: ## Test the queue's Java classes, with a JDK of version 22 or later, or a Java from PyPI
 	@tools/demo/packages.sh $(build_packages)

@@ -19,10 +19,11 @@
 //! - [`io`]: the seam to the operating system, and the simulated machine for crash tests.
 //! - [`queue`]: an ordered, durable log of items, beside the store.
 //! - [`dump`]: a track as text, to debug with.
+//! - `object_store`, with the feature of this name: Apache's `object_store` on a store.
 //!
 //! Layers, each using only those above it in this list: `format`, `io`, `track`, `disk`, `index`,
 //! `store` with `recovery` beside it; `queue` uses `format` and `io` alone; `dump` looks at tracks
-//! alone.
+//! alone; `object_store` uses `store`.
 
 #![deny(unsafe_code, missing_docs)]
 
@@ -37,6 +38,8 @@ mod error;
 pub mod format;
 mod index;
 pub mod io;
+#[cfg(feature = "object_store")]
+pub mod object_store;
 mod options;
 pub mod queue;
 mod recovery;

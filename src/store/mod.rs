@@ -457,6 +457,12 @@ impl Store {
         &self.shared.recovery
     }
 
+    /// A seq that nothing else of this store has had or will have.
+    #[cfg(feature = "object_store")]
+    pub(crate) fn unused_seq(&self) -> Seq {
+        Seq(self.shared.new_part().0)
+    }
+
     /// The store's identity.
     #[must_use]
     pub fn id(&self) -> StoreId {

@@ -21,6 +21,8 @@ mod marks;
 mod missing;
 mod model;
 mod moving;
+#[cfg(feature = "object_store")]
+mod object_store;
 mod power;
 mod queue;
 mod queue_fixture;
