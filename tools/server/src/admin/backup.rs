@@ -99,7 +99,11 @@ impl Backup {
         let mut made = Made::default();
         for (number, store) in in_order(partitions) {
             if job.is_cancelled() {
-                return Ok(Done { stopped: true, result: Some(told(&made, false, true)), fault: None });
+                return Ok(Done {
+                    stopped: true,
+                    result: Some(told(&made, false, true)),
+                    fault: None,
+                });
             }
             let before = made.total_bytes;
             made.add(&self.make(dir, number, store, false, job, before)?);
