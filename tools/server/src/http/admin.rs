@@ -1,10 +1,11 @@
 //! For whoever runs the server, on an address of its own.
 //!
 //! `/health`, `/ready` and `/metrics` are open to all who can connect. All else is behind [`gate`]: the
-//! JSON interface below `/api/` ([`api`]).
+//! JSON interface below `/api/` ([`api`]), and the status page at `/` ([`page`]).
 
 mod api;
 mod gate;
+mod page;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -102,8 +103,8 @@ async fn answer(admin: Admin, request: Request<Incoming>) -> Result<Response<Bod
             text(status, TEXT_TYPE, said)
         }
         "/metrics" => metrics(admin).await,
-        _ if path.starts_with("/api/") => guarded(&admin, request).await,
-        _ => text(StatusCode::NOT_FOUND, TEXT_TYPE, "/api/, /health, /ready or /metrics\n"),
+        _ if path == "/" || path.starts_with("/api/") => guarded(&admin, request).await,
+        _ => text(StatusCode::NOT_FOUND, TEXT_TYPE, "/, /api/, /health, /ready or /metrics\n"),
     };
     Ok(response)
 }
@@ -111,10 +112,12 @@ async fn answer(admin: Admin, request: Request<Incoming>) -> Result<Response<Bod
 async fn guarded(admin: &Admin, request: Request<Incoming>) -> Response<Body> {
     let mut response = match gate::check(&admin.access, &request).await {
         Err(refused) => refused,
+        Ok(()) if request.uri().path() == "/" => page::answer(&request),
         Ok(()) => api::answer(admin, request).await,
     };
     for (name, value) in GUARDED {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        // The page has a policy of its own.
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }

@@ -94,6 +94,7 @@ fn nobody_gets_in_but_by_a_key_that_may_do_everything() {
     running.client.put("/bucket", "").expect(200);
     running.client.put("/bucket/key", "secret").expect(200);
     let targets = [
+        "/",
         "/api/stats",
         "/api/counters",
         "/api/errors",
@@ -205,6 +206,7 @@ fn what_makes_no_sense_is_refused_and_nothing_comes_of_it() {
         ("GET", "/api/compact", 405),
         ("PUT", "/api/jobs", 405),
         ("DELETE", "/api/stats", 405),
+        ("POST", "/", 405),
         ("GET", "/api/jobs/1", 404),
         ("DELETE", "/api/jobs/1", 404),
         ("GET", "/api/jobs/x", 404),
@@ -464,5 +466,27 @@ fn objects_are_listed_told_of_and_downloaded_whatever_they_are_called() {
     assert!(large.body == bytes(3 << 20));
     assert!(get(admin, "/api/counters")["received_bytes"].as_u64() > Some(3 << 20));
     assert_eq!(get(admin, "/api/errors"), json!({ "errors": [] }));
+    running.stop();
+}
+
+#[test]
+fn the_page_runs_only_what_stands_in_it() {
+    let dir = dir();
+    let running = start(dir.path());
+    let page = |_| send(&running.admin, "GET", "/", "").expect(200);
+    let [one, other] = [1, 2].map(page);
+    let policy = one.header("content-security-policy").expect("a policy").to_owned();
+    assert!(policy.starts_with("default-src 'none'; script-src 'nonce-"), "{policy}");
+    for wrong in ["unsafe", "http:", "https:", "*"] {
+        assert!(!policy.contains(wrong), "{policy}");
+    }
+    let nonce = policy.split("'nonce-").nth(1).unwrap().split('\'').next().unwrap();
+    assert_ne!(other.header("content-security-policy"), Some(&*policy));
+    let text = one.text();
+    assert!(text.contains(&format!("<script nonce=\"{nonce}\">")), "{text}");
+    for wrong in ["innerHTML", "insertAdjacentHTML", "document.write", "eval(", "style=\"", "//cdn"]
+    {
+        assert!(!text.contains(wrong), "{wrong}");
+    }
     running.stop();
 }
