@@ -30,8 +30,8 @@ peer_run = for engine in kogia rocksdb redb fjall sled marble files; do \
 shm := $(firstword $(wildcard /dev/shm) /tmp)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-java test-clients test-full crash crash-full crash-faults crash-disk \
-	crash-peers
+.PHONY: help demo test test-java test-clients test-status test-full crash crash-full crash-faults \
+	crash-disk crash-peers
 
 help: ## Show what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 19
@@ -58,6 +58,11 @@ test-clients: ## Real S3 clients against the server: boto3, aws, s3cmd, s5cmd, o
 	@tools/demo/packages.sh $(build_packages) python3-venv curl ffmpeg openssl rclone restic
 	$(CARGO) build --release --locked --bin kogia-server
 	tools/server/tests/clients/run "$(server)"
+
+test-status: ## The status page in a real browser; PICTURE=FILE takes a picture of it
+	@tools/demo/packages.sh $(build_packages) python3-venv chromium
+	$(CARGO) build --release --locked --bin kogia-server
+	tools/server/tests/status/run "$(server)" $(PICTURE)
 
 crash: ## Cut the power, fail calls and let files rot under workloads: a few minutes
 	@tools/demo/packages.sh $(build_packages)

@@ -1,6 +1,6 @@
 //! What can be typed: the one definition behind parsing, `--help`, completions and the man pages.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -11,6 +11,7 @@ use crate::commands::{
 };
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
+use crate::server::{self, Server};
 use crate::store_options::StoreOptions;
 
 const KEYS: &str = "\
@@ -35,6 +36,20 @@ pub struct Cli {
 struct On<A: Args> {
     /// Directory of the store
     store: PathBuf,
+    #[command(flatten)]
+    command: A,
+}
+
+/// A command that a server carries out as well, on the stores that it has open.
+#[derive(Args)]
+struct At<A: Args> {
+    /// Directory of the store, or the admin address of the server that has it open, for example
+    /// http://127.0.0.1:9001
+    store: PathBuf,
+    /// With a server: its credentials.toml; else KOGIA_ACCESS_KEY and KOGIA_SECRET_KEY are taken,
+    /// or those of AWS
+    #[arg(long, value_name = "FILE")]
+    credentials: Option<PathBuf>,
     #[command(flatten)]
     command: A,
 }
@@ -74,18 +89,18 @@ enum Command {
     /// Delete what has expired, and what is over the limits of rules
     Expire(On<Expire>),
     /// Show what the store holds and how its disks are used
-    Stat(On<Stat>),
+    Stat(At<Stat>),
     /// Show the disks of the store
-    Disks(On<disk::Disks>),
+    Disks(At<disk::Disks>),
     /// Add a disk, empty one, give one up, or even them out
     #[command(subcommand)]
     Disk(Disk),
     /// Copy what lives away from the garbage, and give the garbage's room back
-    Compact(On<Compact>),
+    Compact(At<Compact>),
     /// Read everything and check every checksum and every cross-reference
-    Verify(On<Verify>),
+    Verify(At<Verify>),
     /// Copy the store as it is into a directory, which is then a store of its own
-    Backup(On<Backup>),
+    Backup(At<Backup>),
     /// Throw the index away and make it anew from the tracks
     Rebuild(On<Nothing>),
     /// Print track files chunk by chunk, without opening the store
@@ -104,21 +119,21 @@ enum Command {
 #[derive(Subcommand)]
 enum Disk {
     /// Make a directory a further disk of the store, for good
-    Add(On<disk::Add>),
+    Add(At<disk::Add>),
     /// Move everything that lives on a disk to the others, until it is the store's no more
     ///
     /// No new object goes to it meanwhile, also where this is cut off: run it again to go on, or
     /// 'kogia disk keep' to stay with the disk.
-    Drain(On<disk::Drain>),
+    Drain(At<disk::Drain>),
     /// Let new objects go to a disk again whose draining was cut off
-    Keep(On<disk::Keep>),
+    Keep(At<disk::Keep>),
     /// Give up a disk that is missing and will not be back: what lay on it is deleted
     ///
     /// Should the disk come back all the same, it is refused: the store has gone on without it. For a
     /// disk that is only away, use --accept-missing meanwhile.
     Forget(On<disk::Forget>),
     /// Move tracks from the fullest disks to the emptiest, until they are about as full
-    Rebalance(On<disk::Rebalance>),
+    Rebalance(At<disk::Rebalance>),
 }
 
 impl Cli {
@@ -149,16 +164,19 @@ impl Command {
             Command::Watch(on) => on.open_and(&options.with_compaction(), console, Watch::run),
             Command::Export(on) => on.open_and(options, console, Export::run),
             Command::Expire(on) => on.open_and(options, console, Expire::run),
-            Command::Stat(on) => on.open_and(options, console, Stat::run),
-            Command::Verify(on) => on.open_and(options, console, Verify::run),
-            Command::Backup(on) => on.open_and(options, console, Backup::run),
-            Command::Disks(on) => on.open_and(options, console, disk::Disks::run),
+            Command::Stat(at) => at.run(options, console, Stat::run, Stat::ask),
+            Command::Verify(at) => at.run(options, console, Verify::run, Verify::ask),
+            Command::Backup(at) => at.run(options, console, Backup::run, Backup::ask),
+            Command::Disks(at) => at.run(options, console, disk::Disks::run, disk::Disks::ask),
             Command::Disk(command) => command.run(&options.without_disks(), console),
-            Command::Compact(on) => {
-                let opened = options.without_disks();
-                on.open_and(&opened, console, |compact, store, console| {
-                    compact.run(store, &options.disk, console)
-                })
+            Command::Compact(at) => {
+                let (opened, disks) = (options.without_disks(), &options.disk);
+                at.run(
+                    &opened,
+                    console,
+                    |compact, store, console| compact.run(store, disks, console),
+                    |compact, server, console| compact.ask(server, disks, console),
+                )
             }
             Command::Shell(on) => {
                 on.open_and(options, console, |_, store, console| shell::run(store, console))
@@ -170,11 +188,13 @@ impl Command {
 impl Disk {
     fn run(self, options: &StoreOptions, console: &mut Console) -> Result<(), Failure> {
         match self {
-            Disk::Add(on) => on.open_and(options, console, disk::Add::run),
-            Disk::Drain(on) => on.open_and(options, console, disk::Drain::run),
-            Disk::Keep(on) => on.open_and(options, console, disk::Keep::run),
+            Disk::Add(at) => at.run(options, console, disk::Add::run, disk::Add::ask),
+            Disk::Drain(at) => at.run(options, console, disk::Drain::run, disk::Drain::ask),
+            Disk::Keep(at) => at.run(options, console, disk::Keep::run, disk::Keep::ask),
             Disk::Forget(on) => on.open_and(&options.without_missing(), console, disk::Forget::run),
-            Disk::Rebalance(on) => on.open_and(options, console, disk::Rebalance::run),
+            Disk::Rebalance(at) => {
+                at.run(options, console, disk::Rebalance::run, disk::Rebalance::ask)
+            }
         }
     }
 }
@@ -188,10 +208,40 @@ impl<A: Args> On<A> {
         console: &mut Console,
         run: impl FnOnce(&A, &kogia::Store, &mut Console) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let store = options.open(&self.store, console)?;
-        run(&self.command, &store, console)?;
-        Ok(store.close()?)
+        open_and(&self.store, options, console, |store, console| run(&self.command, store, console))
     }
+}
+
+impl<A: Args> At<A> {
+    /// Opens the store and lets the command work on it, or lets it ask the server.
+    fn run(
+        &self,
+        options: &StoreOptions,
+        console: &mut Console,
+        run: impl FnOnce(&A, &kogia::Store, &mut Console) -> Result<(), Failure>,
+        ask: impl FnOnce(&A, &Server, &mut Console) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        if server::is_address(&self.store) {
+            options.check_for_server()?;
+            let server = Server::at(&self.store, self.credentials.as_deref())?;
+            return ask(&self.command, &server, console);
+        }
+        if self.credentials.is_some() {
+            return Err(Failure::Usage("--credentials goes with a server's address".into()));
+        }
+        open_and(&self.store, options, console, |store, console| run(&self.command, store, console))
+    }
+}
+
+fn open_and(
+    home: &Path,
+    options: &StoreOptions,
+    console: &mut Console,
+    run: impl FnOnce(&kogia::Store, &mut Console) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let store = options.open(home, console)?;
+    run(&store, console)?;
+    Ok(store.close()?)
 }
 
 #[cfg(test)]

@@ -5,11 +5,13 @@ use std::time::Instant;
 
 use indicatif::HumanBytes;
 use kogia::{CompactReport, OnCompaction};
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::quantity::{self, count};
+use crate::server::{self, Server};
 use crate::system;
 
 /// Shows how far it is; Ctrl-C ends it after the slice that is being copied. About `cost_bytes`
@@ -33,6 +35,66 @@ pub fn on_progress(
         bar.set_position(report.copied_bytes);
         !system::was_asked_to_end()
     }))
+}
+
+/// What a server has done in all its partitions.
+#[derive(Deserialize)]
+struct Moved {
+    tracks: u64,
+    copied_bytes: u64,
+    copied_records: u64,
+    before_bytes: u64,
+    after_bytes: u64,
+    tracks_left: u64,
+    stopped: bool,
+    held_back: bool,
+    blocked: Vec<Blocked>,
+}
+
+#[derive(Deserialize)]
+struct Blocked {
+    partition: usize,
+    track: u32,
+}
+
+/// Lets a server compact or move, prints its report, and fails as [`finish`] does.
+pub fn carry_out(
+    server: &Server,
+    kind: &'static str,
+    verb: &str,
+    body: &Value,
+    as_json: bool,
+    console: &mut Console,
+) -> Result<(), Failure> {
+    let started = Instant::now();
+    let told = server.carry_out(kind, kind, body, console)?;
+    let moved: Moved = server::read(&told)?;
+    if as_json {
+        writeln!(console.out, "{told}")?;
+    }
+    let mut report = CompactReport::default();
+    report.tracks = moved.tracks;
+    report.copied_bytes = moved.copied_bytes;
+    report.copied_records = moved.copied_records;
+    report.before_bytes = moved.before_bytes;
+    report.after_bytes = moved.after_bytes;
+    report.tracks_left = moved.tracks_left;
+    report.stopped = moved.stopped;
+    report.held_back = moved.held_back;
+    if !as_json {
+        write_text(&report, verb, started, &mut console.out)?;
+    }
+    if !moved.blocked.is_empty() && !moved.stopped {
+        let place = |blocked: &Blocked| format!("{} of {}", blocked.track, blocked.partition);
+        let places: Vec<_> = moved.blocked.iter().map(place).collect();
+        return Err(Failure::Damage(format!(
+            "can't be read to the end: tracks {} (track of partition); what lives there stays where \
+             it is. 'kogia verify' names the objects that are damaged; put them again, or remove \
+             them, and compact those tracks then",
+            places.join(", ")
+        )));
+    }
+    outcome(&report)
 }
 
 /// Prints the report, and fails with what kept it from its end, if anything did.

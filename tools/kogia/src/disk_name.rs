@@ -25,10 +25,8 @@ pub fn find(disks: &[DiskStats], name: &Path) -> Result<DiskId, Failure> {
 }
 
 /// The beginning of the id, for a column.
-pub fn short(id: DiskId) -> String {
-    let mut text = id.to_string();
-    text.truncate(SHORT_DIGITS);
-    text
+pub fn short(id: &str) -> &str {
+    id.get(..SHORT_DIGITS).unwrap_or(id)
 }
 
 fn is_named(disk: &DiskStats, name: &Path) -> bool {

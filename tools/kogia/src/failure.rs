@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use kogia::ErrorKind;
@@ -30,9 +30,17 @@ pub enum Failure {
     Damage(String),
     /// Ctrl-C or SIGTERM ended the command, and this is what is left to do.
     Interrupted(String),
+    /// The store is open in a server, which can be asked.
+    Served { error: kogia::Error, address: String, credentials: PathBuf },
+    /// A server said no, or nothing.
+    Server { exit: Exit, message: String },
     /// The arguments make no sense together.
     Usage(String),
 }
+
+/// The commands that go to a server as well.
+pub const SERVED: &str =
+    "'stat', 'verify', 'compact', 'backup', 'disks' and 'disk add|drain|keep|rebalance'";
 
 /// The exit codes, one for each thing a caller may want to do next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -170,7 +178,10 @@ impl Failure {
 
     fn exit(&self) -> Exit {
         match self {
-            Failure::Store(error) | Failure::Queue(error) => Exit::of_store_error(error.kind()),
+            Failure::Store(error) | Failure::Queue(error) | Failure::Served { error, .. } => {
+                Exit::of_store_error(error.kind())
+            }
+            Failure::Server { exit, .. } => *exit,
             Failure::File { source, .. } | Failure::Output(source) => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Exit::Full,
                 _ => Exit::Io,
@@ -200,6 +211,13 @@ impl fmt::Display for Failure {
                     None => Ok(()),
                 }
             }
+            Failure::Served { error, address, credentials } => write!(
+                f,
+                "{error}\n  a kogia-server has it open; {SERVED} take its address in place of the \
+                 store:\n  {address}, with --credentials {}, or an access key and its secret in \
+                 KOGIA_ACCESS_KEY and KOGIA_SECRET_KEY",
+                credentials.display()
+            ),
             Failure::File { name, source } => write!(f, "{name}: {source}"),
             Failure::Output(source) => write!(f, "standard output: {source}"),
             Failure::NoSuchKey(key) => write!(f, "no such key: {}", escaped::text(key)),
@@ -207,7 +225,8 @@ impl fmt::Display for Failure {
             Failure::Problems(what)
             | Failure::Damage(what)
             | Failure::Interrupted(what)
-            | Failure::Usage(what) => f.write_str(what),
+            | Failure::Usage(what)
+            | Failure::Server { message: what, .. } => f.write_str(what),
         }
     }
 }

@@ -21,6 +21,7 @@ mod listing;
 mod object_view;
 mod quantity;
 mod seq_text;
+mod server;
 mod store_options;
 mod system;
 mod tally;

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use indicatif::HumanBytes;
-use kogia::{Create, Options, RecoveryReport, Store};
+use kogia::{Create, ErrorKind, Options, RecoveryReport, Store};
 
 use crate::console::Console;
-use crate::failure::Failure;
-use crate::quantity;
+use crate::failure::{Failure, SERVED};
+use crate::{quantity, server};
 
 /// How a store is opened.
 #[derive(Args, Clone)]
@@ -69,6 +69,20 @@ impl StoreOptions {
         StoreOptions { compaction: true, ..self.clone() }
     }
 
+    /// Refuses what says how to open a store, with a server that has done so already.
+    pub fn check_for_server(&self) -> Result<(), Failure> {
+        if !self.disk.is_empty()
+            || self.accept_loss
+            || self.accept_missing
+            || self.compress.is_some()
+        {
+            let what = "--disk, --accept-loss, --accept-missing and --compress say how a store is \
+                        opened; a server has done so already";
+            return Err(Failure::Usage(what.into()));
+        }
+        Ok(())
+    }
+
     /// The library's options; `create` says what to do where there is no store.
     pub fn to_options(&self, create: Create, console: &Console) -> Options {
         let durability = match self.durability {
@@ -88,7 +102,17 @@ impl StoreOptions {
 
     /// Opens a store that is there, and tells what had to be recovered.
     pub fn open(&self, home: &Path, console: &Console) -> Result<Store, Failure> {
-        let store = self.to_options(Create::Never, console).open(home)?;
+        if server::is_address(home) {
+            let what = format!("{} is a server's address; {SERVED} take one", home.display());
+            return Err(Failure::Usage(what));
+        }
+        let store = self.to_options(Create::Never, console).open(home).map_err(|error| {
+            let served = (error.kind() == ErrorKind::Locked).then(|| server::of_store(home));
+            match served.flatten() {
+                Some((address, credentials)) => Failure::Served { error, address, credentials },
+                None => error.into(),
+            }
+        })?;
         note_recovery(store.recovery(), console);
         Ok(store)
     }

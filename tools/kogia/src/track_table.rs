@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::HumanBytes;
-use kogia::TrackStats;
-use serde_json::{Value, json};
+use kogia::{Store, TrackStats};
+use serde::{Deserialize, Serialize};
 
 use crate::disk_name;
 
@@ -15,6 +15,57 @@ const PLAIN: &str = "\x1b[0m";
 /// The marks of live, dead, free and punched bytes, each with its colour.
 const MARKS: [(char, &str); 4] =
     [('#', "\x1b[32m"), ('x', "\x1b[31m"), ('.', "\x1b[33m"), (' ', PLAIN)];
+
+/// A track, of a store or of a server's partition; sizes in bytes.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Track {
+    pub track: u32,
+    pub disk: String,
+    compacted: bool,
+    shard: u8,
+    created_ms: u64,
+    sealed: bool,
+    file_bytes: u64,
+    live_bytes: u64,
+    dead_bytes: u64,
+    free_bytes: u64,
+    punched_bytes: u64,
+    live_records: u64,
+    dead_records: u64,
+    tombstones: u64,
+    cost_bytes: u64,
+    pub gain_bytes: u64,
+}
+
+impl From<&TrackStats> for Track {
+    fn from(stats: &TrackStats) -> Self {
+        Track {
+            track: stats.track.0,
+            disk: stats.disk.to_string(),
+            compacted: stats.compacted,
+            shard: stats.shard,
+            created_ms: stats.created_ms,
+            sealed: stats.sealed,
+            file_bytes: stats.file_bytes,
+            live_bytes: stats.live_bytes,
+            dead_bytes: stats.dead_bytes,
+            free_bytes: stats.free_bytes,
+            punched_bytes: stats.punched_bytes,
+            live_records: stats.live_records,
+            dead_records: stats.dead_records,
+            tombstones: stats.tombstones,
+            cost_bytes: stats.cost_bytes,
+            gain_bytes: stats.gain_bytes,
+        }
+    }
+}
+
+impl Track {
+    /// All tracks of a store.
+    pub fn all(store: &Store) -> kogia::Result<Vec<Self>> {
+        Ok(store.tracks()?.iter().map(Track::from).collect())
+    }
+}
 
 /// Room in one or more tracks, in bytes.
 #[derive(Clone, Copy, Default)]
@@ -31,8 +82,8 @@ pub struct TrackRoom {
 
 impl TrackRoom {
     /// The room in one track.
-    pub fn of(track: &TrackStats) -> Self {
-        let TrackStats { live_bytes, dead_bytes, free_bytes, punched_bytes, .. } = *track;
+    pub fn of(track: &Track) -> Self {
+        let Track { live_bytes, dead_bytes, free_bytes, punched_bytes, .. } = *track;
         TrackRoom {
             file: track.file_bytes,
             parts: [live_bytes, dead_bytes, free_bytes, punched_bytes],
@@ -42,7 +93,7 @@ impl TrackRoom {
     }
 
     /// The room in all of them.
-    pub fn sum<'a>(tracks: impl IntoIterator<Item = &'a TrackStats>) -> Self {
+    pub fn sum<'a>(tracks: impl IntoIterator<Item = &'a Track>) -> Self {
         tracks.into_iter().map(TrackRoom::of).fold(TrackRoom::default(), |sum, room| TrackRoom {
             file: sum.file + room.file,
             parts: std::array::from_fn(|at| sum.parts[at] + room.parts[at]),
@@ -68,7 +119,7 @@ impl TrackRoom {
 }
 
 /// Prints tracks, one a line, the legend above them and the sum of `all` below.
-pub fn write(shown: &[&TrackStats], all: &TrackRoom, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(shown: &[&Track], all: &TrackRoom, out: &mut dyn Write) -> io::Result<()> {
     let has_colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     writeln!(
         out,
@@ -76,7 +127,7 @@ pub fn write(shown: &[&TrackStats], all: &TrackRoom, out: &mut dyn Write) -> io:
         "track", "disk", "kind", "size", "garbage", "gain"
     )?;
     for track in shown {
-        write!(out, "{:>10}  {}  {:12}", track.track.0, disk_name::short(track.disk), kind(track))?;
+        write!(out, "{:>10}  {}  {:12}", track.track, disk_name::short(&track.disk), kind(track))?;
         write_room(&TrackRoom::of(track), has_colour, out)?;
     }
     write!(out, "{:>10}  {:8}  {:12}", "in all", "", "")?;
@@ -90,7 +141,7 @@ fn write_room(room: &TrackRoom, has_colour: bool, out: &mut dyn Write) -> io::Re
 }
 
 /// How the track came to be, and whether it still grows.
-fn kind(track: &TrackStats) -> String {
+fn kind(track: &Track) -> String {
     match (track.compacted, track.sealed, track.shard) {
         (true, _, 0) => "compacted".into(),
         (true, _, shard) => format!("compacted/{shard}"),
@@ -113,28 +164,6 @@ fn bar(parts: &[u64; 4], has_colour: bool) -> String {
     }
     (at..BAR_CHARS).for_each(|_| bar.push(' '));
     bar
-}
-
-/// A track as JSON, sizes in bytes.
-pub fn to_json(track: &TrackStats) -> Value {
-    json!({
-        "track": track.track,
-        "disk": track.disk.to_string(),
-        "compacted": track.compacted,
-        "shard": track.shard,
-        "created_ms": track.created_ms,
-        "sealed": track.sealed,
-        "file_bytes": track.file_bytes,
-        "live_bytes": track.live_bytes,
-        "dead_bytes": track.dead_bytes,
-        "free_bytes": track.free_bytes,
-        "punched_bytes": track.punched_bytes,
-        "live_records": track.live_records,
-        "dead_records": track.dead_records,
-        "tombstones": track.tombstones,
-        "cost_bytes": track.cost_bytes,
-        "gain_bytes": track.gain_bytes,
-    })
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub struct Arguments {
     /// Where clients are served [default: 127.0.0.1:9000]
     #[arg(long, env = "KOGIA_SERVER_LISTEN", value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
-    /// Where /health, /ready and /metrics are, for whoever runs it [default: 127.0.0.1:9001]
+    /// For whoever runs it: the status page, /api, /health, /metrics [default: 127.0.0.1:9001]
     #[arg(long, env = "KOGIA_SERVER_ADMIN", value_name = "ADDRESS")]
     pub admin: Option<SocketAddr>,
     /// A directory for tracks, once a disk [default: DIR/tracks; later, the same as before]

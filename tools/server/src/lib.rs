@@ -5,6 +5,7 @@
 //! - [`data`]: what buckets and objects are in Kogia's stores. Knows nothing of HTTP.
 //! - [`ops`] and [`service`]: the operations of S3 on them, a file each.
 //! - [`bodies`], [`digest`], [`conditions`], [`access`]: what operations share.
+//! - [`admin`]: what whoever runs it can do and see. Knows nothing of HTTP.
 //! - [`http`]: connections, limits, the access log, the admin address.
 //! - [`config`], [`credentials`], [`tls`], [`metrics`], [`server`]: running it.
 //!
@@ -13,6 +14,7 @@
 #![deny(unsafe_code)]
 
 pub mod access;
+pub mod admin;
 pub mod bodies;
 pub mod conditions;
 pub mod config;

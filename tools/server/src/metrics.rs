@@ -1,6 +1,6 @@
 //! What is counted, for Prometheus.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -9,8 +9,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use serde::Serialize;
 
 use crate::data::Catalogue;
+use crate::data::buckets::now_ms;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct Request {
@@ -43,6 +45,8 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<Request, Counter>,
     seconds: Family<OperationLabel, Histogram>,
+    requests_answered: AtomicU64,
+    requests_failed: AtomicU64,
     received: Counter,
     sent: Counter,
     pub connections: Gauge,
@@ -54,6 +58,18 @@ pub struct Metrics {
     failed: PerDisk,
 }
 
+/// What clients did since the start, in all.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Counts {
+    pub time_ms: u64,
+    pub requests: u64,
+    /// Of these, by a fault of the server's own, or of its disks.
+    pub failed: u64,
+    pub received_bytes: u64,
+    pub sent_bytes: u64,
+    pub connections: i64,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("kogia_server");
@@ -61,6 +77,8 @@ impl Default for Metrics {
         let metrics = Metrics {
             requests: Family::default(),
             seconds: Family::new_with_constructor(histogram),
+            requests_answered: AtomicU64::default(),
+            requests_failed: AtomicU64::default(),
             received: Counter::default(),
             sent: Counter::default(),
             connections: Gauge::default(),
@@ -116,6 +134,8 @@ impl Metrics {
     /// A request that was answered to the end, or as far as its client took it.
     pub fn answered(&self, operation: &str, status: u16, took: Duration, sent: u64) {
         let operation = operation.to_owned();
+        self.requests_answered.fetch_add(1, Ordering::Relaxed);
+        self.requests_failed.fetch_add(u64::from(status >= 500), Ordering::Relaxed);
         self.sent.inc_by(sent);
         self.seconds
             .get_or_create(&OperationLabel { operation: operation.clone() })
@@ -125,6 +145,18 @@ impl Metrics {
 
     pub fn received(&self, bytes: u64) {
         self.received.inc_by(bytes);
+    }
+
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            time_ms: now_ms(),
+            requests: self.requests_answered.load(Ordering::Relaxed),
+            failed: self.requests_failed.load(Ordering::Relaxed),
+            received_bytes: self.received.get(),
+            sent_bytes: self.sent.get(),
+            connections: self.connections.get(),
+        }
     }
 
     /// Everything as text; asks the stores for theirs. Blocks.

@@ -1,8 +1,8 @@
 //! From the configuration to a server that serves, and back.
 
 use std::future::Future;
-use std::net::SocketAddr;
-use std::path::Path;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,8 +14,9 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::access::{Access, AccessKey};
+use crate::admin::{Jobs, Recent};
 use crate::config::Config;
-use crate::data::partitions::PartitionOptions;
+use crate::data::partitions::{PartitionOptions, UNFINISHED};
 use crate::data::{Catalogue, Partitions, blocking, buckets, lifecycle, uploads, versions};
 use crate::http::admin::{self, Admin};
 use crate::http::answer::Answerer;
@@ -29,6 +30,9 @@ const AGE_OUT_INTERVAL: Duration = Duration::from_secs(600);
 
 /// How often it is looked whether something is due in buckets with versions.
 const LIFECYCLE_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// Where the admin address is told, in the data directory.
+const ADMIN_FILE: &str = "admin-address";
 
 /// A server that is open, and listens.
 pub struct Server {
@@ -47,6 +51,10 @@ impl Server {
     pub async fn open(mut config: Config) -> Result<Self, String> {
         let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
         std::fs::create_dir_all(&config.dir).map_err(|e| in_dir(&config.dir, &e))?;
+        if config.dir.join(UNFINISHED).exists() {
+            let what = "a backup that was cut off; make it again, and start on it then";
+            return Err(in_dir(&config.dir, &what));
+        }
         let made = match config.keys.is_empty() {
             true => Some(credentials::load_or_make(&config.dir)?),
             false => None,
@@ -93,20 +101,30 @@ impl Server {
         self.made.as_ref()
     }
 
-    /// Serves until `stop` is ready, then ends what is open, and closes all partitions.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), String> {
+    /// Serves until `stop` is ready, then ends what is open, and closes all partitions. What went
+    /// wrong of late is told from `recent`.
+    pub async fn run(self, recent: Recent, stop: impl Future<Output = ()>) -> Result<(), String> {
         let metrics = Arc::new(Metrics::default());
         let ready = Arc::new(AtomicBool::new(true));
+        let access = Access::new(self.config.keys.clone(), self.config.anonymous.clone());
+        let jobs = Arc::new(Jobs::default());
         let for_admin = Admin {
             catalogue: self.catalogue.clone(),
             metrics: metrics.clone(),
             ready: ready.clone(),
+            access: access.clone(),
+            jobs: jobs.clone(),
+            recent,
         };
+        if !self.admin_address().ip().is_loopback() {
+            tracing::warn!("the admin address speaks plain HTTP, and is no loopback address");
+        }
+        let place = Place::leave(&self.config.dir, self.admin_address())?;
         let admin = tokio::spawn(admin::serve(self.admin, for_admin));
         let sweeper = tokio::spawn(age_out(self.partitions.clone(), self.config.limits.upload_age));
         let lifecycle = tokio::spawn(keep_lifecycle(self.catalogue.clone()));
         let answerer = Answerer {
-            s3: s3_service(&self.config, &self.catalogue)?,
+            s3: s3_service(&self.config, &access, &self.catalogue)?,
             limits: self.config.limits.clone(),
             metrics,
             number: Arc::new(AtomicU64::new(buckets::now_ms() << 20)),
@@ -119,12 +137,15 @@ impl Server {
             tracing::info!("stopping: open requests are ended, no new ones are taken");
         };
         listen::serve(self.listener, self.tls, answerer, stopping).await;
+        let patience = self.config.limits.stop_timeout;
+        blocking(move || jobs.stop(patience)).await;
         for task in [admin, sweeper, lifecycle] {
             task.abort();
             let _ = task.await;
         }
         drop(self.catalogue);
         let partitions = self.partitions;
+        drop(place);
         blocking(move || partitions.close()).await.map_err(|error| error.to_string())
     }
 }
@@ -151,8 +172,11 @@ fn open_data(options: &PartitionOptions) -> Result<(Partitions, Arc<Catalogue>),
     Ok((partitions, Arc::new(catalogue)))
 }
 
-fn s3_service(config: &Config, catalogue: &Arc<Catalogue>) -> Result<S3Service, String> {
-    let access = Access::new(config.keys.clone(), config.anonymous.clone());
+fn s3_service(
+    config: &Config,
+    access: &Access,
+    catalogue: &Arc<Catalogue>,
+) -> Result<S3Service, String> {
     let service = Service {
         catalogue: catalogue.clone(),
         access: access.clone(),
@@ -167,7 +191,7 @@ fn s3_service(config: &Config, catalogue: &Arc<Catalogue>) -> Result<S3Service, 
     limits.xml_max_body_size = usize::try_from(config.limits.xml_bytes.0).unwrap_or(usize::MAX);
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(limits))));
     builder.set_auth(access.clone());
-    builder.set_access(access);
+    builder.set_access(access.clone());
     if let Some(domain) = &config.domain {
         builder.set_host(SingleDomain::new(domain).map_err(|error| format!("{domain}: {error}"))?);
     }
@@ -186,6 +210,31 @@ async fn keep_lifecycle(catalogue: Arc<Catalogue>) {
                 Err(error) => tracing::warn!(bucket = &*name, %error, "the lifecycle is late"),
             }
         }
+    }
+}
+
+/// A file that tells where the admin address is, for whoever finds a store locked; gone when the
+/// server stops.
+struct Place(PathBuf);
+
+impl Place {
+    fn leave(dir: &Path, mut address: SocketAddr) -> Result<Self, String> {
+        let path = dir.join(ADMIN_FILE);
+        if address.ip().is_unspecified() {
+            let loopback: IpAddr = match address {
+                SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            };
+            address.set_ip(loopback);
+        }
+        std::fs::write(&path, format!("http://{address}\n")).map_err(|e| in_dir(&path, &e))?;
+        Ok(Place(path))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::HumanBytes;
 use kogia::{BackupOptions, BackupReport, LinkMode, Store};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::quantity::{self, count};
+use crate::quantity::count;
+use crate::server::{self, Server};
 
 #[derive(Args)]
 pub struct Backup {
@@ -47,10 +49,33 @@ impl Backup {
                 ..BackupOptions::default()
             },
         )?;
+        let made = Made::of(&report, self.dry_run);
         if self.json {
-            writeln!(console.out, "{}", self.to_json(&report))?;
+            return Ok(writeln!(console.out, "{}", json!(made))?);
+        }
+        Ok(made.write_text(&mut console.out)?)
+    }
+
+    /// Lets a server back up all its partitions, to where a server can be started on them.
+    pub fn ask(&self, server: &Server, console: &mut Console) -> Result<(), Failure> {
+        let mode = match self.mode() {
+            LinkMode::Auto => "auto",
+            LinkMode::Reflink => "reflink",
+            LinkMode::HardLink => "hard_link",
+            LinkMode::Copy => "copy",
+        };
+        let dir = server::absolute(&self.dir)?;
+        let body = json!({ "dir": dir, "mode": mode, "dry_run": self.dry_run });
+        let told = server.carry_out("backup", "backup", &body, console)?;
+        let made: Made = server::read(&told)?;
+        if self.json {
+            writeln!(console.out, "{}", json!(made))?;
         } else {
-            self.write_text(&report, &mut console.out)?;
+            made.write_text(&mut console.out)?;
+        }
+        if made.stopped {
+            let what = format!("interrupted; {dir} is of no use until it is made again");
+            return Err(Failure::Interrupted(what));
         }
         Ok(())
     }
@@ -63,39 +88,59 @@ impl Backup {
             _ => LinkMode::Auto,
         }
     }
+}
 
-    fn write_text(&self, report: &BackupReport, out: &mut dyn Write) -> io::Result<()> {
-        let (tracks, total) = (count(report.tracks, "track"), HumanBytes(report.total_bytes));
+/// What a backup is made of, or all those of a server's partitions.
+#[derive(Serialize, Deserialize)]
+struct Made {
+    dry_run: bool,
+    tracks: u64,
+    removed_tracks: u64,
+    total_bytes: u64,
+    kept_bytes: u64,
+    linked_bytes: u64,
+    reflinked_bytes: u64,
+    copied_bytes: u64,
+    index_bytes: u64,
+    seconds: f64,
+    #[serde(default, skip_serializing)]
+    stopped: bool,
+}
+
+impl Made {
+    fn of(report: &BackupReport, dry_run: bool) -> Self {
+        Made {
+            dry_run,
+            tracks: report.tracks,
+            removed_tracks: report.removed_tracks,
+            total_bytes: report.total_bytes,
+            kept_bytes: report.kept_bytes,
+            linked_bytes: report.linked_bytes,
+            reflinked_bytes: report.reflinked_bytes,
+            copied_bytes: report.copied_bytes,
+            index_bytes: report.index_bytes,
+            seconds: report.duration.as_secs_f64(),
+            stopped: false,
+        }
+    }
+
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let (tracks, total) = (count(self.tracks, "track"), HumanBytes(self.total_bytes));
         if self.dry_run {
-            let new = HumanBytes(report.total_bytes - report.kept_bytes);
+            let new = HumanBytes(self.total_bytes.saturating_sub(self.kept_bytes));
             return writeln!(out, "{new} of {tracks} ({total}) would be brought over");
         }
-        writeln!(out, "{tracks} ({total}) in {}", quantity::seconds(report.duration))?;
+        writeln!(out, "{tracks} ({total}) in {:.2} s", self.seconds)?;
         let shares = [
-            ("kept", report.kept_bytes),
-            ("linked", report.linked_bytes),
-            ("reflinked", report.reflinked_bytes),
-            ("copied", report.copied_bytes),
-            ("index", report.index_bytes),
+            ("kept", self.kept_bytes),
+            ("linked", self.linked_bytes),
+            ("reflinked", self.reflinked_bytes),
+            ("copied", self.copied_bytes),
+            ("index", self.index_bytes),
         ];
         for (name, bytes) in shares.into_iter().filter(|(_, bytes)| *bytes > 0) {
             writeln!(out, "{name:<10} {}", HumanBytes(bytes))?;
         }
         Ok(())
-    }
-
-    fn to_json(&self, report: &BackupReport) -> Value {
-        json!({
-            "dry_run": self.dry_run,
-            "tracks": report.tracks,
-            "removed_tracks": report.removed_tracks,
-            "total_bytes": report.total_bytes,
-            "kept_bytes": report.kept_bytes,
-            "linked_bytes": report.linked_bytes,
-            "reflinked_bytes": report.reflinked_bytes,
-            "copied_bytes": report.copied_bytes,
-            "index_bytes": report.index_bytes,
-            "seconds": report.duration.as_secs_f64(),
-        })
     }
 }

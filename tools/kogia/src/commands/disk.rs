@@ -7,13 +7,18 @@ use std::time::Instant;
 use clap::Args;
 use indicatif::HumanBytes;
 use kogia::{CompactOptions, DiskStats, Store};
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
+use crate::commands::stat::partitions;
+use crate::compaction_view::{self, carry_out};
 use crate::console::Console;
+use crate::disk_table::{self, Disk};
 use crate::failure::Failure;
 use crate::quantity::{self, count};
-use crate::track_table::TrackRoom;
-use crate::{compaction_view, disk_name, disk_table, escaped};
+use crate::server::{self, Server};
+use crate::track_table::{Track, TrackRoom};
+use crate::{disk_name, escaped};
 
 #[derive(Args)]
 pub struct Disks {
@@ -92,12 +97,26 @@ impl Moving {
 impl Disks {
     /// Prints the disks.
     pub fn run(&self, store: &Store, console: &mut Console) -> Result<(), Failure> {
-        let (disks, out) = (store.stats()?.disks, &mut console.out);
+        let disks: Vec<_> = store.stats()?.disks.iter().map(Disk::from).collect();
+        let out = &mut console.out;
         if self.json {
-            let disks: Vec<_> = disks.iter().map(disk_table::to_json).collect();
             return Ok(writeln!(out, "{}", json!({ "disks": disks }))?);
         }
-        Ok(disk_table::write(&disks, &store.tracks()?, out)?)
+        Ok(disk_table::write(&disks, &Track::all(store)?, out)?)
+    }
+
+    /// Prints those of a server, by partition: all lie on all of them.
+    pub fn ask(&self, server: &Server, console: &mut Console) -> Result<(), Failure> {
+        let partitions = partitions(server)?;
+        let out = &mut console.out;
+        if self.json {
+            return Ok(writeln!(out, "{}", json!({ "partitions": partitions }))?);
+        }
+        for (number, partition) in partitions.iter().enumerate() {
+            writeln!(out, "{}partition {number}", if number == 0 { "" } else { "\n" })?;
+            disk_table::write(&partition.disks, &partition.tracks, out)?;
+        }
+        Ok(())
     }
 }
 
@@ -106,10 +125,26 @@ impl Add {
     pub fn run(&self, store: &Store, console: &mut Console) -> Result<(), Failure> {
         let id = store.add_disk(&self.dir)?;
         let disk = named(store, &PathBuf::from(id.to_string()))?;
-        if self.json {
-            return Ok(writeln!(console.out, "{}", disk_table::to_json(&disk))?);
+        self.tell(&Disk::from(&disk), console)
+    }
+
+    /// Lets a server add it to all its partitions.
+    pub fn ask(&self, server: &Server, console: &mut Console) -> Result<(), Failure> {
+        let dir = server::absolute(&self.dir)?;
+        let added: Named = server.post("add-disk", &json!({ "dir": dir }))?;
+        let partitions = partitions(server)?;
+        let mut disks = partitions.iter().flat_map(|partition| &partition.disks);
+        match disks.find(|disk| disk.id == added.id) {
+            Some(disk) => self.tell(disk, console),
+            None => Err(Failure::Problems(format!("{} was drained meanwhile", added.id))),
         }
-        Ok(writeln!(console.out, "disk  {id} in {}", disk.path.display())?)
+    }
+
+    fn tell(&self, disk: &Disk, console: &mut Console) -> Result<(), Failure> {
+        if self.json {
+            return Ok(writeln!(console.out, "{}", json!(disk))?);
+        }
+        Ok(writeln!(console.out, "disk  {} in {}", disk.id, disk.path.display())?)
     }
 }
 
@@ -117,8 +152,8 @@ impl Drain {
     /// Moves everything off the disk, which then is the store's no more.
     pub fn run(&self, store: &Store, console: &mut Console) -> Result<(), Failure> {
         let disk = named(store, &self.name)?;
-        let tracks = store.tracks()?;
-        let room = TrackRoom::sum(tracks.iter().filter(|track| track.disk == disk.id));
+        let (tracks, id) = (Track::all(store)?, disk.id.to_string());
+        let room = TrackRoom::sum(tracks.iter().filter(|track| track.disk == id));
         if self.dry_run {
             return self.tell(store, &disk, room.cost, console);
         }
@@ -139,18 +174,40 @@ impl Drain {
         let others = store.stats()?.disks;
         let others = others.iter().filter(|other| other.id != disk.id && !other.draining);
         let available_bytes: u64 = others.map(|other| other.available_bytes).sum();
-        let tracks = disk.space.tracks;
+        let plan = json!({
+            "dry_run": true,
+            "tracks": disk.space.tracks,
+            "cost_bytes": cost_bytes,
+            "available_bytes": available_bytes,
+        });
+        self.tell_plan(&plan, console)
+    }
+
+    /// Lets a server drain it from all its partitions.
+    pub fn ask(&self, server: &Server, console: &mut Console) -> Result<(), Failure> {
+        let disk = server::disk_name(&self.name)?;
+        let body = json!({
+            "disk": disk,
+            "bytes_per_second": self.moving.rate,
+            "dry_run": self.dry_run,
+        });
+        if self.dry_run {
+            let plan = server.carry_out("drain", "drain", &body, console)?;
+            return self.tell_plan(&plan, console);
+        }
+        carry_out(server, "drain", "moved", &body, self.moving.json, console)?;
+        console
+            .note(format_args!("{disk} is the server's no more; its settings may name it still"));
+        Ok(())
+    }
+
+    fn tell_plan(&self, plan: &Value, console: &mut Console) -> Result<(), Failure> {
         if self.moving.json {
-            let plan = json!({
-                "dry_run": true,
-                "tracks": tracks,
-                "cost_bytes": cost_bytes,
-                "available_bytes": available_bytes,
-            });
             return Ok(writeln!(console.out, "{plan}")?);
         }
-        let (tracks, cost) = (count(tracks, "track"), HumanBytes(cost_bytes));
-        let available = HumanBytes(available_bytes);
+        let plan: DrainPlan = server::read(plan)?;
+        let (tracks, cost) = (count(plan.tracks, "track"), HumanBytes(plan.cost_bytes));
+        let available = HumanBytes(plan.available_bytes);
         Ok(writeln!(
             console.out,
             "{tracks}: {cost} would be moved to the other disks, which have {available} available"
@@ -158,7 +215,27 @@ impl Drain {
     }
 }
 
+/// What draining would do.
+#[derive(Deserialize)]
+struct DrainPlan {
+    tracks: u64,
+    cost_bytes: u64,
+    available_bytes: u64,
+}
+
+/// A disk, as a server answers.
+#[derive(Deserialize)]
+struct Named {
+    id: String,
+}
+
 impl Keep {
+    /// Lets a server take it back for all its partitions.
+    pub fn ask(&self, server: &Server, _: &mut Console) -> Result<(), Failure> {
+        let disk = server::disk_name(&self.name)?;
+        server.post::<Named>("keep-disk", &json!({ "disk": disk })).map(drop)
+    }
+
     /// Takes back that the disk is to be drained.
     pub fn run(&self, store: &Store, _: &mut Console) -> Result<(), Failure> {
         Ok(store.keep_disk(named(store, &self.name)?.id)?)
@@ -207,6 +284,12 @@ impl Forget {
 }
 
 impl Rebalance {
+    /// Lets a server do so in all its partitions.
+    pub fn ask(&self, server: &Server, console: &mut Console) -> Result<(), Failure> {
+        let body = json!({ "bytes_per_second": self.moving.rate });
+        carry_out(server, "rebalance", "moved", &body, self.moving.json, console)
+    }
+
     /// Moves tracks until the disks are about as full as each other.
     pub fn run(&self, store: &Store, console: &mut Console) -> Result<(), Failure> {
         let started = Instant::now();

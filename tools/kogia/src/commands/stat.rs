@@ -1,16 +1,19 @@
 //! `kogia stat`: what the store holds, and how its disks are used.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use clap::Args;
 use indicatif::HumanBytes;
-use kogia::{Stats, Store, TrackStats};
+use kogia::Store;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::console::Console;
-use crate::disk_table;
+use crate::disk_table::{self, Disk, Space};
 use crate::failure::Failure;
-use crate::track_table::{self, TrackRoom};
+use crate::server::Server;
+use crate::track_table::{self, Track, TrackRoom};
 
 /// Tracks that are shown unless all are asked for.
 const SHOWN_TRACKS: usize = 20;
@@ -25,20 +28,63 @@ pub struct Stat {
     json: bool,
 }
 
+/// A store, or a server's partition.
+#[derive(Serialize, Deserialize)]
+pub struct Held {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    partition: Option<usize>,
+    store: String,
+    home: PathBuf,
+    objects: u64,
+    object_bytes: u64,
+    parts: u64,
+    tombstones: u64,
+    pub disks: Vec<Disk>,
+    total: Space,
+    pub tracks: Vec<Track>,
+}
+
+/// All partitions of a server.
+#[derive(Deserialize)]
+struct Partitions {
+    partitions: Vec<Held>,
+}
+
+/// What the partitions of a server hold.
+pub fn partitions(server: &Server) -> Result<Vec<Held>, Failure> {
+    Ok(server.get::<Partitions>("stats")?.partitions)
+}
+
 impl Stat {
     /// Prints the counters, by track, by disk and in all.
     pub fn run(&self, store: &Store, console: &mut Console) -> Result<(), Failure> {
-        let (stats, tracks) = (store.stats()?, store.tracks()?);
+        let held = Held::of(store)?;
         if self.json {
-            writeln!(console.out, "{}", to_json(store, &stats, &tracks))?;
-        } else {
-            write_table(store, &stats, &tracks, &mut console.out)?;
-            self.write_tracks(&tracks, &mut console.out)?;
+            return Ok(writeln!(console.out, "{}", held.to_json())?);
+        }
+        Ok(self.write(&held, &mut console.out)?)
+    }
+
+    /// Prints those of a server, partition by partition.
+    pub fn ask(&self, server: &Server, console: &mut Console) -> Result<(), Failure> {
+        let (partitions, out) = (partitions(server)?, &mut console.out);
+        if self.json {
+            let partitions: Vec<_> = partitions.iter().map(Held::to_json).collect();
+            return Ok(writeln!(out, "{}", json!({ "partitions": partitions }))?);
+        }
+        for (number, partition) in partitions.iter().enumerate() {
+            writeln!(out, "{}partition  {number}", if number == 0 { "" } else { "\n" })?;
+            self.write(partition, out)?;
         }
         Ok(())
     }
 
-    fn write_tracks(&self, tracks: &[TrackStats], out: &mut dyn Write) -> io::Result<()> {
+    fn write(&self, held: &Held, out: &mut dyn Write) -> io::Result<()> {
+        held.write_table(out)?;
+        self.write_tracks(&held.tracks, out)
+    }
+
+    fn write_tracks(&self, tracks: &[Track], out: &mut dyn Write) -> io::Result<()> {
         if tracks.is_empty() {
             return Ok(());
         }
@@ -57,38 +103,41 @@ impl Stat {
     }
 }
 
-fn write_table(
-    store: &Store,
-    stats: &Stats,
-    tracks: &[TrackStats],
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    let room = TrackRoom::sum(tracks);
-    let (used, needed) = (HumanBytes(room.used()), HumanBytes(room.cost));
-    writeln!(out, "store      {} in {}", store.id(), store.home().display())?;
-    writeln!(out, "objects    {} ({})", stats.objects, HumanBytes(stats.object_bytes))?;
-    writeln!(out, "parts      {}", stats.parts)?;
-    writeln!(out, "tombstones {}", stats.tombstones)?;
-    writeln!(out, "space      {used} for {needed} needed ({:.2})", room.amplification())?;
-    writeln!(out)?;
-    disk_table::write(&stats.disks, tracks, out)
-}
+impl Held {
+    fn of(store: &Store) -> kogia::Result<Self> {
+        let stats = store.stats()?;
+        Ok(Held {
+            partition: None,
+            store: store.id().to_string(),
+            home: store.home().to_owned(),
+            objects: stats.objects,
+            object_bytes: stats.object_bytes,
+            parts: stats.parts,
+            tombstones: stats.tombstones,
+            disks: stats.disks.iter().map(Disk::from).collect(),
+            total: stats.total().into(),
+            tracks: Track::all(store)?,
+        })
+    }
 
-fn to_json(store: &Store, stats: &Stats, tracks: &[TrackStats]) -> Value {
-    let room = TrackRoom::sum(tracks);
-    let disks: Vec<_> = stats.disks.iter().map(disk_table::to_json).collect();
-    json!({
-        "store": store.id().to_string(),
-        "home": store.home(),
-        "objects": stats.objects,
-        "object_bytes": stats.object_bytes,
-        "parts": stats.parts,
-        "tombstones": stats.tombstones,
-        "used_bytes": room.used(),
-        "needed_bytes": room.cost,
-        "amplification": room.amplification(),
-        "disks": disks,
-        "total": disk_table::space_json(&stats.total()),
-        "tracks": tracks.iter().map(track_table::to_json).collect::<Vec<_>>(),
-    })
+    fn write_table(&self, out: &mut dyn Write) -> io::Result<()> {
+        let room = TrackRoom::sum(&self.tracks);
+        let (used, needed) = (HumanBytes(room.used()), HumanBytes(room.cost));
+        writeln!(out, "store      {} in {}", self.store, self.home.display())?;
+        writeln!(out, "objects    {} ({})", self.objects, HumanBytes(self.object_bytes))?;
+        writeln!(out, "parts      {}", self.parts)?;
+        writeln!(out, "tombstones {}", self.tombstones)?;
+        writeln!(out, "space      {used} for {needed} needed ({:.2})", room.amplification())?;
+        writeln!(out)?;
+        disk_table::write(&self.disks, &self.tracks, out)
+    }
+
+    fn to_json(&self) -> Value {
+        let room = TrackRoom::sum(&self.tracks);
+        let mut told = json!(self);
+        told["used_bytes"] = room.used().into();
+        told["needed_bytes"] = room.cost.into();
+        told["amplification"] = room.amplification().into();
+        told
+    }
 }

@@ -6,6 +6,7 @@ mod moving;
 mod objects;
 mod queue;
 mod retention;
+mod server;
 mod shell;
 mod space;
 mod upkeep;

@@ -7,6 +7,8 @@ use kogia::{Create, ErrorKind, Options, Store};
 
 /// Where the partitions lie below the data directory.
 const FOLDER: &str = "partitions";
+/// Lies in a backup while it is made: some of its partitions may be older than others.
+pub const UNFINISHED: &str = "BACKUP-UNFINISHED";
 /// The disk that is used where none is given.
 const DEFAULT_DISK: &str = "tracks";
 /// What a store needs at least.
@@ -73,7 +75,9 @@ impl Partitions {
     }
 }
 
-fn home(dir: &Path, number: usize) -> PathBuf {
+/// Where a partition lies.
+#[must_use]
+pub fn home(dir: &Path, number: usize) -> PathBuf {
     dir.join(FOLDER).join(number.to_string())
 }
 

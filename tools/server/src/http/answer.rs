@@ -181,6 +181,10 @@ impl Drop for Entry {
     fn drop(&mut self) {
         let (operation, took) = (self.operation.name(), self.began.elapsed());
         self.metrics.answered(operation, self.status.as_u16(), took, self.sent);
+        if self.status.is_server_error() {
+            let (id, status) = (&self.id, self.status.as_u16());
+            tracing::warn!(id, operation, status, path = self.path, "a request failed");
+        }
         tracing::info!(
             target: "access",
             id = self.id,

@@ -1,6 +1,7 @@
 //! The server as its clients see it: a process, and bytes on a socket.
 
 mod access;
+mod admin;
 mod appends;
 mod client;
 mod hostile;
