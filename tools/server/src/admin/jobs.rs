@@ -1,6 +1,6 @@
 //! Long work in threads of its own, one of a kind at a time.
 //!
-//! A job that has ended can be asked about until [`KEPT`] later ones have ended, or the server does.
+//! A job that has ended can be asked about until `KEPT` later ones have, or the server has.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,7 +1,7 @@
 //! For whoever runs the server, on an address of its own.
 //!
-//! `/health`, `/ready` and `/metrics` are open to all who can connect. All else is behind [`gate`]: the
-//! JSON interface below `/api/` ([`api`]), and the status page at `/` ([`page`]).
+//! `/health`, `/ready` and `/metrics` are open to all who can connect. All else is behind `gate`: the
+//! JSON interface below `/api/` (`api`), and the status page at `/` (`page`).
 
 mod api;
 mod gate;
