@@ -232,7 +232,11 @@ mod tests {
         };
         let catalogue = Arc::new(Catalogue::open(&Partitions::open(&options).unwrap()).unwrap());
         let bucket = catalogue.create("bucket").await.unwrap();
-        catalogue.change_settings(&bucket, |settings| Ok(set(settings))).await.unwrap();
+        let change = |settings: &mut Settings| {
+            set(settings);
+            Ok(())
+        };
+        catalogue.change_settings(&bucket, change).await.unwrap();
         (catalogue, bucket)
     }
 

@@ -69,7 +69,7 @@ pub async fn call(
             checksum: sums.checksum,
             ..Attributes::of_nothing()
         };
-        let put = |_: &[u8], options| Ok(stream.commit(options).map(drop)?);
+        let put = |_: &[u8], options| stream.commit(options).map(drop);
         let len = found.info.len;
         let placed = target.commit(len, attributes, Condition::Always, put)?;
         drop(entered);

@@ -140,7 +140,7 @@ impl Put {
         blocking(move || {
             let (stream, digests) = written.into_inner();
             let attributes = self.finish(digests.finish())?;
-            let put = |_: &[u8], options| Ok(stream.commit(options).map(drop)?);
+            let put = |_: &[u8], options| stream.commit(options).map(drop);
             let placed = target.commit(len, attributes, condition, put);
             drop(entered);
             placed
