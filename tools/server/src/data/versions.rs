@@ -188,7 +188,8 @@ pub fn begin(store: &Store, bucket: BucketId, key: &str) -> Result<VersionId> {
     Ok(VersionId(next(last).expect("as before")))
 }
 
-fn check_key(key: &str) -> Result<()> {
+/// Refuses a key that no version can have.
+pub fn check_key(key: &str) -> Result<()> {
     if key.contains('\0') {
         let what = "A key in a bucket with versions can't have a zero byte";
         return Err(s3s::S3Error::with_message(s3s::S3ErrorCode::InvalidArgument, what).into());
@@ -196,8 +197,8 @@ fn check_key(key: &str) -> Result<()> {
     Ok(())
 }
 
-/// To be held by whoever changes the rows of a key.
-fn lock(bucket: BucketId, key: &str) -> MutexGuard<'static, ()> {
+/// To be held by whoever changes the rows of a key in a bucket with versions.
+pub fn lock(bucket: BucketId, key: &str) -> MutexGuard<'static, ()> {
     let hasher = BuildHasherDefault::<DefaultHasher>::default();
     let number = usize::try_from(hasher.hash_one((bucket, key)) % LOCKS as u64).unwrap_or(0);
     // Who panicked has left the rows as a crash would.
@@ -384,8 +385,9 @@ pub fn delete(
     condition: Condition,
     named: bool,
 ) -> Result<String> {
-    let id = begin(store, bucket, key)?;
     let _alone = lock(bucket, key);
+    // Newer than all that is there.
+    let id = begin(store, bucket, key)?;
     let current = Adding { store, bucket, key, id, condition }.check()?;
     let mut batch = Batch::new();
     if let Some(info) = current {
@@ -409,10 +411,9 @@ pub fn delete(
     Ok(name(marker.version.as_ref()))
 }
 
-/// Before an object is put without a version: what takes the place of the version without a name.
+/// Forgets the version without a name, whose place an object has taken that is in its own row. The
+/// caller holds the key's lock.
 pub fn forget_null(store: &Store, bucket: BucketId, key: &str) -> Result<()> {
-    check_key(key)?;
-    let _alone = lock(bucket, key);
     if let Some((old, _)) = null(store, bucket, key)? {
         let mut batch = Batch::new();
         remove_rows(store, &mut batch, &keys::version(bucket, key, old))?;
@@ -432,6 +433,8 @@ pub fn delete_version(
     let object = keys::object(bucket, key);
     let current = store.head(&object)?.map(|info| Place::of(bucket, key, info)).transpose()?;
     let is_plain = current.as_ref().is_some_and(|place| place.attributes.version.is_none());
+    // What a crash has left of one whose place was taken.
+    let stale = if is_plain { null(store, bucket, key)?.map(|(id, _)| id) } else { None };
     let (row, version) = match which {
         Which::Null if is_plain => (object.clone(), None),
         Which::Current => return Ok(None),
@@ -462,9 +465,12 @@ pub fn delete_version(
     }
     if row != object {
         batch.delete(row);
+    } else if let Some(stale) = stale {
+        remove_rows(store, &mut batch, &keys::version(bucket, key, stale))?;
     }
     if was_current {
-        let next = next_newest(store, bucket, key, version.as_ref().map(|version| version.id))?;
+        let gone = version.as_ref().map(|version| version.id).or(stale);
+        let next = next_newest(store, bucket, key, gone)?;
         let is_object =
             |next: &Attributes| next.version.as_ref().is_some_and(|v| !v.kind.is_marker());
         match next.filter(is_object) {

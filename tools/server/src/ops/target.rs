@@ -1,5 +1,7 @@
 //! Where an object that is put comes to lie: in its own row, or as a version in one of that.
 
+use std::sync::MutexGuard;
+
 use kogia::{Condition, PutOptions};
 use s3s::s3_error;
 
@@ -50,6 +52,7 @@ impl Target {
         match self.adding(condition)? {
             Some(adding) => Ok(placed(adding.whole(body, attributes)?)),
             None => {
+                let _alone = self.alone()?;
                 let options = options(&attributes, condition);
                 self.bucket.store.put_with(self.row(), body, &options)?;
                 self.plain(attributes)
@@ -69,6 +72,7 @@ impl Target {
         match self.adding(condition)? {
             Some(adding) => Ok(placed(adding.streamed(len, attributes, put)?)),
             None => {
+                let _alone = self.alone()?;
                 put(&self.row(), options(&attributes, condition))?;
                 self.plain(attributes)
             }
@@ -88,8 +92,17 @@ impl Target {
         Ok(self.id.map(|id| Adding { store, bucket, key, id, condition }))
     }
 
+    /// Keeps others from the rows of the key, where there may be several.
+    fn alone(&self) -> Result<Option<MutexGuard<'static, ()>>> {
+        if self.versioning != Versioning::Suspended {
+            return Ok(None);
+        }
+        versions::check_key(&self.key)?;
+        Ok(Some(versions::lock(self.bucket.id, &self.key)))
+    }
+
     /// What was put in its own row takes the place of a version without a name.
-    fn plain(self, attributes: Attributes) -> Result<Placed> {
+    fn plain(&self, attributes: Attributes) -> Result<Placed> {
         let version = match self.versioning {
             Versioning::Suspended => {
                 versions::forget_null(&self.bucket.store, self.bucket.id, &self.key)?;
