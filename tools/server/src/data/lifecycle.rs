@@ -6,13 +6,12 @@
 
 use kogia::{Condition, Item, ListOptions, RetentionRule, Store};
 
-use super::attributes::VersionKind;
 use super::buckets::{Bucket, walk};
-use super::keys::{self, BucketId};
+use super::keys::{self, BucketId, VersionId};
 use super::rows;
 use super::settings::{LifecycleRule, Settings, Versioning};
 use super::uploads::{self, UploadRow};
-use super::versions::{self, Place, Which};
+use super::versions::{self, Hidden, Place};
 use crate::error::{Error, Result};
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
@@ -26,8 +25,12 @@ pub fn retention(bucket: BucketId, settings: &Settings) -> Vec<RetentionRule> {
     rules
         .filter_map(|rule| {
             let age = std::time::Duration::from_millis(u64::from(rule.days?) * DAY_MS);
-            Some(RetentionRule::new(keys::object(bucket, &rule.prefix)).max_age(age))
+            let objects = keys::object(bucket, &rule.prefix);
+            // Tags are set behind their object, and so do not go before it.
+            let tags = keys::tags(&objects);
+            Some([objects, tags].map(|prefix| RetentionRule::new(prefix).max_age(age)))
         })
+        .flatten()
         .collect()
 }
 
@@ -58,7 +61,7 @@ pub fn apply(bucket: &Bucket, now_ms: u64) -> Result<u64> {
             gone +=
                 delete_objects(bucket, &rule.prefix, before(now_ms, days), settings.versioning)?;
         }
-        if rule.noncurrent.is_some() || rule.lone_markers {
+        if rule.noncurrent.is_some() || rule.lone_markers || rule.days.is_some() {
             gone += delete_versions(bucket, rule, now_ms)?;
         }
     }
@@ -129,22 +132,25 @@ struct Before {
     /// When the newer one came.
     newer_ms: Option<u64>,
     noncurrent: u32,
-    /// The key's only version so far, where that is a deletion.
-    lone_marker: Option<Which>,
+    /// The key's only version so far, where that is a deletion, and when it came.
+    lone_marker: Option<(VersionId, u64)>,
 }
 
 fn delete_versions(bucket: &Bucket, rule: &LifecycleRule, now_ms: u64) -> Result<u64> {
     let (store, mut deleted) = (&*bucket.store, 0);
     let prefix = [&keys::all_versions(bucket.id)[..], rule.prefix.as_bytes()].concat();
     let mut seen = Before::default();
-    let delete = |key: &str, which: Which| {
+    let delete = |key: &str, id: VersionId, state: Hidden| {
         let _entered = bucket.enter_blocking()?;
-        Ok::<_, Error>(versions::delete_version(store, bucket.id, key, which)?.is_some())
+        Ok::<_, Error>(u64::from(versions::delete_if(store, bucket.id, key, id, state)?))
     };
     // A deletion that hides nothing any more.
+    let is_due = |since: u64| {
+        rule.lone_markers || rule.days.is_some_and(|days| since <= before(now_ms, days))
+    };
     let end = |seen: &Before| match seen.lone_marker {
-        Some(which) if rule.lone_markers => Ok(u64::from(delete(&seen.key, which)?)),
-        _ => Ok::<_, Error>(0),
+        Some((id, since)) if is_due(since) => delete(&seen.key, id, Hidden::Nothing),
+        _ => Ok(0),
     };
     let mut options = ListOptions { prefix, ..ListOptions::default() };
     loop {
@@ -158,8 +164,8 @@ fn delete_versions(bucket: &Bucket, rule: &LifecycleRule, now_ms: u64) -> Result
                 deleted += end(&seen)?;
                 seen = Before { key: key.to_owned(), ..Before::default() };
                 seen.newer_ms = plain_since(store, bucket.id, key)?;
-                seen.lone_marker =
-                    version.kind.is_marker().then_some(which_of(version.kind, version.id));
+                let marker = (version.id, version.created_ms);
+                seen.lone_marker = version.kind.is_marker().then_some(marker);
             } else {
                 seen.lone_marker = None;
             }
@@ -167,8 +173,7 @@ fn delete_versions(bucket: &Bucket, rule: &LifecycleRule, now_ms: u64) -> Result
             let (Some(newer_ms), Some(rules)) = (newer_ms, rule.noncurrent) else { continue };
             seen.noncurrent += 1;
             if seen.noncurrent > rules.keep && newer_ms <= before(now_ms, rules.days) {
-                let which = which_of(version.kind, version.id);
-                deleted += u64::from(delete(key, which)?);
+                deleted += delete(key, version.id, Hidden::ByNewer)?;
             }
         }
         options.start_after = page.next;
@@ -177,10 +182,6 @@ fn delete_versions(bucket: &Bucket, rule: &LifecycleRule, now_ms: u64) -> Result
         }
     }
     Ok(deleted + end(&seen)?)
-}
-
-fn which_of(kind: VersionKind, id: keys::VersionId) -> Which {
-    if kind.is_null() { Which::Null } else { Which::Id(id) }
 }
 
 /// When the object came that has its bytes in its own row, which is newer than all versions' rows.
@@ -204,7 +205,7 @@ mod tests {
     use crate::data::partitions::PartitionOptions;
     use crate::data::settings::Noncurrent;
     use crate::data::uploads::create;
-    use crate::data::versions::{Adding, Sought, begin, find};
+    use crate::data::versions::{Adding, Sought, Which, begin, find};
     use crate::data::{Attributes, Catalogue, Partitions, blocking};
 
     fn rule() -> LifecycleRule {
@@ -303,9 +304,10 @@ mod tests {
             settings.lifecycle = vec![LifecycleRule { days: Some(3), ..rule() }, off];
         })
         .await;
-        let rule = RetentionRule::new("o/00000001/clips/")
-            .max_age(std::time::Duration::from_millis(3 * DAY_MS));
-        assert_eq!(first.store.retention(), std::slice::from_ref(&rule));
+        let age = std::time::Duration::from_millis(3 * DAY_MS);
+        let rules = ["o/00000001/clips/", "t/00000001/clips/"]
+            .map(|prefix| RetentionRule::new(prefix).max_age(age));
+        assert_eq!(first.store.retention(), rules);
         let partitions = catalogue.partitions().clone();
         drop((catalogue, first));
         partitions.close().unwrap();
@@ -318,7 +320,7 @@ mod tests {
         let catalogue = Arc::new(Catalogue::open(&Partitions::open(&options).unwrap()).unwrap());
         catalogue.keep_rules(0).unwrap();
         let bucket = catalogue.get("bucket").unwrap();
-        assert_eq!(bucket.store.retention(), [rule]);
+        assert_eq!(bucket.store.retention(), rules);
         // With versions an object leaves a deletion, which a store knows nothing of.
         let enable = |settings: &mut Settings| {
             settings.versioning = Versioning::Enabled;

@@ -176,16 +176,27 @@ pub fn null(store: &Store, bucket: BucketId, key: &str) -> Result<Option<(Versio
 /// Begins a version: one that is newer than all of the key.
 pub fn begin(store: &Store, bucket: BucketId, key: &str) -> Result<VersionId> {
     check_key(key)?;
-    let before = match newest(store, bucket, key)? {
-        Some(info) => Place::of(bucket, key, info)?.mark(),
-        None => 0,
-    };
+    let before = newest_id(store, bucket, key)?.max(plain_id(store, bucket, key)?);
+    let before = before.map_or(0, |id| id.0);
     let now = now_ms().saturating_mul(1000);
     let next = |last: u64| Some(now.max(last.max(before).saturating_add(1)));
     let last = NEWEST
         .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
         .expect("there is always a next one");
     Ok(VersionId(next(last).expect("as before")))
+}
+
+fn newest_id(store: &Store, bucket: BucketId, key: &str) -> Result<Option<VersionId>> {
+    let Some(info) = newest(store, bucket, key)? else { return Ok(None) };
+    Ok(Attributes::decode(&info.attributes)?.version.map(|version| version.id))
+}
+
+/// What an object in its own row would be called by its age.
+fn plain_id(store: &Store, bucket: BucketId, key: &str) -> Result<Option<VersionId>> {
+    let Some(info) = store.head(keys::object(bucket, key))? else { return Ok(None) };
+    let place = Place::of(bucket, key, info)?;
+    let is_plain = place.attributes.version.is_none();
+    Ok(is_plain.then(|| VersionId(place.info.created_ms.saturating_mul(1000))))
 }
 
 /// Refuses a key that no version can have.
@@ -223,8 +234,9 @@ impl Adding<'_> {
         let attributes = self.described(attributes, body.len() as u64);
         let mut batch = Batch::new();
         let options = options_of(&attributes);
+        self.displace(&mut batch, current)?;
         batch.put_with(keys::version(self.bucket, self.key, self.id), body, &options);
-        self.make_current(&mut batch, current, &attributes)?;
+        self.make_current(&mut batch, &attributes)?;
         self.store.write(batch)?;
         Ok(attributes)
     }
@@ -240,22 +252,35 @@ impl Adding<'_> {
         let current = self.check()?;
         let attributes = self.described(attributes, len);
         let pending = keys::pending(self.bucket, self.key, self.id);
+        let mut batch = Batch::new();
+        // First, since it may need room: `put` may use up parts, which are nowhere else.
+        let displaced = self.displace(&mut batch, current)?;
         self.store.put(&pending, b"")?;
-        let added = put(&keys::version(self.bucket, self.key, self.id), options_of(&attributes))
-            .and_then(|()| {
-                let mut batch = Batch::new();
-                batch.delete(&pending);
-                self.make_current(&mut batch, current, &attributes)?;
-                Ok(self.store.write(batch)?)
-            });
-        if let Err(error) = added {
-            // Whatever stays is removed at the next start.
-            if let Err(error) = take_back(self.store, self.bucket, self.key, self.id) {
+        let row = keys::version(self.bucket, self.key, self.id);
+        let added = put(&row, options_of(&attributes)).and_then(|()| {
+            batch.delete(&pending);
+            self.make_current(&mut batch, &attributes)?;
+            Ok(self.store.write(batch)?)
+        });
+        let Err(error) = added else { return Ok(attributes) };
+        // Whatever stays is removed at the next start, or added: see there.
+        let keeps = is_of_parts(&attributes) && self.store.exists(&row).unwrap_or(true);
+        let ours = (!keeps).then_some(self.id);
+        for id in displaced.into_iter().chain(ours) {
+            if let Err(error) = take_back(self.store, self.bucket, self.key, id) {
                 tracing::warn!(%error, "a version that was not added stays until the next start");
             }
-            return Err(error);
         }
-        Ok(attributes)
+        Err(error)
+    }
+
+    /// Makes room in the object's row: what has its bytes there becomes a version, in the batch or, where
+    /// that is given back, pending until the batch is written.
+    fn displace(&self, batch: &mut Batch, current: Option<Info>) -> Result<Option<VersionId>> {
+        match current {
+            Some(info) => displace(self.store, batch, self.bucket, self.key, info, self.id),
+            None => Ok(None),
+        }
     }
 
     /// The row of the current object, of which the condition holds.
@@ -278,15 +303,7 @@ impl Adding<'_> {
     }
 
     /// Has the object's row name this version, unless a newer one is there.
-    fn make_current(
-        &self,
-        batch: &mut Batch,
-        current: Option<Info>,
-        attributes: &Attributes,
-    ) -> Result<()> {
-        if let Some(info) = current {
-            displace(self.store, batch, self.bucket, self.key, info)?;
-        }
+    fn make_current(&self, batch: &mut Batch, attributes: &Attributes) -> Result<()> {
         if is_newest(self.store, self.bucket, self.key, self.id)? {
             batch.put_with(keys::object(self.bucket, self.key), b"", &options_of(attributes));
         }
@@ -303,27 +320,35 @@ fn is_newest(store: &Store, bucket: BucketId, key: &str, id: VersionId) -> Resul
     Ok(Attributes::decode(&info.attributes)?.version.is_none_or(|version| version.id <= id))
 }
 
-/// Makes room in the object's row: what has its bytes there becomes a version.
+/// Makes room in the object's row: what has its bytes there becomes a version, older than `below`. Gives
+/// it where it is pending until the batch is written.
 fn displace(
     store: &Store,
     batch: &mut Batch,
     bucket: BucketId,
     key: &str,
     info: Info,
-) -> Result<()> {
+    below: VersionId,
+) -> Result<Option<VersionId>> {
     let place = Place::of(bucket, key, info)?;
     if place.attributes.version.is_some() {
-        return Ok(());
+        return Ok(None);
     }
     check_key(key)?;
     if let Some((old, _)) = null(store, bucket, key)? {
         // What was left of an earlier attempt.
         remove_rows(store, batch, &keys::version(bucket, key, old))?;
     }
-    // Older than all that is newer, and no other's.
-    let mut id = VersionId(place.info.created_ms.saturating_mul(1000));
-    while store.exists(keys::version(bucket, key, id))? {
-        id = VersionId(id.0.saturating_sub(1));
+    // It came behind all versions that are there.
+    let by_age = VersionId(place.info.created_ms.saturating_mul(1000));
+    let behind = newest_id(store, bucket, key)?.map(|id| VersionId(id.0.saturating_add(1)));
+    let id = behind.map_or(by_age, |behind| behind.max(by_age));
+    if id >= below {
+        return Err(s3s::s3_error!(
+            OperationAborted,
+            "A newer object was put while this request was under way. Try again."
+        )
+        .into());
     }
     let version = Version {
         id,
@@ -338,10 +363,10 @@ fn displace(
     };
     let row = keys::version(bucket, key, id);
     if place.info.len <= SMALL_BYTES {
-        let Some(bytes) = store.get(&place.row)? else { return Ok(()) };
+        let Some(bytes) = store.get(&place.row)? else { return Ok(None) };
         batch.put_with(row, bytes, &options_of(&attributes));
     } else {
-        let Some(mut bytes) = store.reader(&place.row)? else { return Ok(()) };
+        let Some(mut bytes) = store.reader(&place.row)? else { return Ok(None) };
         let pending = keys::pending(bucket, key, id);
         store.put(&pending, b"")?;
         let mut stream = store.writer(&row)?;
@@ -352,7 +377,7 @@ fn displace(
     if tags::has_row(store, &place.row)? {
         batch.delete(keys::tags(&place.row));
     }
-    Ok(())
+    Ok((place.info.len > SMALL_BYTES).then_some(id))
 }
 
 /// Has a version's row go, and its tags.
@@ -392,7 +417,7 @@ pub fn delete(
     let mut batch = Batch::new();
     if let Some(info) = current {
         if named {
-            displace(store, &mut batch, bucket, key, info)?;
+            displace(store, &mut batch, bucket, key, info, id)?;
         }
         let row = keys::object(bucket, key);
         if tags::has_row(store, &row)? {
@@ -430,6 +455,44 @@ pub fn delete_version(
     which: Which,
 ) -> Result<Option<bool>> {
     let _alone = lock(bucket, key);
+    delete_locked(store, bucket, key, which)
+}
+
+/// What hides a version that is to be deleted by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hidden {
+    /// Something newer.
+    ByNewer,
+    /// Nothing, and it hides nothing: it is a deletion, and the key's only version.
+    Nothing,
+}
+
+/// Deletes a version for good, if it still is what it was found to be; whether it did.
+pub fn delete_if(
+    store: &Store,
+    bucket: BucketId,
+    key: &str,
+    id: VersionId,
+    state: Hidden,
+) -> Result<bool> {
+    let _alone = lock(bucket, key);
+    let object = store.head(keys::object(bucket, key))?;
+    let object = object.map(|info| Place::of(bucket, key, info)).transpose()?;
+    let newest = newest_id(store, bucket, key)?;
+    let holds = match (state, &object) {
+        (Hidden::ByNewer, Some(place)) => {
+            place.attributes.version.as_ref().is_none_or(|named| named.id != id)
+        }
+        (Hidden::ByNewer, None) => newest > Some(id),
+        (Hidden::Nothing, Some(_)) => false,
+        (Hidden::Nothing, None) => {
+            newest == Some(id) && next_newest(store, bucket, key, newest)?.is_none()
+        }
+    };
+    Ok(holds && delete_locked(store, bucket, key, Which::Id(id))?.is_some())
+}
+
+fn delete_locked(store: &Store, bucket: BucketId, key: &str, which: Which) -> Result<Option<bool>> {
     let object = keys::object(bucket, key);
     let current = store.head(&object)?.map(|info| Place::of(bucket, key, info)).transpose()?;
     let is_plain = current.as_ref().is_some_and(|place| place.attributes.version.is_none());
@@ -506,12 +569,45 @@ fn next_newest(
     Ok(None)
 }
 
-/// Removes the versions that a crash has left half added: before anybody uses the store.
+/// Removes the versions that a crash has left half added, before anybody uses the store. What was made
+/// of parts is there whole, and they are used up: it is added.
 pub fn sweep_start(store: &Store, buckets: &HashSet<BucketId>) -> Result<()> {
     walk(store, keys::PENDING, |row| match (keys::bucket_of(&row), keys::parse_version(&row)) {
         (Some(bucket), Some((key, id))) if buckets.contains(&bucket) => {
-            take_back(store, bucket, key, id)
+            let found = store.head(keys::version(bucket, key, id))?;
+            match found.map(|info| Attributes::decode(&info.attributes)).transpose()? {
+                Some(attributes) if is_of_parts(&attributes) => {
+                    add_again(store, bucket, key, id, &attributes)
+                }
+                _ => take_back(store, bucket, key, id),
+            }
         }
         _ => Ok(store.delete(&row).map(drop)?),
     })
+}
+
+fn is_of_parts(attributes: &Attributes) -> bool {
+    let is_object = |version: &Version| version.kind == VersionKind::Object;
+    attributes.upload.is_some() && attributes.version.as_ref().is_some_and(is_object)
+}
+
+/// Does what was left to be done when a version's row was there.
+fn add_again(
+    store: &Store,
+    bucket: BucketId,
+    key: &str,
+    id: VersionId,
+    attributes: &Attributes,
+) -> Result<()> {
+    let current = store.head(keys::object(bucket, key))?;
+    let current = current.map(|info| Place::of(bucket, key, info)).transpose()?;
+    let mut batch = Batch::new();
+    // An object in its own row stays there: as if this version had come before it.
+    if current.is_none_or(|place| place.attributes.version.is_some()) {
+        let adding = Adding { store, bucket, key, id, condition: Condition::Always };
+        adding.make_current(&mut batch, attributes)?;
+    }
+    batch.delete(keys::pending(bucket, key, id));
+    store.write(batch)?;
+    Ok(())
 }

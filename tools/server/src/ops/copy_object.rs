@@ -1,7 +1,7 @@
 //! `CopyObject`: the bytes are copied, and verified on the way.
 
 use kogia::Condition;
-use s3s::dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult};
+use s3s::dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource};
 use s3s::{S3Request, S3Response, s3_error};
 
 use super::carried::{self, headers_of, refuse_unsupported};
@@ -34,7 +34,10 @@ pub async fn call(
     let asked = algorithm_named(input.checksum_algorithm.as_ref().map(|name| name.as_str()))?;
     let source =
         Source::open(service, credentials.as_ref(), &input.copy_source, conditions).await?;
-    let onto_itself = source.bucket.id == bucket.id && source.key == input.key;
+    // An old version may be made the current one so.
+    let onto_itself = source.bucket.id == bucket.id
+        && source.key == input.key
+        && !matches!(&input.copy_source, CopySource::Bucket { version_id: Some(_), .. });
     if onto_itself && !replaces && !replaces_tags {
         return Err(s3_error!(
             InvalidRequest,

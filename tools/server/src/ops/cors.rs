@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 use crate::service::Service;
 
 const MAX_RULES: usize = 100;
+/// Of all names together.
+const MAX_BYTES: usize = 64 << 10;
 const METHODS: [&str; 5] = ["GET", "PUT", "HEAD", "POST", "DELETE"];
 
 pub async fn get(
@@ -39,7 +41,12 @@ pub async fn put(
         )
         .into());
     }
-    let rules = given.into_iter().map(rule).collect::<Result<_>>()?;
+    let rules = given.into_iter().map(rule).collect::<Result<Vec<_>>>()?;
+    let texts =
+        rules.iter().flat_map(|r| [&r.origins, &r.methods, &r.headers, &r.exposed]).flatten();
+    if texts.map(|text| text.len() + 1).sum::<usize>() > MAX_BYTES {
+        return Err(invalid("The CORS configuration is longer than 64 KiB".into()));
+    }
     set(service, &request.input.bucket, rules).await?;
     Ok(S3Response::new(PutBucketCorsOutput::default()))
 }

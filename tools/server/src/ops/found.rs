@@ -18,6 +18,9 @@ use crate::data::versions::{self, Place, Sought, Which};
 use crate::data::{Attributes, keys, lifecycle, tags};
 use crate::error::{Error, Result};
 
+/// How often an object may be replaced between being found and being opened.
+const OPEN_ATTEMPTS: usize = 16;
+
 pub struct Found {
     pub info: Info,
     pub attributes: Attributes,
@@ -64,9 +67,18 @@ impl Found {
                 return Ok((Found::new(bucket, key, place)?, reader));
             }
         }
-        let place = place(bucket, key, which)?;
-        let reader = ObjectReader::open(&bucket.store, &place.row)?.ok_or_else(no_such_key)?;
-        Ok((Found::new(bucket, key, place)?, reader))
+        for _ in 0..OPEN_ATTEMPTS {
+            let place = place(bucket, key, which)?;
+            let reader = ObjectReader::open(&bucket.store, &place.row)?;
+            // A version's row has its bytes for ever; another object may be in an object's by now.
+            let is_the_one = |reader: &ObjectReader| {
+                place.attributes.version.is_some() || reader.info().seq == place.info.seq
+            };
+            if let Some(reader) = reader.filter(is_the_one) {
+                return Ok((Found::new(bucket, key, place)?, reader));
+            }
+        }
+        Err(s3_error!(SlowDown, "The object is replaced all the time. Try again.").into())
     }
 
     pub fn check(&self, conditions: &ReadConditions) -> Result<Verdict> {

@@ -145,6 +145,10 @@ fn list(bucket: &Bucket, asked: &Asked) -> Result<Listed> {
     // The key whose newest entry was listed before.
     let mut begun = asked.after.as_ref().and_then(|(key, version)| version.map(|_| key.clone()));
     let mut left = asked.max_keys;
+    if left == 0 {
+        // Behind a page without entries there is no next one.
+        return Ok(listed);
+    }
     loop {
         let object = objects.peek()?.map(|(row, _)| object_key(row)).transpose()?;
         let version = versions.peek()?.map(|(row, _)| version_key(row)).transpose()?;

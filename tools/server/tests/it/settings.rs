@@ -151,6 +151,13 @@ fn pages_of_other_origins_may_what_the_rules_say() {
         let body = format!("<CORSConfiguration><CORSRule>{rule}</CORSRule></CORSConfiguration>");
         s3.put("/bucket?cors", body).refused(400, "InvalidRequest");
     }
+    // What would not be read again at the next start is not kept.
+    let names = "<ExposeHeader>a</ExposeHeader>".repeat(100_000);
+    let long = format!(
+        "<CORSConfiguration><CORSRule><AllowedOrigin>*</AllowedOrigin>\
+        <AllowedMethod>GET</AllowedMethod>{names}</CORSRule></CORSConfiguration>"
+    );
+    s3.put("/bucket?cors", long).refused(400, "InvalidRequest");
     s3.call("DELETE", "/bucket?cors").expect(204);
     preflight(s3, page, "GET", "").refused(403, "AccessForbidden");
     running.stop();

@@ -230,6 +230,11 @@ fn whatever_makes_an_object_makes_a_version() {
     let copy = Call::new("PUT", "/bucket/key")
         .header("x-amz-copy-source", &format!("/bucket/key?versionId={streamed}"))
         .header("x-amz-metadata-directive", "REPLACE");
+    // Without other headers it is how an old version becomes the current one.
+    let restore = Call::new("PUT", "/bucket/key")
+        .header("x-amz-copy-source", &format!("/bucket/key?versionId={streamed}"));
+    let restored = version(&s3.send(&restore).expect(200));
+    delete(s3, &format!("/bucket/key?versionId={restored}"));
     let copied = s3.send(&copy).expect(200);
     assert_eq!(copied.header("x-amz-copy-source-version-id"), Some(&*streamed));
     let copied = version(&copied);
@@ -312,6 +317,8 @@ fn versions_are_listed_by_key_and_by_age_and_prefixes_are_passed_over() {
     assert_eq!(listed(s3, "&delimiter=f&prefix=a").len(), 5);
     assert_eq!(listed(s3, "&prefix=c%2Fx").len(), 2);
     s3.get("/bucket?versions&version-id-marker=null").refused(400, "InvalidArgument");
+    let none = s3.get("/bucket?versions&max-keys=0").expect(200);
+    assert_eq!(none.xml("IsTruncated").as_deref(), Some("false"));
     running.stop();
 }
 
@@ -345,6 +352,8 @@ fn of_many_who_put_at_once_each_has_a_version_and_the_first_listed_is_current() 
 
 #[test]
 fn a_version_that_was_not_acknowledged_is_gone_after_a_crash() {
+    use kogia_server::data::Attributes;
+    use kogia_server::data::attributes::{PartSizes, Version, VersionKind};
     use kogia_server::data::keys::{self, BucketId, VersionId};
     let dir = dir();
     let running = start(dir.path());
@@ -361,11 +370,20 @@ fn a_version_that_was_not_acknowledged_is_gone_after_a_crash() {
     store.put(keys::pending(bucket, "key", id), "").unwrap();
     let options = kogia::PutOptions { attributes: info.attributes, ..Default::default() };
     store.put_with(keys::version(bucket, "key", id), "half", &options).unwrap();
+    // What was made of parts is all that is left of them.
+    let version = Version { id, kind: VersionKind::Object, len: 5, created_ms: 1 };
+    let upload = Some(([1; 16], PartSizes::new([5])));
+    let attributes = Attributes { version: Some(version), upload, ..Attributes::of_nothing() };
+    let options = kogia::PutOptions { attributes: attributes.encode(), ..Default::default() };
+    store.put(keys::pending(bucket, "parts", id), "").unwrap();
+    store.put_with(keys::version(bucket, "parts", id), "whole", &options).unwrap();
     store.close().unwrap();
     let running = start(dir.path());
     let s3 = &running.client;
     assert_eq!(versions_of(s3, "key"), [(kept, true, false)]);
     assert_eq!(s3.get("/bucket/key").expect(200).text(), "kept");
+    assert_eq!(versions_of(s3, "parts"), [(id.to_string(), true, false)]);
+    assert_eq!(s3.get("/bucket/parts").expect(200).text(), "whole");
     running.stop();
     let store = kogia::Store::open(dir.path().join("data/partitions/0")).unwrap();
     assert!(!store.exists(keys::pending(bucket, "key", id)).unwrap());
