@@ -1,5 +1,6 @@
 //! Kogia, through its public interface.
 
+use std::collections::HashSet;
 use std::io::{ErrorKind as IoKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +19,8 @@ use crate::points;
 pub(super) const NEVER: Duration = Duration::from_secs(24 * 3600);
 /// A stream is written in pieces of this size, so that pieces and segments don't meet.
 const PIECE_BYTES: usize = 20_000;
+/// A track's first chunk.
+const HEADER_BYTES: u64 = 4096;
 /// Where what is copied is parted by key.
 const SHARDS: u8 = 3;
 
@@ -144,9 +147,11 @@ impl Open {
     /// Nothing lies on the disks behind the ends of tracks, or in tracks that are gone.
     fn excess(&self) -> Result<Option<String>> {
         let stats = self.store.stats()?;
+        let known_tracks: HashSet<_> =
+            self.store.tracks()?.iter().map(|track| track.track.file_name()).collect();
         let mut there = 0;
         for disk in &stats.disks {
-            let bytes = bytes_of_tracks(&*self.io, &disk.path);
+            let bytes = bytes_of_tracks(&*self.io, &disk.path, &known_tracks);
             there += bytes.map_err(|e| Failure::Failed(e.to_string()))?;
         }
         let known = stats.total().file_bytes;
@@ -316,7 +321,8 @@ impl Store for Open {
 }
 
 /// Bytes of all tracks on a disk.
-fn bytes_of_tracks(io: &dyn Io, disk: &Path) -> std::io::Result<u64> {
+/// A track that could not be named, and has nothing but its header, goes when the store is opened again.
+fn bytes_of_tracks(io: &dyn Io, disk: &Path, known: &HashSet<String>) -> std::io::Result<u64> {
     let mut bytes = 0;
     for name in io.list(disk)? {
         let folder = disk.join(name);
@@ -328,7 +334,10 @@ fn bytes_of_tracks(io: &dyn Io, disk: &Path) -> std::io::Result<u64> {
             match io.open(&folder.join(file), OpenMode::Read) {
                 // A dead track goes when it likes.
                 Err(e) if e.kind() == IoKind::NotFound => {}
-                file => bytes += file?.len()?,
+                opened => match opened?.len()? {
+                    ..=HEADER_BYTES if !known.contains(file) => {}
+                    len => bytes += len,
+                },
             }
         }
     }
