@@ -19,4 +19,4 @@ pub(crate) use identity::{DISK_FILE, prepare, read_identity, settle, write_ident
 pub(crate) use output::{CopiedChain, Output};
 pub(crate) use proposal::{Ack, Proposal, Request};
 pub(crate) use volume::{Appended, Holes, Owner, Volume, slice_bytes};
-pub(crate) use writer::{Disk, wait};
+pub(crate) use writer::{Disk, wait, wait_for_all};

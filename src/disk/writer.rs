@@ -92,6 +92,15 @@ pub(crate) fn wait<T>(outcome: &Receiver<Result<T>>) -> Result<T> {
     outcome.recv().unwrap_or_else(|_| Err(gone()))
 }
 
+/// Waits for all of them, those behind a failure too: with a sync still under way, a store that is
+/// dropped after it would be held open by the disk's thread.
+pub(crate) fn wait_for_all(outcomes: &[Receiver<Result<()>>]) -> Result<()> {
+    outcomes.iter().fold(Ok(()), |before, outcome| {
+        let this = wait(outcome);
+        before.and(this)
+    })
+}
+
 fn run(jobs: &Receiver<Job>) {
     while let Ok(first) = jobs.recv() {
         let mut groups: Vec<(Arc<Volume>, Vec<Request>)> = Vec::new();

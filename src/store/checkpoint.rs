@@ -12,7 +12,7 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::Shared;
-use crate::disk::{Owner, slice_bytes, wait};
+use crate::disk::{Owner, slice_bytes, wait_for_all};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::chunk::CHUNK_BYTES;
 use crate::format::{DiskId, TrackId};
@@ -265,7 +265,7 @@ impl Shared {
     pub(crate) fn sync(&self) -> Result<()> {
         let outcomes: Vec<_> =
             self.volumes.all().iter().map(|volume| volume.submit_sync()).collect();
-        outcomes.iter().try_for_each(wait)
+        wait_for_all(&outcomes)
     }
 
     /// Makes the index durable. Does nothing where nothing has changed.

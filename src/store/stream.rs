@@ -12,7 +12,7 @@ use super::object::Times;
 use super::refill::Taken;
 use super::write::{check_put, put_record, segmented};
 use super::{Info, PutOptions, Shared};
-use crate::disk::{Ack, Owner, Proposal, Volume, wait};
+use crate::disk::{Ack, Owner, Proposal, Volume, wait, wait_for_all};
 use crate::error::Result;
 use crate::format::Seq;
 use crate::format::chain::Body;
@@ -350,7 +350,7 @@ impl<'a> Segments<'a> {
             self.receive()?;
         }
         let syncs: Vec<_> = self.used.iter().map(|volume| volume.submit_sync()).collect();
-        syncs.iter().try_for_each(wait)?;
+        wait_for_all(&syncs)?;
         self.taken.iter().try_for_each(Taken::sync)?;
         step!("stream.segments-synced");
         Ok((self.len, self.crc, SegmentList(self.done.clone())))

@@ -1,9 +1,16 @@
 //! One owner at a time, and none when nobody has the store open.
 
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use kogia::io::sim::{CallKind, Fail, Fault};
 use kogia::io::{Io, RealIo};
+use kogia::{Durability, PutOptions};
+
+use crate::held::{Call, HeldIo};
+use crate::machine::{HOME, Machine};
 
 /// Symptom: a store that was closed did not open again ("the store is open elsewhere"), now and then,
 /// in a program that starts processes in other threads. Cause: the lock ended with the last
@@ -25,4 +32,37 @@ fn a_lock_that_was_let_go_can_be_taken_while_processes_are_started() {
         done.store(true, Ordering::Relaxed);
         assert!(refused.is_none(), "{refused:?}");
     });
+}
+
+/// Symptom: a store that was dropped after a failed sync did not open again ("the store is open
+/// elsewhere"). Cause: the sync gave up at the first disk that failed, and the thread of another, which
+/// was still syncing, held the store. Rule: a sync ends when it has ended on every disk.
+#[test]
+fn a_store_whose_sync_failed_on_one_disk_opens_again_once_it_is_dropped() {
+    for failing in 0..2 {
+        let machine = Machine::new(1, 2);
+        let held = HeldIo::new(&machine.io);
+        let options = || machine.options().io(Arc::new(held.clone()));
+        let store = options().open(HOME).unwrap();
+        let unsynced = PutOptions { durability: Some(Durability::Os), ..PutOptions::default() };
+        for key in 0..8 {
+            store.put_with(key.to_string(), &[0; 10_000], &unsynced).unwrap();
+        }
+
+        machine.io.fail(Fault::next(CallKind::Sync, Fail::Eio).under(Machine::disk(failing)));
+        let other = held.hold_next(Call::Sync, Machine::disk(1 - failing));
+        let reopened = std::thread::scope(|scope| {
+            let reopened = scope.spawn(|| {
+                store.sync().unwrap_err();
+                drop(store);
+                options().open(HOME)
+            });
+            other.wait();
+            // Time to go on too early.
+            std::thread::sleep(Duration::from_millis(100));
+            other.let_go();
+            reopened.join().unwrap()
+        });
+        assert!(reopened.is_ok(), "{reopened:?}");
+    }
 }

@@ -197,7 +197,7 @@ fn go_on(
     let mut oracle = rules.oracle();
     let mut failed_in_a_row = 0;
     for operation in operations {
-        if !session.is_open() && !reopen(&mut session, &mut oracle, machine, case)? {
+        if !session.is_open() && reopen(&mut session, &mut oracle, machine, case)?.is_err() {
             continue;
         }
         let number = oracle.begin(operation, machine.clock.now_ms());
@@ -213,8 +213,10 @@ fn go_on(
         }
     }
     machine.io.heal();
-    if !session.is_open() && !reopen(&mut session, &mut oracle, machine, case)? {
-        let words = "it does not open again when nothing fails any more";
+    if !session.is_open()
+        && let Err(failure) = reopen(&mut session, &mut oracle, machine, case)?
+    {
+        let words = format!("it does not open again when nothing fails any more: {failure}");
         return Err(vec![Loss::new(LossKind::Unusable, words)]);
     }
     // Everything that was acknowledged is seen, by the store that lived through it and after a cut.
@@ -224,14 +226,14 @@ fn go_on(
     rules.judge(&broken.cut(keep(case)), oracle, Break::Power, case.call)
 }
 
-/// Opens a store again that has failed; gives whether it opens. What is found decides what became of
-/// operations that failed.
+/// Opens a store again that has failed; gives why it does not open. What is found decides what became
+/// of operations that failed.
 fn reopen(
     session: &mut Session<'_>,
     oracle: &mut Oracle,
     machine: &Machine,
     case: Case,
-) -> Result<bool, Vec<Loss>> {
+) -> Result<Result<(), Failure>, Vec<Loss>> {
     let begin = machine.io.calls();
     let mut seen = session.observe();
     if seen.is_ok() && !case.mode.lasts && (begin..machine.io.calls()).contains(&case.call) {
@@ -239,10 +241,10 @@ fn reopen(
         seen = session.observe();
     }
     match seen {
-        Ok(seen) => oracle.recover(Break::Power, &seen, machine.clock.now_ms()).map(|()| true),
-        Err(_) => {
+        Ok(seen) => oracle.recover(Break::Power, &seen, machine.clock.now_ms()).map(Ok),
+        Err(failure) => {
             session.abandon();
-            Ok(false)
+            Ok(Err(failure))
         }
     }
 }
