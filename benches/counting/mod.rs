@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each bench uses a part of it")]
 
 use std::io::{IoSlice, IoSliceMut, Result};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -180,8 +181,8 @@ impl File for CountedFile {
         self.file.will_need(offset, len);
     }
 
-    fn start_write_back(&self, offset: u64, len: u64) {
-        self.file.start_write_back(offset, len);
+    fn start_write_back(&self, range: Range<u64>) {
+        self.file.start_write_back(range);
     }
 
     fn drop_cache(&self) -> Result<()> {

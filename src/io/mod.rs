@@ -22,6 +22,7 @@ use std::sync::Arc;
 pub use map::Map;
 pub use page::{PAGE_WORDS, Page};
 pub use real::RealIo;
+pub(crate) use write_back::WriteBack;
 
 /// How [`Io::open`] opens a file.
 ///
@@ -219,7 +220,7 @@ pub trait File: Send + Sync + Debug {
 
     /// Has a range that was written go to the device from now on, so that the next sync finds less
     /// to do; a hint, which makes nothing durable.
-    fn start_write_back(&self, _offset: u64, _len: u64) {}
+    fn start_write_back(&self, _range: Range<u64>) {}
 
     /// Drops clean cached pages, so that the next read comes from the device.
     fn drop_cache(&self) -> Result<()>;

@@ -267,8 +267,8 @@ impl File for RealFile {
         let _ = rustix::fs::fadvise(&self.0, offset, len, Advice::WillNeed);
     }
 
-    fn start_write_back(&self, offset: u64, len: u64) {
-        super::write_back::start(&self.0, offset, len);
+    fn start_write_back(&self, range: Range<u64>) {
+        super::write_back::start(&self.0, range);
     }
 
     fn drop_cache(&self) -> Result<()> {

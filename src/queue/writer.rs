@@ -2,7 +2,6 @@
 //! with one call, syncs once for all who wait, and says how far the queue has come.
 
 use std::io::IoSlice;
-use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Instant;
 
@@ -17,8 +16,7 @@ use crate::format::TrackId;
 use crate::format::chunk::CHUNK_BYTES;
 use crate::format::items::MAX_ITEM_BYTES;
 use crate::format::queue::{QueueMeta, QueueTrack, TrackEnd};
-use crate::io;
-use crate::track::WRITE_BACK_CHUNKS;
+use crate::io::{self, WriteBack};
 
 /// The writer wakes up when so much waits, although nobody asks for it: 256 KiB.
 const WAKE_CHUNKS: u32 = 64;
@@ -57,8 +55,7 @@ pub(super) struct State {
     frames: u64,
     /// Chunks of the track that have room on the disk.
     reserved: u32,
-    /// All chunks of the track before this one are durable, or on their way to the device.
-    started: u32,
+    write_back: WriteBack,
     /// Behind all that was appended.
     pub(super) end: Id,
     written: Id,
@@ -112,7 +109,7 @@ impl State {
             base: end.position().div_ceil(CHUNK_BYTES as u32),
             frames,
             reserved: 0,
-            started: 0,
+            write_back: WriteBack::default(),
             end,
             written: end,
             durable: end,
@@ -157,14 +154,6 @@ impl State {
     fn pass_for(&self, end: Id, durable: bool) -> u64 {
         let is_next = |pass: &Pass| pass.end < end || (durable && !pass.syncs);
         self.passes + u64::from(self.pass.as_ref().is_some_and(is_next))
-    }
-
-    /// The bytes that the device is to begin with, where there are many.
-    fn begin_write_back(&mut self) -> Option<Range<u64>> {
-        let end = self.written.position() / CHUNK_BYTES as u32;
-        let is_much = end >= self.started + WRITE_BACK_CHUNKS;
-        let bytes = |chunk: u32| u64::from(chunk) * CHUNK_BYTES as u64;
-        is_much.then(|| bytes(std::mem::replace(&mut self.started, end))..bytes(end))
     }
 
     fn is_due(&self, interval: std::time::Duration) -> bool {
@@ -503,10 +492,10 @@ impl Inner {
                 let mut state = self.state();
                 state.spare = Some(group.lane);
                 state.written = group.end;
-                let ready = state.begin_write_back();
+                let ready = state.write_back.ready(group.end.position().into());
                 drop(state);
-                if let Some(Range { start, end }) = ready {
-                    group.track.file.start_write_back(start, end - start);
+                if let Some(range) = ready {
+                    group.track.file.start_write_back(range);
                 }
                 (group.end, Some(group.track))
             }
@@ -621,7 +610,8 @@ impl State {
     /// Goes on in a new track.
     fn adopt(&mut self, track: Track) {
         let end = Id::new(track.id, CHUNK_BYTES as u32);
-        (self.base, self.frames, self.reserved, self.started) = (1, 0, 1, 1);
+        (self.base, self.frames, self.reserved) = (1, 0, 1);
+        self.write_back = WriteBack::default();
         (self.end, self.written, self.durable) = (end, end, end);
         self.track = Some(Arc::new(track));
         self.predecessor = None;

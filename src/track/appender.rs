@@ -6,11 +6,7 @@ use std::sync::Arc;
 use super::TrackFile;
 use crate::error::{Error, Result};
 use crate::format::chunk::CHUNK_BYTES;
-use crate::io;
-
-/// When so much was written and not synced, the device begins with it: 8 MiB. A sync that found all of
-/// a stream to do would leave the device idle before it, and the writer during it.
-pub(crate) const WRITE_BACK_CHUNKS: u32 = 2048;
+use crate::io::{self, WriteBack};
 
 /// Appends whole chains to a track, and knows how far it is durable.
 #[derive(Debug)]
@@ -20,8 +16,7 @@ pub(crate) struct Appender {
     end: u32,
     /// All chunks before this one are durable.
     synced: u32,
-    /// All chunks before this one are durable, or on their way to the device.
-    started: u32,
+    write_back: WriteBack,
     /// Whether a sync has failed: nothing behind `synced` may ever count (invariant I2).
     failed: bool,
 }
@@ -37,7 +32,8 @@ impl Appender {
     /// Continues a track of which all `end` chunks are durable.
     pub(crate) fn new(track: Arc<TrackFile>, end: u32) -> Self {
         track.synced_to(end);
-        Appender { track, end, synced: end, started: end, failed: false }
+        let write_back = WriteBack::behind(bytes(end));
+        Appender { track, end, synced: end, write_back, failed: false }
     }
 
     pub(crate) fn end(&self) -> u32 {
@@ -56,7 +52,7 @@ impl Appender {
     /// overwritten by the next append, so that no garbage lies in front of a good chain.
     pub(crate) fn append(&mut self, buffers: &mut [IoSlice<'_>]) -> Result<()> {
         let chunks = buffers.iter().map(|b| b.len()).sum::<usize>() / CHUNK_BYTES;
-        let offset = u64::from(self.end) * CHUNK_BYTES as u64;
+        let offset = bytes(self.end);
         if let Err(e) = io::write_all_at(&*self.track.file, buffers, offset) {
             // Best effort: the room is wanted back, and a scan ends at a chunk that is no chain's
             // first anyway.
@@ -64,11 +60,8 @@ impl Appender {
             return Err(self.track.io_error("append to the track", e));
         }
         self.end += chunks as u32;
-        if self.end - self.started >= WRITE_BACK_CHUNKS {
-            let from = u64::from(self.started) * CHUNK_BYTES as u64;
-            let end = u64::from(self.end) * CHUNK_BYTES as u64;
-            self.track.file.start_write_back(from, end - from);
-            self.started = self.end;
+        if let Some(range) = self.write_back.ready(bytes(self.end)) {
+            self.track.file.start_write_back(range);
         }
         Ok(())
     }
@@ -77,7 +70,7 @@ impl Appender {
     /// has.
     pub(crate) fn trim(&self) {
         // Best effort: it is about room alone.
-        let _ = self.track.file.set_len(u64::from(self.end) * CHUNK_BYTES as u64);
+        let _ = self.track.file.set_len(bytes(self.end));
     }
 
     /// Makes all that was appended durable. Invariant I2: after a failure this never succeeds.
@@ -94,7 +87,8 @@ impl Appender {
         }
         match self.track.file.sync_data() {
             Ok(()) => {
-                (self.synced, self.started) = (self.end, self.end);
+                self.synced = self.end;
+                self.write_back = WriteBack::behind(bytes(self.end));
                 self.track.synced_to(self.end);
                 Ok(())
             }
@@ -105,4 +99,8 @@ impl Appender {
             }
         }
     }
+}
+
+fn bytes(chunks: u32) -> u64 {
+    u64::from(chunks) * CHUNK_BYTES as u64
 }

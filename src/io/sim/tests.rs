@@ -152,7 +152,7 @@ fn bytes_conform(io: &dyn Io, dir: &Path) {
     file.sync_data().unwrap();
     file.drop_cache().unwrap();
     file.will_need(0, 100);
-    file.start_write_back(0, 10_005);
+    file.start_write_back(0..10_005);
     let map = file.map(10_005).unwrap().expect("both can map");
     assert_eq!((map.len(), &map[9_999..]), (10_005, &b"\0hello"[..]));
 
