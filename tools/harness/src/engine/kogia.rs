@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::kogia::format::chunk::CHUNK_BYTES;
 use ::kogia::io::{Io, OpenMode, RealIo};
 use ::kogia::{
     BackupOptions, Batch, CompactOptions, Condition, Create, DeleteOptions, Error, ErrorKind,
@@ -19,8 +20,6 @@ use crate::points;
 pub(super) const NEVER: Duration = Duration::from_secs(24 * 3600);
 /// A stream is written in pieces of this size, so that pieces and segments don't meet.
 const PIECE_BYTES: usize = 20_000;
-/// A track's first chunk.
-const HEADER_BYTES: u64 = 4096;
 /// Where what is copied is parted by key.
 const SHARDS: u8 = 3;
 
@@ -320,10 +319,11 @@ impl Store for Open {
     }
 }
 
-/// Bytes of all tracks on a disk.
-/// A track that could not be named, and has nothing but its header, goes when the store is opened again.
+/// Bytes of all tracks on a disk, but for one that the index does not know and that has nothing but its
+/// header: an active track is told to the index with its first chain, for which a full disk may have had
+/// no room.
 fn bytes_of_tracks(io: &dyn Io, disk: &Path, known: &HashSet<String>) -> std::io::Result<u64> {
-    let mut bytes = 0;
+    let (mut bytes, mut has_empty) = (0, false);
     for name in io.list(disk)? {
         let folder = disk.join(name);
         let files = match io.list(&folder) {
@@ -334,10 +334,13 @@ fn bytes_of_tracks(io: &dyn Io, disk: &Path, known: &HashSet<String>) -> std::io
             match io.open(&folder.join(file), OpenMode::Read) {
                 // A dead track goes when it likes.
                 Err(e) if e.kind() == IoKind::NotFound => {}
-                opened => match opened?.len()? {
-                    ..=HEADER_BYTES if !known.contains(file) => {}
-                    len => bytes += len,
-                },
+                opened => {
+                    let len = opened?.len()?;
+                    let is_empty = len == CHUNK_BYTES as u64 && !known.contains(file);
+                    if !is_empty || std::mem::replace(&mut has_empty, true) {
+                        bytes += len;
+                    }
+                }
             }
         }
     }
