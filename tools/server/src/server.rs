@@ -161,11 +161,11 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
 fn open_data(options: &PartitionOptions) -> Result<(Partitions, Arc<Catalogue>), String> {
     let partitions = Partitions::open(options).map_err(|error| error.to_string())?;
     let catalogue = Catalogue::open(&partitions).map_err(|error| error.to_string())?;
-    for (number, store) in partitions.all().iter().enumerate() {
-        let number_of_it = u32::try_from(number).unwrap_or(u32::MAX);
-        catalogue.keep_rules(number_of_it).map_err(|error| error.to_string())?;
+    for (number, store) in (0..).zip(partitions.all()) {
         let buckets = catalogue.ids_in(number);
-        versions::sweep_start(store, &buckets)
+        catalogue
+            .keep_rules(number)
+            .and_then(|()| versions::sweep_start(store, &buckets))
             .and_then(|()| uploads::sweep_start(store, &buckets))
             .map_err(|error| error.to_string())?;
     }

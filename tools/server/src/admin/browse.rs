@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use super::Fault;
 use crate::data::streams::ObjectReader;
-use crate::data::versions::{self, Place, Sought, Which};
+use crate::data::versions::{Place, Sought, Which};
 use crate::data::{Bucket, Catalogue, keys, tags};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Objects and prefixes on a page, at most.
 pub const MAX_KEYS: usize = 1000;
@@ -39,19 +39,19 @@ pub fn objects(bucket: &Bucket, asked: &Asked) -> Result<Value> {
     let (mut objects, mut prefixes) = (Vec::new(), Vec::new());
     for item in page.items {
         match item {
-            Item::Prefix(prefix) => prefixes.push(name(&prefix)?),
+            Item::Prefix(prefix) => prefixes.push(keys::object_text(&prefix)?.to_owned()),
             Item::Object { key, info } => {
                 // A version's length and time are not those of the row.
                 let Place { info, .. } = Place::of(bucket.id, "", info)?;
                 objects.push(json!({
-                    "key": name(&key)?,
+                    "key": keys::object_text(&key)?,
                     "len": info.len,
                     "modified_ms": info.created_ms,
                 }));
             }
         }
     }
-    let next = page.next.map(|next| name(&next)).transpose()?;
+    let next = page.next.as_deref().map(keys::object_text).transpose()?;
     Ok(json!({ "objects": objects, "prefixes": prefixes, "next": next }))
 }
 
@@ -96,13 +96,8 @@ pub fn open(bucket: &Bucket, key: &str) -> Result<ObjectReader, Fault> {
 
 /// The current version, unless that is a deletion.
 fn find(bucket: &Bucket, key: &str) -> Result<Option<Place>> {
-    match versions::find(&bucket.store, bucket.id, key, Which::Current)? {
+    match bucket.key(key).find(Which::Current)? {
         Sought::Object(place) => Ok(Some(*place)),
         Sought::Deleted(_) | Sought::Nothing => Ok(None),
     }
-}
-
-fn name(row: &[u8]) -> Result<String> {
-    let name = keys::object_name(row).unwrap_or_default();
-    String::from_utf8(name.to_vec()).map_err(|_| Error::damaged("an object's name is no text"))
 }

@@ -6,12 +6,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use kogia::{Batch, Condition, ListOptions, PutOptions, Store};
+use kogia::{Batch, Condition, PutOptions, Store};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, OwnedRwLockReadGuard};
 
 use super::keys::{self, BucketId};
+use super::scan::Scan;
 use super::settings::{Settings, Versioning};
+use super::versions::Key;
 use super::{Partitions, lifecycle, rows};
 use crate::error::{Error, Result};
 
@@ -54,6 +56,12 @@ impl Bucket {
     #[must_use]
     pub fn settings(&self) -> Arc<Settings> {
         self.settings.read().expect("nobody panics here").clone()
+    }
+
+    /// A key in it.
+    #[must_use]
+    pub fn key<'a>(&'a self, name: &'a str) -> Key<'a> {
+        Key { store: &self.store, bucket: self.id, name }
     }
 
     /// What becomes of what is overwritten; the same for as long as the bucket is entered.
@@ -180,7 +188,7 @@ impl Catalogue {
         let gone = bucket.clone();
         super::blocking(move || {
             for prefix in [keys::objects(gone.id), keys::all_versions(gone.id)] {
-                if !walk_one(&gone.store, prefix)?.is_empty() {
+                if Scan::new(&gone.store, prefix).peek()?.is_some() {
                     return Err(Error::BucketNotEmpty);
                 }
             }
@@ -245,8 +253,8 @@ impl Catalogue {
 
     /// The buckets of a partition.
     #[must_use]
-    pub fn ids_in(&self, partition: usize) -> HashSet<BucketId> {
-        let lies_there = |bucket: &&Bucket| bucket.partition as usize == partition;
+    pub fn ids_in(&self, partition: u32) -> HashSet<BucketId> {
+        let lies_there = |bucket: &&Bucket| bucket.partition == partition;
         self.lock_names().values().filter(lies_there).map(|bucket| bucket.id).collect()
     }
 
@@ -290,23 +298,7 @@ pub(super) fn walk(
     prefix: &[u8],
     mut on_key: impl FnMut(Vec<u8>) -> Result<()>,
 ) -> Result<()> {
-    let mut options = ListOptions { prefix: prefix.to_vec(), ..ListOptions::default() };
-    loop {
-        let page = store.list(&options)?;
-        for item in page.items {
-            if let kogia::Item::Object { key, .. } = item {
-                on_key(key)?;
-            }
-        }
-        options.start_after = page.next;
-        if options.start_after.is_none() {
-            return Ok(());
-        }
-    }
-}
-
-pub(super) fn walk_one(store: &Store, prefix: Vec<u8>) -> Result<Vec<kogia::Item>> {
-    Ok(store.list(&ListOptions { prefix, max_keys: 1, ..ListOptions::default() })?.items)
+    Scan::new(store, prefix.to_vec()).try_for_each(|row| on_key(row?.0))
 }
 
 /// Milliseconds since 1970.

@@ -22,6 +22,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
+
 /// A bucket for ever: its name may come to mean another one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct BucketId(pub u32);
@@ -174,6 +176,12 @@ pub fn pending(bucket: BucketId, key: &str, id: VersionId) -> Vec<u8> {
 #[must_use]
 pub fn bucket_of(row: &[u8]) -> Option<BucketId> {
     parse_bucket(std::str::from_utf8(row.get(2..10)?).ok()?)
+}
+
+/// The S3 key in an object's or a common prefix's key, as text.
+pub fn object_text(row: &[u8]) -> Result<&str> {
+    let name = object_name(row).and_then(|name| std::str::from_utf8(name).ok());
+    name.ok_or_else(|| Error::damaged("an object's name is no text"))
 }
 
 /// What the rows of all tags of a bucket begin with.

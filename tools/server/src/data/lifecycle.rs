@@ -4,14 +4,15 @@
 //! at that moment, and its space follows. Else it is walked through now and then, since the deletion of
 //! an object leaves a version.
 
-use kogia::{Condition, Item, ListOptions, RetentionRule, Store};
+use kogia::{Condition, RetentionRule};
 
 use super::buckets::{Bucket, walk};
 use super::keys::{self, BucketId, VersionId};
 use super::rows;
+use super::scan::Scan;
 use super::settings::{LifecycleRule, Settings, Versioning};
 use super::uploads::{self, UploadRow};
-use super::versions::{self, Hidden, Place};
+use super::versions::{Hidden, Place};
 use crate::error::{Error, Result};
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
@@ -94,35 +95,26 @@ fn delete_objects(
     versioning: Versioning,
 ) -> Result<u64> {
     let mut deleted = 0;
-    let mut options =
-        ListOptions { prefix: keys::object(bucket.id, prefix), ..ListOptions::default() };
-    loop {
-        let page = bucket.store.list(&options)?;
-        for item in page.items {
-            let Item::Object { key: row, info } = item else { continue };
-            let key = text(keys::object_name(&row))?;
-            let seq = info.seq;
-            if Place::of(bucket.id, key, info)?.info.created_ms > before_ms {
-                continue;
-            }
-            let _entered = bucket.enter_blocking()?;
-            if bucket.versioning() != versioning {
-                return Ok(deleted);
-            }
-            let named = versioning == Versioning::Enabled;
-            // What was put meanwhile stays.
-            let ours = Condition::IfSeq(seq);
-            deleted += match versions::delete(&bucket.store, bucket.id, key, ours, named) {
-                Ok(_) => 1,
-                Err(Error::S3(_)) => 0,
-                Err(error) => return Err(error),
-            };
+    for row in Scan::new(&bucket.store, keys::object(bucket.id, prefix)) {
+        let (row, info) = row?;
+        let name = keys::object_text(&row)?;
+        let seq = info.seq;
+        if Place::of(bucket.id, name, info)?.info.created_ms > before_ms {
+            continue;
         }
-        options.start_after = page.next;
-        if options.start_after.is_none() {
+        let _entered = bucket.enter_blocking()?;
+        if bucket.versioning() != versioning {
             return Ok(deleted);
         }
+        let named = versioning == Versioning::Enabled;
+        // What was put meanwhile stays.
+        deleted += match bucket.key(name).delete(Condition::IfSeq(seq), named) {
+            Ok(_) => 1,
+            Err(Error::S3(_)) => 0,
+            Err(error) => return Err(error),
+        };
     }
+    Ok(deleted)
 }
 
 /// The versions of a key that come before the one that is looked at.
@@ -137,12 +129,12 @@ struct Before {
 }
 
 fn delete_versions(bucket: &Bucket, rule: &LifecycleRule, now_ms: u64) -> Result<u64> {
-    let (store, mut deleted) = (&*bucket.store, 0);
+    let mut deleted = 0;
     let prefix = [&keys::all_versions(bucket.id)[..], rule.prefix.as_bytes()].concat();
     let mut seen = Before::default();
-    let delete = |key: &str, id: VersionId, state: Hidden| {
+    let delete = |name: &str, id: VersionId, state: Hidden| {
         let _entered = bucket.enter_blocking()?;
-        Ok::<_, Error>(u64::from(versions::delete_if(store, bucket.id, key, id, state)?))
+        Ok::<_, Error>(u64::from(bucket.key(name).delete_if(id, state)?))
     };
     // A deletion that hides nothing any more.
     let is_due = |since: u64| {
@@ -152,60 +144,47 @@ fn delete_versions(bucket: &Bucket, rule: &LifecycleRule, now_ms: u64) -> Result
         Some((id, since)) if is_due(since) => delete(&seen.key, id, Hidden::Nothing),
         _ => Ok(0),
     };
-    let mut options = ListOptions { prefix, ..ListOptions::default() };
-    loop {
-        let page = store.list(&options)?;
-        for item in page.items {
-            let Item::Object { key: row, info } = item else { continue };
-            let Some((key, _)) = keys::parse_version(&row) else { continue };
-            let place = Place::of(bucket.id, key, info)?;
-            let Some(version) = &place.attributes.version else { continue };
-            if seen.key != key {
-                deleted += end(&seen)?;
-                seen = Before { key: key.to_owned(), ..Before::default() };
-                seen.newer_ms = plain_since(store, bucket.id, key)?;
-                let marker = (version.id, version.created_ms);
-                seen.lone_marker = version.kind.is_marker().then_some(marker);
-            } else {
-                seen.lone_marker = None;
-            }
-            let newer_ms = seen.newer_ms.replace(version.created_ms);
-            let (Some(newer_ms), Some(rules)) = (newer_ms, rule.noncurrent) else { continue };
-            seen.noncurrent += 1;
-            if seen.noncurrent > rules.keep && newer_ms <= before(now_ms, rules.days) {
-                deleted += delete(key, version.id, Hidden::ByNewer)?;
-            }
+    for row in Scan::new(&bucket.store, prefix) {
+        let (row, info) = row?;
+        let Some((name, _)) = keys::parse_version(&row) else { continue };
+        let place = Place::of(bucket.id, name, info)?;
+        let Some(version) = &place.attributes.version else { continue };
+        if seen.key != name {
+            deleted += end(&seen)?;
+            // What has its bytes in the object's own row is newer than all versions.
+            let plain = bucket.key(name).current()?.filter(Place::is_plain);
+            let marker = (version.id, version.created_ms);
+            seen = Before {
+                key: name.to_owned(),
+                newer_ms: plain.map(|plain| plain.info.created_ms),
+                lone_marker: place.is_marker().then_some(marker),
+                ..Before::default()
+            };
+        } else {
+            seen.lone_marker = None;
         }
-        options.start_after = page.next;
-        if options.start_after.is_none() {
-            break;
+        let newer_ms = seen.newer_ms.replace(version.created_ms);
+        let (Some(newer_ms), Some(rules)) = (newer_ms, rule.noncurrent) else { continue };
+        seen.noncurrent += 1;
+        if seen.noncurrent > rules.keep && newer_ms <= before(now_ms, rules.days) {
+            deleted += delete(name, version.id, Hidden::ByNewer)?;
         }
     }
     Ok(deleted + end(&seen)?)
-}
-
-/// When the object came that has its bytes in its own row, which is newer than all versions' rows.
-fn plain_since(store: &Store, bucket: BucketId, key: &str) -> Result<Option<u64>> {
-    let Some(info) = store.head(keys::object(bucket, key))? else { return Ok(None) };
-    let place = Place::of(bucket, key, info)?;
-    Ok(place.attributes.version.is_none().then_some(place.info.created_ms))
-}
-
-fn text(name: Option<&[u8]>) -> Result<&str> {
-    let name = name.and_then(|name| std::str::from_utf8(name).ok());
-    name.ok_or_else(|| Error::damaged("an object's name is no text"))
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
+    use kogia::{Item, ListOptions};
+
     use super::*;
     use crate::data::buckets::now_ms;
     use crate::data::partitions::PartitionOptions;
     use crate::data::settings::Noncurrent;
     use crate::data::uploads::create;
-    use crate::data::versions::{Adding, Sought, Which, begin, find};
+    use crate::data::versions::{Adding, Sought, Which};
     use crate::data::{Attributes, Catalogue, Partitions, blocking};
 
     fn rule() -> LifecycleRule {
@@ -242,10 +221,8 @@ mod tests {
     }
 
     fn add(bucket: &Bucket, key: &str, body: &str) {
-        let store = &bucket.store;
-        let id = begin(store, bucket.id, key).unwrap();
-        let condition = Condition::Always;
-        let adding = Adding { store, bucket: bucket.id, key, id, condition };
+        let key = bucket.key(key);
+        let adding = Adding { key, id: key.begin().unwrap(), condition: Condition::Always };
         adding.whole(body.as_bytes(), Attributes::of_nothing()).unwrap();
     }
 
@@ -255,7 +232,7 @@ mod tests {
     }
 
     fn is_there(bucket: &Bucket, key: &str) -> bool {
-        matches!(find(&bucket.store, bucket.id, key, Which::Current).unwrap(), Sought::Object(_))
+        matches!(bucket.key(key).find(Which::Current).unwrap(), Sought::Object(_))
     }
 
     #[tokio::test]
@@ -289,7 +266,7 @@ mod tests {
                 bucket.store.list(&ListOptions { prefix, ..ListOptions::default() }).unwrap();
             let Some(Item::Object { key, .. }) = page.items.into_iter().nth(1) else { panic!() };
             let (_, id) = keys::parse_version(&key).unwrap();
-            versions::delete_version(&bucket.store, bucket.id, "clips/a", Which::Id(id)).unwrap();
+            bucket.key("clips/a").delete_version(Which::Id(id)).unwrap();
             assert_eq!(apply(&bucket, after(3)).unwrap(), 1);
             assert_eq!((count(&bucket, "clips/a"), count(&bucket, "other")), (0, 4));
         })

@@ -17,6 +17,7 @@ pub mod keys;
 pub mod lifecycle;
 pub mod partitions;
 pub mod rows;
+pub mod scan;
 pub mod settings;
 pub mod streams;
 pub mod tags;

@@ -5,7 +5,7 @@
 //! overwrite has its own tags at once, and what is left of the old ones means nothing. Of a version,
 //! whose bytes are never others, it names the id.
 
-use kogia::Store;
+use kogia::{Batch, Store};
 use serde::{Deserialize, Serialize};
 
 use super::versions::Place;
@@ -43,4 +43,21 @@ pub fn set(store: &Store, place: &Place, tags: Tags) -> Result<()> {
 /// Whether a row is left that has to go with the object, or the version, of this row.
 pub fn has_row(store: &Store, of: &[u8]) -> Result<bool> {
     Ok(store.exists(keys::tags(of))?)
+}
+
+/// Has the row of tags go of an object, or a version, if there is one.
+pub fn delete(store: &Store, batch: &mut Batch, of: &[u8]) -> Result<()> {
+    if has_row(store, of)? {
+        batch.delete(keys::tags(of));
+    }
+    Ok(())
+}
+
+/// Has an object, or a version, go with its tags. What is not there needs no tombstone.
+pub fn delete_with(store: &Store, batch: &mut Batch, row: &[u8]) -> Result<()> {
+    delete(store, batch, row)?;
+    if store.exists(row)? {
+        batch.delete(row);
+    }
+    Ok(())
 }

@@ -8,11 +8,26 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response};
 
-use super::carried::{check_acl, not_implemented, refuse};
+use super::carried::{check_acl, check_grants, not_implemented};
 use super::{found, told};
 use crate::data::blocking;
 use crate::error::Result;
 use crate::service::Service;
+
+/// Fails where an input sets another list than the one that there is.
+macro_rules! check {
+    ($input:expr) => {
+        check_acl($input.acl.as_ref().map(|acl| acl.as_str()))?;
+        check_policy($input.access_control_policy.as_ref())?;
+        check_grants(&[
+            &$input.grant_full_control,
+            &$input.grant_read,
+            &$input.grant_read_acp,
+            &$input.grant_write,
+            &$input.grant_write_acp,
+        ])?;
+    };
+}
 
 pub async fn of_bucket(
     service: &Service,
@@ -44,15 +59,7 @@ pub async fn set_of_bucket(
 ) -> Result<S3Response<PutBucketAclOutput>> {
     let input = request.input;
     service.bucket(&input.bucket)?;
-    check_acl(input.acl.as_ref().map(|acl| acl.as_str()))?;
-    check_policy(input.access_control_policy.as_ref())?;
-    refuse(&[
-        (input.grant_full_control.is_some(), "access control lists"),
-        (input.grant_read.is_some(), "access control lists"),
-        (input.grant_read_acp.is_some(), "access control lists"),
-        (input.grant_write.is_some(), "access control lists"),
-        (input.grant_write_acp.is_some(), "access control lists"),
-    ])?;
+    check!(input);
     Ok(S3Response::new(PutBucketAclOutput::default()))
 }
 
@@ -61,15 +68,7 @@ pub async fn set_of_object(
     request: S3Request<PutObjectAclInput>,
 ) -> Result<S3Response<PutObjectAclOutput>> {
     let input = request.input;
-    check_acl(input.acl.as_ref().map(|acl| acl.as_str()))?;
-    check_policy(input.access_control_policy.as_ref())?;
-    refuse(&[
-        (input.grant_full_control.is_some(), "access control lists"),
-        (input.grant_read.is_some(), "access control lists"),
-        (input.grant_read_acp.is_some(), "access control lists"),
-        (input.grant_write.is_some(), "access control lists"),
-        (input.grant_write_acp.is_some(), "access control lists"),
-    ])?;
+    check!(input);
     exists(service, &input.bucket, input.key, input.version_id.as_deref()).await?;
     Ok(S3Response::new(PutObjectAclOutput::default()))
 }

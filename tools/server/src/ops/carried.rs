@@ -46,12 +46,14 @@ macro_rules! refuse_unsupported {
             ($input.object_lock_mode.is_some(), "object lock"),
             ($input.object_lock_legal_hold_status.is_some(), "object lock"),
             ($input.object_lock_retain_until_date.is_some(), "object lock"),
-            ($input.grant_full_control.is_some(), "access control lists"),
-            ($input.grant_read.is_some(), "access control lists"),
-            ($input.grant_read_acp.is_some(), "access control lists"),
-            ($input.grant_write_acp.is_some(), "access control lists"),
         ];
         $crate::ops::carried::refuse(&asks)?;
+        $crate::ops::carried::check_grants(&[
+            &$input.grant_full_control,
+            &$input.grant_read,
+            &$input.grant_read_acp,
+            &$input.grant_write_acp,
+        ])?;
         $crate::ops::carried::check_acl($input.acl.as_ref().map(|acl| acl.as_str()))?;
         $crate::ops::carried::check_class(
             $input.storage_class.as_ref().map(|class| class.as_str()),
@@ -85,6 +87,11 @@ pub fn check_acl(acl: Option<&str>) -> Result<()> {
         None | Some("private" | "bucket-owner-full-control") => Ok(()),
         Some(_) => Err(not_implemented("access control lists")),
     }
+}
+
+/// Rights that are given in headers, whoever they are given to.
+pub fn check_grants(grants: &[&Option<String>]) -> Result<()> {
+    refuse(&[(grants.iter().any(|grant| grant.is_some()), "access control lists")])
 }
 
 pub fn check_class(class: Option<&str>) -> Result<()> {

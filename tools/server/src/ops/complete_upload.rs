@@ -16,7 +16,6 @@ use crate::data::attributes::{Etag, PartSizes};
 use crate::data::buckets::Bucket;
 use crate::data::keys::{MAX_PART_NUMBER, UploadId};
 use crate::data::uploads::{self, PartRow, Span, UploadRow};
-use crate::data::versions::Place;
 use crate::data::{Attributes, blocking, keys};
 use crate::digest::{self, Algorithm, Checksum};
 use crate::error::{Error, Result};
@@ -90,10 +89,7 @@ impl Completion {
     }
 
     fn completed_before(&self) -> Result<Option<Placed>> {
-        let Some(info) = self.bucket.store.head(keys::object(self.bucket.id, &self.key))? else {
-            return Ok(None);
-        };
-        let place = Place::of(self.bucket.id, &self.key, info)?;
+        let Some(place) = self.bucket.key(&self.key).current()? else { return Ok(None) };
         let version = tell_version(&self.bucket, &place);
         let attributes = place.attributes;
         Ok(attributes.is_of(self.id).then_some(Placed { attributes, version }))

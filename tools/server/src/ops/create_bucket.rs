@@ -3,7 +3,7 @@
 use s3s::dto::{CreateBucketInput, CreateBucketOutput};
 use s3s::{S3Request, S3Response, s3_error};
 
-use super::carried::{check_acl, refuse};
+use super::carried::{check_acl, check_grants, refuse};
 use crate::error::Result;
 use crate::service::Service;
 
@@ -13,13 +13,13 @@ pub async fn call(
 ) -> Result<S3Response<CreateBucketOutput>> {
     let input = request.input;
     check_acl(input.acl.as_ref().map(|acl| acl.as_str()))?;
-    refuse(&[
-        (input.object_lock_enabled_for_bucket == Some(true), "object lock"),
-        (input.grant_full_control.is_some(), "access control lists"),
-        (input.grant_read.is_some(), "access control lists"),
-        (input.grant_read_acp.is_some(), "access control lists"),
-        (input.grant_write.is_some(), "access control lists"),
-        (input.grant_write_acp.is_some(), "access control lists"),
+    refuse(&[(input.object_lock_enabled_for_bucket == Some(true), "object lock")])?;
+    check_grants(&[
+        &input.grant_full_control,
+        &input.grant_read,
+        &input.grant_read_acp,
+        &input.grant_write,
+        &input.grant_write_acp,
     ])?;
     let asked = input.create_bucket_configuration.and_then(|asked| asked.location_constraint);
     if asked.is_some_and(|asked| *asked.as_str() != *service.region) {

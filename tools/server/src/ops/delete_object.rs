@@ -1,6 +1,6 @@
 //! `DeleteObject`.
 
-use kogia::{Batch, Condition, Store};
+use kogia::{Batch, Condition};
 use s3s::dto::{DeleteObjectInput, DeleteObjectOutput};
 use s3s::{S3Request, S3Response};
 
@@ -8,9 +8,8 @@ use super::carried::refuse;
 use super::told;
 use crate::conditions::WriteConditions;
 use crate::data::buckets::Bucket;
-use crate::data::keys::BucketId;
 use crate::data::settings::Versioning;
-use crate::data::versions::{self, Which};
+use crate::data::versions::{self, Key, Which};
 use crate::data::{blocking, keys, tags};
 use crate::error::Result;
 use crate::service::Service;
@@ -56,10 +55,10 @@ pub fn delete(
     which: Which,
     conditions: &WriteConditions,
 ) -> Result<Deleted> {
-    let (store, versioning) = (&bucket.store, bucket.versioning());
+    let (key, versioning) = (bucket.key(key), bucket.versioning());
     if which != Which::Current && (versioning, which) != (Versioning::Never, Which::Null) {
         refuse(&[(!conditions.is_empty(), "a condition on the deletion of a version")])?;
-        let is_marker = versions::delete_version(store, bucket.id, key, which)?.unwrap_or(false);
+        let is_marker = key.delete_version(which)?.unwrap_or(false);
         let version = match which {
             Which::Id(id) => id.to_string(),
             _ => versions::NULL.to_owned(),
@@ -69,21 +68,20 @@ pub fn delete(
     let condition = if conditions.is_empty() {
         Condition::Always
     } else {
-        conditions.resolve(store.head(keys::object(bucket.id, key))?.as_ref())?
+        conditions.resolve(key.store.head(key.row())?.as_ref())?
     };
     if versioning == Versioning::Never {
-        delete_plain(store, bucket.id, key, condition)
-            .map_err(|error| conditions.lost_race(error))?;
+        delete_plain(key, condition).map_err(|error| conditions.lost_race(error))?;
         return Ok(Deleted::default());
     }
     let named = versioning == Versioning::Enabled;
-    let version = versions::delete(store, bucket.id, key, condition, named)?;
+    let version = key.delete(condition, named)?;
     Ok(Deleted { is_marker: true, version: Some(version) })
 }
 
 /// Deletes an object, and its row of tags with it. One that is not there is none to delete.
-fn delete_plain(store: &Store, bucket: BucketId, key: &str, condition: Condition) -> Result<()> {
-    let row = keys::object(bucket, key);
+fn delete_plain(key: Key<'_>, condition: Condition) -> Result<()> {
+    let (store, row) = (key.store, key.row());
     if tags::has_row(store, &row)? {
         let mut batch = Batch::new();
         batch.delete_with(&row, condition).delete(keys::tags(&row));

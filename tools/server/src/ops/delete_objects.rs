@@ -1,6 +1,6 @@
 //! `DeleteObjects`: all that have no condition of their own in one batch, with one sync.
 
-use kogia::{Batch, Store};
+use kogia::Batch;
 use s3s::dto::{
     self, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETagCondition, ObjectIdentifier,
 };
@@ -11,10 +11,9 @@ use super::delete_object::{self, Deleted};
 use super::told;
 use crate::conditions::WriteConditions;
 use crate::data::buckets::Bucket;
-use crate::data::keys::BucketId;
 use crate::data::settings::Versioning;
 use crate::data::versions::Which;
-use crate::data::{blocking, keys, tags};
+use crate::data::{blocking, tags};
 use crate::error::Result;
 use crate::service::Service;
 
@@ -80,7 +79,7 @@ fn delete(bucket: &Bucket, asked: Vec<ObjectIdentifier>) -> Result<Outcomes> {
     for object in asked {
         let outcome = check(&object).and_then(|which| {
             if is_plain && object.e_tag.is_none() && !matches!(which, Which::Id(_)) {
-                add(&mut batch, &bucket.store, bucket.id, &object.key)?;
+                tags::delete_with(&bucket.store, &mut batch, &bucket.key(&object.key).row())?;
                 return Ok(Deleted::default());
             }
             let condition = object.e_tag.clone().map(ETagCondition::ETag);
@@ -102,16 +101,4 @@ fn check(object: &ObjectIdentifier) -> Result<Which> {
         return Err(not_implemented("conditions on size and time"));
     }
     Ok(which)
-}
-
-/// What is not there needs no tombstone.
-fn add(batch: &mut Batch, store: &Store, bucket: BucketId, key: &str) -> Result<()> {
-    let row = keys::object(bucket, key);
-    if tags::has_row(store, &row)? {
-        batch.delete(keys::tags(&row));
-    }
-    if store.exists(&row)? {
-        batch.delete(row);
-    }
-    Ok(())
 }

@@ -14,7 +14,7 @@ use crate::data::buckets::Bucket;
 use crate::data::settings::Versioning;
 use crate::data::streams::ObjectReader;
 use crate::data::tags::Tags;
-use crate::data::versions::{self, Place, Sought, Which};
+use crate::data::versions::{Place, Sought, Which};
 use crate::data::{Attributes, keys, lifecycle, tags};
 use crate::error::{Error, Result};
 
@@ -71,9 +71,8 @@ impl Found {
             let place = place(bucket, key, which)?;
             let reader = ObjectReader::open(&bucket.store, &place.row)?;
             // A version's row has its bytes for ever; another object may be in an object's by now.
-            let is_the_one = |reader: &ObjectReader| {
-                place.attributes.version.is_some() || reader.info().seq == place.info.seq
-            };
+            let is_the_one =
+                |reader: &ObjectReader| !place.is_plain() || reader.info().seq == place.info.seq;
             if let Some(reader) = reader.filter(is_the_one) {
                 return Ok((Found::new(bucket, key, place)?, reader));
             }
@@ -134,7 +133,7 @@ impl Found {
 
 /// Where an object is, or a version.
 pub fn place(bucket: &Bucket, key: &str, which: Which) -> Result<Place> {
-    match versions::find(&bucket.store, bucket.id, key, which)? {
+    match bucket.key(key).find(which)? {
         Sought::Object(place) => Ok(*place),
         Sought::Deleted(version) => Err(deleted(which, &version)),
         Sought::Nothing if which == Which::Current => Err(no_such_key().into()),

@@ -12,7 +12,7 @@ use super::told::{self, Names};
 use crate::data::buckets::Bucket;
 use crate::data::versions::Place;
 use crate::data::{blocking, keys};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::service::Service;
 
 const MAX_KEYS: i32 = 1000;
@@ -143,7 +143,7 @@ fn list(bucket: &Bucket, asked: &Asked) -> Result<Listed> {
                         .map(|checksum| vec![told::checksum_algorithm(checksum.algorithm)]),
                     checksum_type: checksum.map(told::checksum_type),
                     e_tag: Some(told::etag(attributes.etag)),
-                    key: Some(asked.names.write(&name(&key)?)),
+                    key: Some(asked.names.write(keys::object_text(&key)?)),
                     last_modified: Some(told::time(info.created_ms)),
                     owner: asked.with_owner.then(told::owner),
                     size: Some(told::len(info.len)),
@@ -154,16 +154,12 @@ fn list(bucket: &Bucket, asked: &Asked) -> Result<Listed> {
                 });
             }
             Item::Prefix(prefix) => {
-                let prefix = Some(asked.names.write(&name(&prefix)?));
+                let prefix = Some(asked.names.write(keys::object_text(&prefix)?));
                 listed.prefixes.push(CommonPrefix { prefix });
             }
         }
     }
-    listed.next = page.next.map(|next| name(&next)).transpose()?;
+    let next = page.next.as_deref().map(keys::object_text).transpose()?;
+    listed.next = next.map(str::to_owned);
     Ok(listed)
-}
-
-fn name(row: &[u8]) -> Result<String> {
-    let name = keys::object_name(row).unwrap_or_default();
-    String::from_utf8(name.to_vec()).map_err(|_| Error::damaged("an object's name is no text"))
 }

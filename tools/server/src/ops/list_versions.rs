@@ -1,8 +1,5 @@
 //! `ListObjectVersions`: the rows of objects and of versions, merged by key.
 
-use std::collections::VecDeque;
-
-use kogia::{Info, Item, ListOptions, Store};
 use s3s::dto::{
     CommonPrefix, DeleteMarkerEntry, ListObjectVersionsInput, ListObjectVersionsOutput,
     ObjectVersion, ObjectVersionStorageClass,
@@ -11,14 +8,13 @@ use s3s::{S3Request, S3Response, s3_error};
 
 use super::told::{self, Names};
 use crate::data::buckets::Bucket;
-use crate::data::versions::{self, Place, Which};
+use crate::data::scan::Scan;
+use crate::data::versions::{Place, Which};
 use crate::data::{blocking, keys};
 use crate::error::{Error, Result};
 use crate::service::Service;
 
 const MAX_KEYS: i32 = 1000;
-/// Rows that are read at once.
-const PAGE_ROWS: usize = 128;
 /// Sorts behind all that a key may go on with: keys are text.
 const END: u8 = 0xff;
 
@@ -92,55 +88,12 @@ pub async fn call(
     }))
 }
 
-/// Rows below a prefix, one after the other.
-struct Rows<'a> {
-    store: &'a Store,
-    options: ListOptions,
-    read: VecDeque<(Vec<u8>, Info)>,
-    is_at_end: bool,
-}
-
-impl<'a> Rows<'a> {
-    fn new(store: &'a Store, prefix: Vec<u8>, start_after: Option<Vec<u8>>) -> Self {
-        let options =
-            ListOptions { prefix, start_after, max_keys: PAGE_ROWS, ..ListOptions::default() };
-        Rows { store, options, read: VecDeque::new(), is_at_end: false }
-    }
-
-    fn peek(&mut self) -> Result<Option<&(Vec<u8>, Info)>> {
-        while self.read.is_empty() && !self.is_at_end {
-            let page = self.store.list(&self.options)?;
-            self.read.extend(page.items.into_iter().filter_map(|item| match item {
-                Item::Object { key, info } => Some((key, info)),
-                Item::Prefix(_) => None,
-            }));
-            self.is_at_end = page.next.is_none();
-            self.options.start_after = page.next;
-        }
-        Ok(self.read.front())
-    }
-
-    fn next(&mut self) -> Option<(Vec<u8>, Info)> {
-        self.read.pop_front()
-    }
-
-    /// Goes on behind `row`.
-    fn skip(&mut self, row: Vec<u8>) {
-        while self.read.front().is_some_and(|(key, _)| *key <= row) {
-            self.read.pop_front();
-        }
-        if self.read.is_empty() && !self.is_at_end {
-            self.options.start_after = Some(row);
-        }
-    }
-}
-
 fn list(bucket: &Bucket, asked: &Asked) -> Result<Listed> {
     let (store, id) = (&*bucket.store, bucket.id);
     let object_after = asked.after.as_ref().map(|(key, _)| keys::object(id, key));
-    let mut objects = Rows::new(store, keys::object(id, &asked.prefix), object_after);
+    let mut objects = Scan::new(store, keys::object(id, &asked.prefix)).behind(object_after);
     let version_prefix = [&keys::all_versions(id)[..], asked.prefix.as_bytes()].concat();
-    let mut versions = Rows::new(store, version_prefix, version_after(bucket, asked)?);
+    let mut versions = Scan::new(store, version_prefix).behind(version_after(bucket, asked)?);
     let mut listed = Listed::default();
     // The key whose newest entry was listed before.
     let mut begun = asked.after.as_ref().and_then(|(key, version)| version.map(|_| key.clone()));
@@ -150,7 +103,10 @@ fn list(bucket: &Bucket, asked: &Asked) -> Result<Listed> {
         return Ok(listed);
     }
     loop {
-        let object = objects.peek()?.map(|(row, _)| object_key(row)).transpose()?;
+        let object = objects
+            .peek()?
+            .map(|(row, _)| keys::object_text(row).map(str::to_owned))
+            .transpose()?;
         let version = versions.peek()?.map(|(row, _)| version_key(row)).transpose()?;
         let Some(key) = [&object, &version].into_iter().flatten().min().cloned() else { break };
         if let Some(common) = common_prefix(asked, &key) {
@@ -165,15 +121,15 @@ fn list(bucket: &Bucket, asked: &Asked) -> Result<Listed> {
                 listed.last = Some((common.clone(), None));
             }
             let behind = |row: Vec<u8>| [&row[..], common.as_bytes(), &[END]].concat();
-            objects.skip(behind(keys::objects(id)));
-            versions.skip(behind(keys::all_versions(id)));
+            objects.skip_to(behind(keys::objects(id)));
+            versions.skip_to(behind(keys::all_versions(id)));
             continue;
         }
         let is_object = object.as_ref() == Some(&key);
         let (_, info) =
-            if is_object { objects.next() } else { versions.next() }.expect("it was seen");
+            if is_object { objects.next() } else { versions.next() }.expect("it was seen")?;
         let place = Place::of(id, &key, info)?;
-        if is_object && place.attributes.version.is_some() {
+        if is_object && !place.is_plain() {
             // Its version's row follows.
             continue;
         }
@@ -196,8 +152,8 @@ fn version_after(bucket: &Bucket, asked: &Asked) -> Result<Option<Vec<u8>>> {
     let all = keys::versions(bucket.id, key);
     Ok(Some(match version {
         Some(Which::Id(id)) => keys::version(bucket.id, key, *id),
-        Some(Which::Null) => match versions::null(&bucket.store, bucket.id, key)? {
-            Some((id, _)) => keys::version(bucket.id, key, id),
+        Some(Which::Null) => match bucket.key(key).null()? {
+            Some(null) => null.row,
             // It is the object's own row, which is listed before all.
             None => all,
         },
@@ -212,11 +168,6 @@ fn common_prefix(asked: &Asked, key: &str) -> Option<String> {
     Some(key[..asked.prefix.len() + at + delimiter.len()].to_owned())
 }
 
-fn object_key(row: &[u8]) -> Result<String> {
-    let name = keys::object_name(row).unwrap_or_default();
-    String::from_utf8(name.to_vec()).map_err(|_| Error::damaged("an object's name is no text"))
-}
-
 fn version_key(row: &[u8]) -> Result<String> {
     match keys::parse_version(row) {
         Some((key, _)) => Ok(key.to_owned()),
@@ -228,7 +179,7 @@ impl Listed {
     fn add(&mut self, key: &str, place: &Place, is_latest: bool, names: Names) {
         let version_id = Some(place.version());
         let (key, last_modified) = (names.write(key), told::time(place.info.created_ms));
-        if place.attributes.version.as_ref().is_some_and(|version| version.kind.is_marker()) {
+        if place.is_marker() {
             self.markers.push(DeleteMarkerEntry {
                 is_latest: Some(is_latest),
                 key: Some(key),

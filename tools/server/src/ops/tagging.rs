@@ -14,7 +14,7 @@ use super::told;
 use crate::data::buckets::Bucket;
 use crate::data::settings::{Settings, Versioning};
 use crate::data::tags::Tags;
-use crate::data::versions::{self, Which};
+use crate::data::versions::Which;
 use crate::data::{blocking, tags};
 use crate::error::{Error, Result};
 use crate::service::Service;
@@ -60,7 +60,7 @@ async fn set(bucket: Bucket, key: String, which: Which, given: Tags) -> Result<O
     blocking(move || {
         // What has them is not moved meanwhile.
         let is_plain = bucket.versioning() == Versioning::Never;
-        let _alone = (!is_plain).then(|| versions::lock(bucket.id, &key));
+        let _alone = (!is_plain).then(|| bucket.key(&key).lock());
         let place = place(&bucket, &key, which)?;
         tags::set(&bucket.store, &place, given)?;
         drop(entered);

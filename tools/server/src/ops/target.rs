@@ -9,7 +9,7 @@ use crate::data::Attributes;
 use crate::data::buckets::Bucket;
 use crate::data::keys::{self, VersionId};
 use crate::data::settings::Versioning;
-use crate::data::versions::{self, Adding};
+use crate::data::versions::{self, Adding, Key};
 use crate::error::Result;
 
 /// An object on its way.
@@ -33,7 +33,7 @@ impl Target {
     pub fn new(bucket: Bucket, key: String) -> Result<Self> {
         let versioning = bucket.versioning();
         let id = match versioning {
-            Versioning::Enabled => Some(versions::begin(&bucket.store, bucket.id, &key)?),
+            Versioning::Enabled => Some(bucket.key(&key).begin()?),
             Versioning::Never | Versioning::Suspended => None,
         };
         Ok(Target { bucket, key, versioning, id })
@@ -43,7 +43,7 @@ impl Target {
     pub fn row(&self) -> Vec<u8> {
         match self.id {
             Some(id) => keys::version(self.bucket.id, &self.key, id),
-            None => keys::object(self.bucket.id, &self.key),
+            None => self.key().row(),
         }
     }
 
@@ -79,6 +79,10 @@ impl Target {
         }
     }
 
+    fn key(&self) -> Key<'_> {
+        self.bucket.key(&self.key)
+    }
+
     fn adding(&self, condition: Condition) -> Result<Option<Adding<'_>>> {
         if self.bucket.versioning() != self.versioning {
             return Err(s3_error!(
@@ -87,9 +91,7 @@ impl Target {
             )
             .into());
         }
-        let (store, bucket) = (&*self.bucket.store, self.bucket.id);
-        let key = &*self.key;
-        Ok(self.id.map(|id| Adding { store, bucket, key, id, condition }))
+        Ok(self.id.map(|id| Adding { key: self.key(), id, condition }))
     }
 
     /// Keeps others from the rows of the key, where there may be several.
@@ -97,15 +99,15 @@ impl Target {
         if self.versioning != Versioning::Suspended {
             return Ok(None);
         }
-        versions::check_key(&self.key)?;
-        Ok(Some(versions::lock(self.bucket.id, &self.key)))
+        self.key().check()?;
+        Ok(Some(self.key().lock()))
     }
 
     /// What was put in its own row takes the place of a version without a name.
     fn plain(&self, attributes: Attributes) -> Result<Placed> {
         let version = match self.versioning {
             Versioning::Suspended => {
-                versions::forget_null(&self.bucket.store, self.bucket.id, &self.key)?;
+                self.key().forget_null()?;
                 Some(versions::NULL.to_owned())
             }
             Versioning::Never | Versioning::Enabled => None,
