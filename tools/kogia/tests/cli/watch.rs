@@ -227,7 +227,11 @@ fn kill_while_files_come(remove: bool) {
     }
     let puts = puts(&place);
     assert_eq!(puts.len(), FILES);
-    let doubled: Vec<_> = puts.iter().filter(|(_, count)| **count > 1).collect();
+    // Without time to settle, a file that is being written when a watcher starts is taken as it is,
+    // and once more when it has changed.
+    let may_be_taken_twice = |key: &str| remove && !key.parse::<usize>().unwrap().is_multiple_of(3);
+    let doubled: Vec<_> =
+        puts.iter().filter(|(key, count)| **count > 1 && !may_be_taken_twice(key)).collect();
     assert_eq!(doubled, []);
     place.ok(["verify", "s"]);
 }
