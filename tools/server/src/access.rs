@@ -10,7 +10,9 @@ use std::sync::{Arc, OnceLock};
 
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{Credentials, S3Auth, SecretKey};
-use s3s::{S3Result, s3_error};
+use s3s::dto::PostObjectInput;
+use s3s::path::check_key;
+use s3s::{S3Request, S3Result, s3_error};
 use serde::Deserialize;
 use subtle::{Choice, ConstantTimeEq};
 
@@ -156,6 +158,25 @@ impl S3Access for Access {
             None if cx.credentials().is_some() => Ok(()),
             None => Err(s3_error!(AccessDenied, "Signature is required")),
         }
+    }
+
+    /// Called with each form, when its policy has been verified. s3s takes any key, and does not tell the
+    /// file's name, which S3 puts into keys that ask for it.
+    async fn post_object(&self, form: &mut S3Request<PostObjectInput>) -> S3Result<()> {
+        let key = form.input.key.as_str();
+        if key.is_empty() {
+            return Err(s3_error!(InvalidArgument, "User key must have a length greater than 0."));
+        }
+        if !check_key(key) {
+            return Err(s3_error!(KeyTooLongError, "Your key is too long"));
+        }
+        if key.contains("${filename}") {
+            return Err(s3_error!(
+                InvalidArgument,
+                "This server does not put the name of the file into the key; give the whole key"
+            ));
+        }
+        Ok(())
     }
 }
 

@@ -38,7 +38,7 @@ impl BodyFault {
         let _ = self.0.set(fault);
     }
 
-    fn to_error(&self, source: &(dyn std::error::Error + Send + Sync)) -> S3Error {
+    pub fn to_error(&self, source: &(dyn std::error::Error + Send + Sync)) -> S3Error {
         match self.0.get() {
             Some(Fault::Idle) => s3_error!(
                 RequestTimeout,

@@ -116,6 +116,8 @@ pub struct Limits {
     pub xml_bytes: ByteSize,
     /// The largest chunk of an aws-chunked body: it is in memory whole, to be verified.
     pub chunk_bytes: ByteSize,
+    /// The largest form that is uploaded: it is in memory whole, to be verified.
+    pub form_bytes: ByteSize,
     /// The smallest part of an upload, the last apart.
     pub part_bytes: ByteSize,
     /// The age at which uploads that were not completed are aborted.
@@ -135,6 +137,7 @@ impl Default for Limits {
             put_bytes: ByteSize::gib(5),
             xml_bytes: ByteSize::mib(4),
             chunk_bytes: ByteSize::mib(16),
+            form_bytes: ByteSize::mib(16),
             part_bytes: ByteSize::mib(5),
             upload_age: Duration::from_secs(7 * 24 * 3600),
             threads: 256,
@@ -222,6 +225,9 @@ impl Config {
         }
         if limits.connections == 0 || limits.threads == 0 {
             return Err("limits.connections and limits.threads are 1 at least".into());
+        }
+        if limits.form_bytes > ByteSize::gib(1) {
+            return Err("limits.form_bytes is 1 GiB at most: a form is in memory whole".into());
         }
         for (name, time) in
             [("header_timeout", limits.header_timeout), ("idle_timeout", limits.idle_timeout)]

@@ -20,6 +20,7 @@ use crate::data::partitions::{PartitionOptions, UNFINISHED};
 use crate::data::{Catalogue, Partitions, blocking, buckets, lifecycle, uploads, versions};
 use crate::http::admin::{self, Admin};
 use crate::http::answer::Answerer;
+use crate::http::form::{FIELDS_BYTES, Forms};
 use crate::http::listen;
 use crate::metrics::Metrics;
 use crate::service::{Limits, Service};
@@ -125,6 +126,7 @@ impl Server {
         let lifecycle = tokio::spawn(keep_lifecycle(self.catalogue.clone()));
         let answerer = Answerer {
             s3: s3_service(&self.config, &access, &self.catalogue)?,
+            forms: Forms::new(&self.config.limits),
             limits: self.config.limits.clone(),
             metrics,
             number: Arc::new(AtomicU64::new(buckets::now_ms() << 20)),
@@ -189,6 +191,9 @@ fn s3_service(
     let mut builder = S3ServiceBuilder::new(service);
     let mut limits = S3Config::default();
     limits.xml_max_body_size = usize::try_from(config.limits.xml_bytes.0).unwrap_or(usize::MAX);
+    limits.post_object_max_file_size = config.limits.form_bytes.0;
+    limits.form_max_field_size = FIELDS_BYTES;
+    limits.form_max_fields_size = FIELDS_BYTES;
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(limits))));
     builder.set_auth(access.clone());
     builder.set_access(access.clone());

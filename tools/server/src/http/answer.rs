@@ -11,12 +11,13 @@ use std::time::Instant;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONNECTION, EXPECT, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use s3s::service::S3Service;
 use s3s::{Body, S3Error, StdError, s3_error};
 
 use super::cors::{self, Asked};
+use super::form::{Forms, is_form};
 use super::guard::Guarded;
 use crate::access::Operation;
 use crate::bodies::BodyFault;
@@ -29,6 +30,7 @@ use crate::metrics::Metrics;
 pub struct Answerer {
     pub s3: S3Service,
     pub limits: Limits,
+    pub forms: Forms,
     pub metrics: Arc<Metrics>,
     pub number: Arc<AtomicU64>,
     /// Whose buckets say which pages may ask for what.
@@ -58,7 +60,6 @@ impl Answerer {
         };
         let asked = Asked::of(&request, self.domain.as_deref());
         let allowed = asked.as_ref().and_then(|asked| asked.allowed(&self.catalogue));
-        let of_error = |error: S3Error| error.to_http_response().map_err(|error| error.to_string());
         let response = match refusal(&request) {
             Some(error) => of_error(error),
             None if asked.is_some_and(|asked| asked.is_preflight) => match allowed {
@@ -88,10 +89,22 @@ impl Answerer {
         let (timeout, metrics) = (self.limits.idle_timeout, self.metrics.clone());
         let request = request.map(|body| {
             let count = move |bytes| metrics.received(bytes);
-            Body::http_body_unsync(Guarded::new(body, timeout, chunk_bytes, fault, count))
+            Guarded::new(body, timeout, chunk_bytes, fault.clone(), count)
         });
+        let (request, _room) = if is_form(&request) {
+            match self.forms.read(request, &fault).await {
+                Ok((request, room)) => (request, Some(room)),
+                Err(error) => return of_error(error),
+            }
+        } else {
+            (request.map(Body::http_body_unsync), None)
+        };
         self.s3.call(request).await.map_err(|error| StdError::from(error).to_string())
     }
+}
+
+fn of_error(error: S3Error) -> Result<Response<Body>, String> {
+    error.to_http_response().map_err(|error| error.to_string())
 }
 
 /// What is refused before it is parsed.
@@ -106,18 +119,28 @@ fn refusal<B>(request: &Request<B>) -> Option<S3Error> {
             "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
         ));
     }
-    // The form would be held in memory whole.
-    let is_form = header(CONTENT_TYPE).is_some_and(|value| {
-        value.len() >= FORM.len() && value[..FORM.len()].eq_ignore_ascii_case(FORM)
-    });
-    if is_form && request.method() == Method::POST {
-        return Some(s3_error!(NotImplemented, "Uploads of forms are not implemented"));
+    let query = request.uri().query().unwrap_or_default();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let is_long = |seconds: &str| seconds.parse().is_ok_and(|s: u64| s > WEEK_SECONDS);
+        if name == "X-Amz-Signature" && header(AUTHORIZATION).is_some() {
+            return Some(s3_error!(
+                InvalidArgument,
+                "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified"
+            ));
+        }
+        if name == "X-Amz-Expires" && is_long(&value) {
+            return Some(s3_error!(
+                AuthorizationQueryParametersError,
+                "X-Amz-Expires must be less than a week (in seconds); that is, it must be less than 604801"
+            ));
+        }
     }
     None
 }
 
+/// For how long a signed URL may be good at most: s3s does not look.
+const WEEK_SECONDS: u64 = 7 * 24 * 3600;
 const ALGORITHM: &[u8] = b"AWS4-HMAC-SHA256 ";
-const FORM: &[u8] = b"multipart/form-data";
 
 /// The body's length, where the client waits to be told that it may send it.
 ///

@@ -3,5 +3,6 @@
 pub mod admin;
 pub mod answer;
 pub mod cors;
+pub mod form;
 pub mod guard;
 pub mod listen;

@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import threading
+import urllib.error
 import urllib.request
 
 import boto3
@@ -184,6 +185,36 @@ def settings():
     refused("NoSuchBucketPolicy", s3.get_bucket_policy, Bucket=BUCKET)
 
 
+def forms():
+    def send(post, body):
+        parts = "".join(
+            f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+            for name, value in post["fields"].items()
+        )
+        head = '--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        form = (parts + head).encode() + body + b"\r\n--x--\r\n"
+        request = urllib.request.Request(post["url"], form, method="POST")
+        request.add_header("Content-Type", "multipart/form-data; boundary=x")
+        try:
+            return urllib.request.urlopen(request).status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    for version in ("s3", "s3v4"):
+        post = client(signature_version=version).generate_presigned_post(
+            BUCKET, "form", Fields={"Content-Type": "video/mp2t"},
+            Conditions=[{"Content-Type": "video/mp2t"}, ["content-length-range", 1, 1000]],
+        )
+        assert send(post, version.encode() * 10) == 204
+        found = s3.get_object(Bucket=BUCKET, Key="form")
+        assert found["ContentType"] == "video/mp2t"
+        assert found["Body"].read() == version.encode() * 10
+        assert send(post, b"x" * 1001) == 400
+        post["fields"]["key"] = "elsewhere"
+        assert send(post, b"x") in (400, 403)
+    refused("NoSuchKey", s3.get_object, Bucket=BUCKET, Key="elsewhere")
+
+
 def keys():
     stranger = boto3.client(
         "s3", endpoint_url=os.environ["KOGIA_ENDPOINT"],
@@ -199,7 +230,7 @@ def keys():
 
 s3.create_bucket(Bucket=BUCKET)
 refused("BucketAlreadyOwnedByYou", s3.create_bucket, Bucket=BUCKET)
-for check in (objects, conditions, transfers, listings, urls, tags, versions, settings, keys):
+for check in (objects, conditions, transfers, listings, urls, forms, tags, versions, settings, keys):
     check()
     print(f"{check.__name__} passed")
 bucket = boto3.resource("s3", endpoint_url=os.environ["KOGIA_ENDPOINT"]).Bucket(BUCKET)

@@ -4,6 +4,7 @@ mod access;
 mod admin;
 mod appends;
 mod client;
+mod forms;
 mod hostile;
 mod kills;
 mod life;
