@@ -1,7 +1,5 @@
 //! Where an object that is put comes to lie: in its own row, or as a version in one of that.
 
-use std::sync::MutexGuard;
-
 use kogia::{Condition, PutOptions};
 use s3s::s3_error;
 
@@ -9,7 +7,7 @@ use crate::data::Attributes;
 use crate::data::buckets::Bucket;
 use crate::data::keys::{self, VersionId};
 use crate::data::settings::Versioning;
-use crate::data::versions::{self, Adding, Key};
+use crate::data::versions::{self, Adding, Key, KeyLock};
 use crate::error::Result;
 
 /// An object on its way.
@@ -95,7 +93,7 @@ impl Target {
     }
 
     /// Keeps others from the rows of the key, where there may be several.
-    fn alone(&self) -> Result<Option<MutexGuard<'static, ()>>> {
+    fn alone(&self) -> Result<Option<KeyLock>> {
         if self.versioning != Versioning::Suspended {
             return Ok(None);
         }

@@ -15,10 +15,9 @@
 
 mod adding;
 mod deleting;
+mod lock;
 
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
 
 use kogia::{Info, Item, ListOptions, Store};
 
@@ -31,11 +30,8 @@ use crate::error::Result;
 
 pub use adding::{Adding, sweep_start};
 pub use deleting::Hidden;
+pub use lock::KeyLock;
 
-/// Locks of keys. Two keys may share one: then one waits a little longer.
-const LOCKS: usize = 256;
-
-static KEYS: [Mutex<()>; LOCKS] = [const { Mutex::new(()) }; LOCKS];
 /// The newest version that was begun.
 static NEWEST: AtomicU64 = AtomicU64::new(0);
 
@@ -251,13 +247,10 @@ impl<'a> Key<'a> {
         Ok(())
     }
 
-    /// To be held by whoever changes the rows of a key in a bucket with versions.
-    pub fn lock(&self) -> MutexGuard<'static, ()> {
-        let hasher = BuildHasherDefault::<DefaultHasher>::default();
-        let hash = hasher.hash_one((self.bucket, self.name));
-        let number = usize::try_from(hash % LOCKS as u64).unwrap_or(0);
-        // Who panicked has left the rows as a crash would.
-        KEYS[number].lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// To be held by whoever changes its rows.
+    #[must_use]
+    pub fn lock(&self) -> KeyLock {
+        KeyLock::take(self.bucket, self.name)
     }
 }
 
