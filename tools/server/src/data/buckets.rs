@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use kogia::{Batch, Condition, PutOptions, Store};
+use kogia::{Batch, Condition, Item, ListOptions, PutOptions, Store};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, OwnedRwLockReadGuard};
 
@@ -292,6 +292,26 @@ pub fn sweep_bucket(store: &Store, bucket: BucketId) -> Result<()> {
     Ok(())
 }
 
+/// Deletes what a crash has left of buckets that were deleted, before anybody uses the store.
+pub fn sweep_start(store: &Store, there: &HashSet<BucketId>) -> Result<()> {
+    for kind in keys::KINDS {
+        let prefix = kind.to_vec();
+        let mut options =
+            ListOptions { prefix, delimiter: Some(b"/".to_vec()), ..ListOptions::default() };
+        loop {
+            let page = store.list(&options)?;
+            for item in page.items {
+                let Item::Prefix(rows) = item else { continue };
+                let bucket = keys::bucket_of(&rows).filter(|bucket| !there.contains(bucket));
+                bucket.map_or(Ok(()), |gone| sweep_bucket(store, gone))?;
+            }
+            let Some(next) = page.next else { break };
+            options.start_after = Some(next);
+        }
+    }
+    Ok(())
+}
+
 /// Calls with each key below a prefix, in bounded memory; it may delete what it is given.
 pub(super) fn walk(
     store: &Store,
@@ -307,4 +327,29 @@ pub fn now_ms() -> u64 {
     let now =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_deleted_buckets_is_swept_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let (there, gone) = (BucketId(1), BucketId(2));
+        for bucket in [there, gone] {
+            let object = keys::object(bucket, "a/b");
+            store.put(&object, "x").unwrap();
+            store.put(keys::tags(&object), "x").unwrap();
+            store.put(keys::settings(bucket), "x").unwrap();
+        }
+        store.put(keys::NEXT_BUCKET, "x").unwrap();
+        sweep_start(&store, &HashSet::from([there])).unwrap();
+        let mut left = Vec::new();
+        walk(&store, b"", |row| Ok(left.push(String::from_utf8(row).unwrap()))).unwrap();
+        let expected =
+            ["c/00000001", "c/00000002", "o/00000001/a/b", "s/next-bucket", "t/00000001/a/b"];
+        assert_eq!(left, expected);
+    }
 }

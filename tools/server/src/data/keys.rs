@@ -44,6 +44,8 @@ pub const BUCKETS: &[u8] = b"b/";
 pub const UPLOADS: &[u8] = b"u/";
 pub const PARTS: &[u8] = b"p/";
 pub const PENDING: &[u8] = b"n/";
+/// What the rows of buckets begin with, in the partition that each lies in.
+pub const KINDS: [&[u8]; 6] = [b"o/", b"v/", b"n/", b"t/", b"u/", b"p/"];
 pub const NEXT_BUCKET: &[u8] = b"s/next-bucket";
 
 const UPLOAD_DIGITS: usize = 32;
