@@ -16,6 +16,8 @@ use s3s::{S3Request, S3Result, s3_error};
 use serde::Deserialize;
 use subtle::{Choice, ConstantTimeEq};
 
+use crate::bodies::BodyFault;
+
 /// What a rule allows; each includes those before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -150,6 +152,10 @@ impl S3Access for Access {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
         let name = cx.s3_op().name().to_owned();
         let right = right_for(&name);
+        let is_stream = matches!(&*name, "PostObject" | "PutObject" | "UploadPart");
+        if let Some(fault) = cx.extensions_mut().get::<BodyFault>().filter(|_| !is_stream) {
+            fault.expect_document();
+        }
         if let Some(operation) = cx.extensions_mut().get::<Operation>() {
             let _ = operation.0.set(name);
         }

@@ -1,5 +1,6 @@
 //! The bytes of requests and answers, in pieces: bounded memory, and no thread waits for a client.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -21,7 +22,13 @@ pub const PIECE_BYTES: usize = 256 << 10;
 /// Why a body ended early, told by whoever ended it to whoever reads it: the error itself passes
 /// through layers that keep only its text.
 #[derive(Clone, Default, Debug)]
-pub struct BodyFault(Arc<OnceLock<Fault>>);
+pub struct BodyFault(Arc<Told>);
+
+#[derive(Default, Debug)]
+struct Told {
+    fault: OnceLock<Fault>,
+    is_document: AtomicBool,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
@@ -31,30 +38,50 @@ pub enum Fault {
     HugeChunk,
     /// An aws-chunked body ended without its last chunk, the empty one.
     NoLastChunk,
+    /// A body that is read whole, to be parsed, is longer than is taken.
+    LongDocument,
 }
 
 impl BodyFault {
     pub fn set(&self, fault: Fault) {
-        let _ = self.0.set(fault);
+        let _ = self.0.fault.set(fault);
     }
 
-    pub fn to_error(&self, source: &(dyn std::error::Error + Send + Sync)) -> S3Error {
-        match self.0.get() {
-            Some(Fault::Idle) => s3_error!(
+    /// Says that the body is read whole.
+    pub fn expect_document(&self) {
+        self.0.is_document.store(true, Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn is_document(&self) -> bool {
+        self.0.is_document.load(Ordering::Relaxed)
+    }
+
+    /// What the client is told, if the body was ended.
+    #[must_use]
+    pub fn error(&self) -> Option<S3Error> {
+        Some(match self.0.fault.get()? {
+            Fault::Idle => s3_error!(
                 RequestTimeout,
                 "Your socket connection to the server was not written to within the timeout period"
             ),
-            Some(Fault::HugeChunk) => {
+            Fault::HugeChunk => {
                 s3_error!(EntityTooLarge, "A chunk of the body is larger than this server takes")
             }
-            Some(Fault::NoLastChunk) => {
+            Fault::NoLastChunk => {
                 s3_error!(IncompleteBody, "The body ended without its last chunk")
             }
-            None => S3Error::with_message(
-                S3ErrorCode::BadDigest,
-                format!("The body is not what was announced or signed: {source}"),
-            ),
-        }
+            Fault::LongDocument => {
+                s3_error!(MaxMessageLengthExceeded, "Your request was too big.")
+            }
+        })
+    }
+
+    pub fn to_error(&self, source: &(dyn std::error::Error + Send + Sync)) -> S3Error {
+        self.error().unwrap_or_else(|| {
+            let what = format!("The body is not what was announced or signed: {source}");
+            S3Error::with_message(S3ErrorCode::BadDigest, what)
+        })
     }
 }
 

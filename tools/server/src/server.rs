@@ -164,11 +164,12 @@ fn open_data(options: &PartitionOptions) -> Result<(Partitions, Arc<Catalogue>),
     let partitions = Partitions::open(options).map_err(|error| error.to_string())?;
     let catalogue = Catalogue::open(&partitions).map_err(|error| error.to_string())?;
     for (number, store) in (0..).zip(partitions.all()) {
-        let buckets = catalogue.ids_in(number);
+        let there = catalogue.ids_in(number);
         catalogue
             .keep_rules(number)
-            .and_then(|()| versions::sweep_start(store, &buckets))
-            .and_then(|()| uploads::sweep_start(store, &buckets))
+            .and_then(|()| versions::sweep_start(store, &there))
+            .and_then(|()| uploads::sweep_start(store, &there))
+            .and_then(|()| buckets::sweep_start(store, &there))
             .map_err(|error| error.to_string())?;
     }
     Ok((partitions, Arc::new(catalogue)))
@@ -190,7 +191,9 @@ fn s3_service(
     };
     let mut builder = S3ServiceBuilder::new(service);
     let mut limits = S3Config::default();
-    limits.xml_max_body_size = usize::try_from(config.limits.xml_bytes.0).unwrap_or(usize::MAX);
+    // The guard comes first: s3s would call it an error of the server.
+    let whole = config.limits.xml_bytes.0.saturating_add(1 << 20);
+    limits.xml_max_body_size = usize::try_from(whole).unwrap_or(usize::MAX);
     limits.post_object_max_file_size = config.limits.form_bytes.0;
     limits.form_max_field_size = FIELDS_BYTES;
     limits.form_max_fields_size = FIELDS_BYTES;

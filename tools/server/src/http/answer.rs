@@ -85,11 +85,10 @@ impl Answerer {
         let fault = BodyFault::default();
         request.extensions_mut().insert(fault.clone());
         request.extensions_mut().insert(operation);
-        let chunk_bytes = is_chunked(&request).then_some(self.limits.chunk_bytes.0);
-        let (timeout, metrics) = (self.limits.idle_timeout, self.metrics.clone());
+        let (is_chunked, metrics) = (is_chunked(&request), self.metrics.clone());
         let request = request.map(|body| {
             let count = move |bytes| metrics.received(bytes);
-            Guarded::new(body, timeout, chunk_bytes, fault.clone(), count)
+            Guarded::new(body, &self.limits, is_chunked, fault.clone(), count)
         });
         let (request, _room) = if is_form(&request) {
             match self.forms.read(request, &fault).await {
@@ -99,7 +98,15 @@ impl Answerer {
         } else {
             (request.map(Body::http_body_unsync), None)
         };
-        self.s3.call(request).await.map_err(|error| StdError::from(error).to_string())
+        let response = self.s3.call(request).await;
+        let response = response.map_err(|error| StdError::from(error).to_string())?;
+        // s3s takes whatever ends a body for an error of the server, where it reads it whole.
+        match fault.error() {
+            Some(error) if response.status() == StatusCode::INTERNAL_SERVER_ERROR => {
+                of_error(error)
+            }
+            _ => Ok(response),
+        }
     }
 }
 

@@ -1,8 +1,7 @@
-//! What a request's body passes before anybody parses it: it may not stop for too long, and a chunk of
-//! an aws-chunked one may not be larger than is taken.
+//! What a request's body passes before anybody parses it: it may not stop for too long, a chunk of an
+//! aws-chunked one may not be larger than is taken, nor a body that is parsed whole.
 //!
-//! The latter is because a chunk is verified whole, so it is in memory whole, and its length is what
-//! the client says.
+//! A chunk is verified whole, so it is in memory whole, and its length is what the client says.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,6 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::bodies::{BodyFault, Fault};
+use crate::config::Limits;
 
 /// A body that is watched.
 pub struct Guarded<B> {
@@ -21,6 +21,7 @@ pub struct Guarded<B> {
     asleep: Pin<Box<Sleep>>,
     waits: bool,
     chunks: Option<Chunks>,
+    max_document_bytes: u64,
     fault: BodyFault,
     /// Bytes that have come, told when it is dropped.
     received: u64,
@@ -40,6 +41,7 @@ impl std::fmt::Display for Ended {
             Ended::Fault(Fault::Idle) => f.write_str("nothing came for too long"),
             Ended::Fault(Fault::HugeChunk) => f.write_str("a chunk is too large"),
             Ended::Fault(Fault::NoLastChunk) => f.write_str("the last chunk is missing"),
+            Ended::Fault(Fault::LongDocument) => f.write_str("the body is too long to be parsed"),
             Ended::Connection(error) => error.fmt(f),
         }
     }
@@ -50,17 +52,18 @@ impl std::error::Error for Ended {}
 impl<B> Guarded<B> {
     pub fn new(
         body: B,
-        timeout: Duration,
-        max_chunk_bytes: Option<u64>,
+        limits: &Limits,
+        is_chunked: bool,
         fault: BodyFault,
         on_end: impl Fn(u64) + Send + 'static,
     ) -> Self {
         Guarded {
             body,
-            timeout,
-            asleep: Box::pin(sleep(timeout)),
+            timeout: limits.idle_timeout,
+            asleep: Box::pin(sleep(limits.idle_timeout)),
             waits: false,
-            chunks: max_chunk_bytes.map(Chunks::new),
+            chunks: is_chunked.then(|| Chunks::new(limits.chunk_bytes.0)),
+            max_document_bytes: limits.xml_bytes.0,
             fault,
             received: 0,
             on_end: Box::new(on_end),
@@ -106,6 +109,9 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for Guarded<B> {
             this.received += bytes.len() as u64;
             if this.chunks.as_mut().is_some_and(|chunks| !chunks.accept(bytes)) {
                 return this.end(Fault::HugeChunk);
+            }
+            if this.received > this.max_document_bytes && this.fault.is_document() {
+                return this.end(Fault::LongDocument);
             }
         }
         Poll::Ready(Some(Ok(frame)))

@@ -36,7 +36,8 @@ fn xml_that_is_malformed_changes_nothing() {
         let what = &body[..body.len().min(60)].to_owned();
         let call = Call::new("POST", "/bucket?delete").body(body);
         let reply = s3.exchange(&s3.signed(&call, &amz_date(0)).0);
-        let told = (400..500).contains(&reply.status) || !reply.all_xml("Error").is_empty();
+        let told = (400..500).contains(&reply.status)
+            || reply.status == 200 && !reply.all_xml("Error").is_empty();
         assert!(told, "{what}: {} {}", reply.status, reply.text());
     }
     let part = |number: &str, etag: &str| {
@@ -88,13 +89,12 @@ fn settings_that_are_malformed_change_none() {
             String::new(),
             "rubbish".into(),
             format!("<{root}>"),
-            format!("<{root}>{inside}"),
+            format!("<{root}>{}", &inside[..inside.len() - 20]),
             format!("<{root}></Wrong>"),
             format!("<Wrong>{inside}</Wrong>"),
             format!("<!DOCTYPE x [<!ENTITY e SYSTEM \"file:///etc/passwd\">]><{root}>&e;</{root}>"),
             format!("<{root}>{}</{root}>", "<a>".repeat(5_000)),
             format!("<{root}>{}</{root}>", inside.repeat(2_000)),
-            format!("<{root}>\u{1}{inside}</{root}>"),
         ]
     };
     let rule = |inside: &str| {
