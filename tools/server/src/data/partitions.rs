@@ -33,7 +33,7 @@ pub struct PartitionOptions {
 pub struct Partitions(Vec<Arc<Store>>);
 
 impl Partitions {
-    /// Opens all of them, and makes those that are not there yet.
+    /// Those that are not there yet are made.
     pub fn open(options: &PartitionOptions) -> Result<Self, String> {
         let count = options.count.max(present(&options.dir)).max(1);
         let share = (options.memory_bytes / count as u64).max(MIN_MEMORY_BYTES);
