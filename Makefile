@@ -26,6 +26,8 @@ peer_all := $(peer_some) --workload small-puts --workload large-puts --workload 
 peer_run = for engine in kogia rocksdb redb fjall sled marble files; do \
 		nice $(peers) run --threads 1 --engine $$engine $(1) || [ $$? -eq 1 ] || exit; \
 	done
+# Workloads of stores that the S3 server can carry out as well; those of its own are among all.
+served := parts,conditions,streams,abandoned,plain
 # Where processes are killed, and nothing has to outlive the power.
 shm := $(firstword $(wildcard /dev/shm) /tmp)
 
@@ -71,12 +73,15 @@ crash: ## Cut the power, fail calls and let files rot under workloads: a few min
 	$(crash) run --world errors --states 40
 	$(crash) run --world bitrot --states 250
 	TMPDIR=$(shm) $(crash) run --world kill --states 10
+	TMPDIR=$(shm) $(crash) run --world kill --engine kogia-server --states 6 --workload $(served)
 
 crash-full: crash ## The same with every call and every byte: hours
 	$(crash) run --world sim --states 40000
 	$(crash) run --world errors --states 100000
 	$(crash) run --world bitrot --states 10000000 --workload small-puts,parts,compaction,rebuild
 	TMPDIR=$(shm) $(crash) run --world kill --seed 2 --seeds 3 --states 120
+	TMPDIR=$(shm) $(crash) run --world kill --engine kogia-server --seed 2 --seeds 3 --states 120 \
+		--workload $(served)
 	$(crash) run --world kill --seed 5 --states 60
 
 crash-faults: ## Plant faults in Kogia, one at a time, and let the crash harness find each of them

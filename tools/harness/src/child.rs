@@ -59,8 +59,10 @@ pub enum Part {
 /// What a child says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Said {
+    /// The operation of this number begins, with all its members.
     Begin(usize),
-    End(usize, Outcome),
+    /// Of the operation of this number this member has ended.
+    End(usize, usize, Outcome),
     /// It begins to open the store.
     Opening,
     Opened,
@@ -226,8 +228,9 @@ fn carry_out(
             let numbered = operations.iter().enumerate();
             for (number, operation) in numbered.take(*to).skip(*from) {
                 say(&Said::Begin(number), waits);
-                let outcome = session.carry_out(operation);
-                say(&Said::End(number, outcome), waits);
+                session.carry_out_each(operation, &|member, outcome| {
+                    say(&Said::End(number, member, outcome), waits);
+                });
             }
         }
         Part::Look => say(&Said::Seen(look(session)?), waits),

@@ -79,6 +79,7 @@
 
 pub mod kogia;
 pub mod kogia_queue;
+pub mod kogia_server;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -88,7 +89,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ::kogia::io::Io;
 use serde::{Deserialize, Serialize};
 
-use crate::operation::{Durability, How};
+use crate::operation::{Durability, How, Upload};
 
 /// The engine of a name.
 pub(crate) fn by_name<'a>(engines: &[&'a dyn Engine], name: &str) -> Option<&'a dyn Engine> {
@@ -185,8 +186,8 @@ pub trait Store: Send + Sync {
     }
 
     /// Writes bytes that wait to be assembled.
-    fn put_part(&self, value: &[u8]) -> Result<()> {
-        let _ = value;
+    fn put_part(&self, upload: &Upload, value: &[u8]) -> Result<()> {
+        let _ = (upload, value);
         Err(Failure::Unsupported)
     }
 
@@ -195,10 +196,22 @@ pub trait Store: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// Makes an object of parts, given by their CRC-32C.
-    fn assemble(&self, key: &str, parts: &[u32], durability: Durability) -> Result<()> {
-        let _ = (key, parts, durability);
+    /// Makes an object of all parts of an upload, given by their CRC-32C.
+    fn assemble(&self, upload: &Upload, parts: &[u32], durability: Durability) -> Result<()> {
+        let _ = (upload, parts, durability);
         Err(Failure::Unsupported)
+    }
+
+    /// Deletes, and leaves a version that says so; gives that one's name. Nothing where there was
+    /// nothing to delete.
+    fn delete_kept(&self, key: &str) -> Result<Option<String>> {
+        let _ = key;
+        Err(Failure::Unsupported)
+    }
+
+    /// All versions that are kept, the current ones too.
+    fn versions(&self) -> Result<Vec<Version>> {
+        Ok(Vec::new())
     }
 
     /// Makes durable whatever was acknowledged, and what is derived from it, too.
@@ -273,6 +286,16 @@ pub trait Store: Send + Sync {
     fn damage(&self) -> Vec<String> {
         Vec::new()
     }
+}
+
+/// A version of an object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Version {
+    pub key: String,
+    /// What the engine calls it.
+    pub id: String,
+    /// Nothing, where it says that the object was deleted.
+    pub value: Option<Vec<u8>>,
 }
 
 /// An engine that is an ordered log of items. Ids increase, and are never given out twice.
@@ -370,10 +393,16 @@ pub struct Consumed {
 pub enum Capability {
     /// [`Store::batch`].
     Batch,
+    /// [`Store::batch`], of deletes alone.
+    BatchOfDeletes,
     /// [`Store::stream`] and [`Store::abandon`].
     Stream,
     /// [`Store::put_part`], [`Store::parts`] and [`Store::assemble`].
     Parts,
+    /// [`Store::delete_kept`] and [`Store::versions`]; it heeds [`Setup::versions`].
+    Versions,
+    /// Calls of several threads at once, in worlds where a run need not be the same again.
+    AtOnce,
     /// It heeds [`How::when`].
     Conditions,
     /// [`Store::checkpoint`].
@@ -420,6 +449,8 @@ pub struct Setup {
     pub refill: bool,
     /// Whether what is copied is parted by key, so that it is in several files at once.
     pub shards: bool,
+    /// Whether what is overwritten or deleted stays as an older version.
+    pub versions: bool,
     /// Room on each disk, in bytes, where worlds can say so.
     pub disk_bytes: Option<u64>,
     /// What a queue drops by itself.
@@ -481,6 +512,7 @@ impl Default for Setup {
             punch: true,
             refill: false,
             shards: false,
+            versions: false,
             disk_bytes: None,
             retention: Retention::default(),
         }

@@ -43,7 +43,7 @@ use clap::Parser;
 use engine::Engine;
 use run::Wrong;
 
-pub use operation::{Durability, How, When};
+pub use operation::{Durability, How, Upload, When};
 
 const LOST: u8 = 1;
 const WRONG_USAGE: u8 = 2;

@@ -9,6 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::queue;
 
+/// What the name of a part begins with.
+const OF_PART: &str = "part:";
+/// What comes behind the key in the name of a version that says that it was deleted.
+const OF_MARKER: char = '!';
+
 /// One thing that an engine is asked to do, all or nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Operation {
@@ -39,13 +44,22 @@ pub enum Operation {
     },
     /// Bytes that wait to be assembled.
     Part {
+        upload: Upload,
         value: Value,
     },
-    /// An object made of parts, which are used up.
+    /// An object made of all parts of an upload, which are used up.
     Assemble {
-        key: String,
+        upload: Upload,
         parts: Vec<Value>,
         durability: Durability,
+    },
+    /// Puts of several keys at once, each acknowledged by itself.
+    PutAll {
+        files: Vec<(String, Value)>,
+    },
+    /// The same of those keys that listing does not show, as whoever copies a directory does.
+    PutMissing {
+        files: Vec<(String, Value)>,
     },
     /// Makes durable whatever was acknowledged.
     Sync,
@@ -89,6 +103,15 @@ pub enum Operation {
     Rebuild,
     /// Something that only a queue does.
     Queue(queue::Task),
+}
+
+/// What parts belong to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Upload {
+    /// No two of a workload have the same.
+    pub number: u32,
+    /// The key of the object that it becomes.
+    pub key: String,
 }
 
 /// When an operation is acknowledged.
@@ -204,10 +227,43 @@ impl fmt::Debug for Print {
 
 /// The name that a part has among the keys: no workload uses such a key.
 pub fn part_name(crc32c: u32) -> String {
-    format!("part:{crc32c:08x}")
+    format!("{OF_PART}{crc32c:08x}")
+}
+
+/// The name that a version has among the keys, by its bytes: no workload uses such a key.
+pub fn version_name(key: &str, print: Print) -> String {
+    format!("{key}@{:016x}", print.hash)
+}
+
+/// The name that a version has among the keys which says that `key` was deleted, by the engine's own
+/// name for it. Its bytes are none.
+pub fn marker_name(key: &str, id: &str) -> String {
+    format!("{key}{OF_MARKER}{id}")
+}
+
+/// The key that a version says was deleted.
+pub fn key_of_marker(name: &str) -> Option<&str> {
+    Some(name.split_once(OF_MARKER)?.0)
 }
 
 impl Operation {
+    /// The operations that it is made of, each of which is carried out, or not, by itself.
+    pub fn members(&self) -> Vec<Operation> {
+        let put = |when: When| {
+            let how = How { when, ..How::SYNC };
+            move |(key, value): &(String, Value)| Operation::Put {
+                key: key.clone(),
+                value: *value,
+                how,
+            }
+        };
+        match self {
+            Operation::PutAll { files } => files.iter().map(put(When::Always)).collect(),
+            Operation::PutMissing { files } => files.iter().map(put(When::IfAbsent)).collect(),
+            _ => vec![self.clone()],
+        }
+    }
+
     /// What it changes if it is carried out at `now_ms`, in order.
     pub fn changes(&self, now_ms: u64) -> Vec<Change> {
         match self {
@@ -224,10 +280,10 @@ impl Operation {
                 };
                 steps.iter().map(step).collect()
             }
-            Operation::Part { value } => vec![Change::of_part(*value, true)],
-            Operation::Assemble { key, parts, .. } => {
+            Operation::Part { value, .. } => vec![Change::of_part(*value, true)],
+            Operation::Assemble { upload, parts, .. } => {
                 let bytes: Vec<u8> = parts.iter().flat_map(|part| part.bytes()).collect();
-                let object = Change::to(key, Some(Print::of(&bytes)));
+                let object = Change::to(&upload.key, Some(Print::of(&bytes)));
                 let used_up = parts.iter().map(|part| Change::of_part(*part, false));
                 [object].into_iter().chain(used_up).collect()
             }
@@ -258,6 +314,17 @@ impl Operation {
 }
 
 impl Change {
+    /// The version that it leaves behind, where versions are kept.
+    pub fn version(&self) -> Option<Change> {
+        let print = self.print.filter(|_| !self.name.starts_with(OF_PART))?;
+        Some(Change::to(&version_name(&self.name, print), Some(print)))
+    }
+
+    /// A version that says that a key was deleted, by the [name](marker_name) that it has.
+    pub fn marker(name: &str) -> Change {
+        Change::to(name, Some(Print::of(&[])))
+    }
+
     fn to(name: &str, print: Option<Print>) -> Self {
         Change { name: name.to_owned(), print, expires_ms: None }
     }
@@ -286,9 +353,13 @@ impl fmt::Display for Operation {
                 write!(f, "{durability}")
             }
             Operation::Abandon { key, value } => write!(f, "give up a stream to {key}, {value}"),
-            Operation::Part { value } => write!(f, "part of {value}"),
-            Operation::Assemble { key, parts, durability } => {
-                write!(f, "assemble {key} of {} parts{durability}", parts.len())
+            Operation::Part { value, .. } => write!(f, "part of {value}"),
+            Operation::Assemble { upload, parts, durability } => {
+                write!(f, "assemble {} of {} parts{durability}", upload.key, parts.len())
+            }
+            Operation::PutAll { files } => write!(f, "put {} keys at once", files.len()),
+            Operation::PutMissing { files } => {
+                write!(f, "put of {} keys what is missing", files.len())
             }
             Operation::Overtake { key, value: Some(value) } => {
                 write!(f, "compact, overtaken by put {key}, {value}")

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Failure, Promises, Setup};
-use crate::operation::{Change, Durability, Operation, Print};
+use crate::operation::{Change, Durability, Operation, Print, key_of_marker, marker_name};
 use crate::queue::{Ledger, Moment};
 use crate::session::{Observation, Outcome};
 
@@ -81,6 +81,8 @@ enum Standing {
 pub struct Oracle {
     promises: Promises,
     disks: usize,
+    /// Whether what is overwritten or deleted stays as an older version.
+    keeps_versions: bool,
     /// What is durable for sure, or was found last.
     base: State,
     /// What came after that, in order.
@@ -102,12 +104,33 @@ struct Backup {
     then: Box<Oracle>,
 }
 
+impl Pending {
+    /// It has left a version, too, which says that its key was deleted.
+    fn leaves(&mut self, name: &str) {
+        self.changes = self.changes.iter().cloned().chain([Change::marker(name)]).collect();
+    }
+
+    /// The key of a delete that nobody has heard the end of.
+    fn deletes_without_marker(&self) -> Option<&str> {
+        let has_outcome = !matches!(self.standing, Standing::UnderWay | Standing::InDoubt);
+        match &*self.changes {
+            [only] if only.print.is_none() && !has_outcome => Some(&only.name),
+            _ => None,
+        }
+    }
+
+    fn changes_name(&self, name: &str) -> bool {
+        self.changes.iter().any(|change| change.name == *name)
+    }
+}
+
 impl Oracle {
     /// Of a store that is empty.
     pub fn new(promises: Promises, disks: usize) -> Self {
         Oracle {
             promises,
             disks,
+            keeps_versions: false,
             base: State::new(),
             pending: Vec::new(),
             asked: Vec::new(),
@@ -119,7 +142,11 @@ impl Oracle {
 
     /// Of a store, or a queue, that is set up so and empty.
     pub fn of(promises: Promises, setup: &Setup) -> Self {
-        Oracle { queue: Ledger::new(setup), ..Oracle::new(promises, setup.disks) }
+        Oracle {
+            queue: Ledger::new(setup),
+            keeps_versions: setup.versions,
+            ..Oracle::new(promises, setup.disks)
+        }
     }
 
     /// An operation is asked for at `now_ms`; gives the number by which to [`end`](Self::end) it.
@@ -134,6 +161,7 @@ impl Oracle {
             let then = Box::new(Oracle { backups: Vec::new(), ..self.clone() });
             self.backups.push(Backup { number, is_done: false, then });
         }
+        let known = if self.keeps_versions { known.with_versions() } else { known.clone() };
         self.asked.push(known.clone());
         if let Operation::Queue(task) = operation {
             let prints: Vec<Print> = known.changes.iter().filter_map(|c| c.print).collect();
@@ -146,7 +174,7 @@ impl Oracle {
         }
         self.pending.push(Pending {
             number,
-            changes: known.changes.clone(),
+            changes: known.changes,
             standing: Standing::UnderWay,
             disk: self.only_disk(),
             overlaps,
@@ -174,6 +202,9 @@ impl Oracle {
             return;
         };
         self.wrong.extend(self.contradiction(at, operation, outcome));
+        if let (Outcome::Marked(id), Operation::Delete { key, .. }) = (outcome, operation) {
+            self.pending[at].leaves(&marker_name(key, id));
+        }
         self.pending[at].disk = disk.or(self.only_disk()).filter(|_| !self.pending[at].overlaps);
         match outcome {
             Outcome::Nothing | Outcome::Failed(Failure::Unsupported | Failure::Refused) => {
@@ -185,7 +216,7 @@ impl Oracle {
                 self.pending.remove(at);
             }
             Outcome::Failed(_) => self.pending[at].standing = Standing::InDoubt,
-            Outcome::Done | Outcome::Wrong(_) | Outcome::Queue(_) => {
+            Outcome::Done | Outcome::Marked(_) | Outcome::Wrong(_) | Outcome::Queue(_) => {
                 self.pending[at].standing = match operation.durability() {
                     Durability::Sync => Standing::Durable,
                     Durability::Os => Standing::Acknowledged,
@@ -250,6 +281,7 @@ impl Oracle {
         seen: &Observation,
         now_ms: u64,
     ) -> Result<(), Vec<Loss>> {
+        self.attribute(seen);
         let mut judged = self.judge(broke, seen, now_ms);
         if let Some(seen) = &seen.queue {
             judged = judged.and(self.queue.recover(seen, Moment::After(broke), now_ms));
@@ -257,6 +289,29 @@ impl Oracle {
         self.base = self.believe(seen);
         self.pending.clear();
         judged
+    }
+
+    /// Nobody has heard what a version is called that says that a key was deleted, where the delete has
+    /// no outcome. What is found and not known is of such a delete, one each; another one that was carried
+    /// out lacks its version.
+    fn attribute(&mut self, seen: &Observation) {
+        if !self.keeps_versions {
+            return;
+        }
+        let is_known = |name: &str| {
+            self.base.contains_key(name) || self.pending.iter().any(|p| p.changes_name(name))
+        };
+        let markers = seen.found.keys().filter(|name| key_of_marker(name).is_some());
+        let mut unknown: Vec<&String> = markers.filter(|name| !is_known(name)).collect();
+        for pending in &mut self.pending {
+            let Some(key) = pending.deletes_without_marker() else { continue };
+            let found = unknown.iter().position(|name| key_of_marker(name) == Some(key));
+            let name = match found {
+                Some(at) => unknown.remove(at).clone(),
+                None => marker_name(key, ""),
+            };
+            pending.leaves(&name);
+        }
     }
 
     /// Judges what is found in a store that went on: all that was acknowledged is there.
@@ -307,5 +362,12 @@ impl Known {
     pub(crate) fn of(operation: &Operation, now_ms: u64) -> Self {
         let (words, changes) = (operation.to_string().into(), operation.changes(now_ms).into());
         Known { now_ms, words, changes }
+    }
+
+    /// The same where versions are kept: what is put is there as one of them, too.
+    fn with_versions(&self) -> Self {
+        let versions = self.changes.iter().filter_map(Change::version);
+        let changes = self.changes.iter().cloned().chain(versions).collect();
+        Known { changes, ..self.clone() }
     }
 }

@@ -1,12 +1,18 @@
 //! An engine at a place, told to carry operations out, and looked at.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Capability, Engine, Failure, Place, Result, Setup, Store};
-use crate::operation::{Durability, How, Operation, Print, Value, part_name};
+use crate::operation::{
+    Durability, How, Operation, Print, Value, marker_name, part_name, version_name,
+};
 use crate::queue;
+
+/// How many go on at once, of operations that are made of several.
+const AT_ONCE: usize = 8;
 
 /// How an operation ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -15,6 +21,8 @@ pub enum Outcome {
     Done,
     /// Acknowledged, and there was nothing to do: nothing has changed.
     Nothing,
+    /// Acknowledged, and left a version of this name behind, which says so.
+    Marked(String),
     /// Acknowledged by a queue, with what it has answered.
     Queue(queue::Answer),
     /// Acknowledged, and what was shown meanwhile was wrong.
@@ -115,7 +123,25 @@ impl<'a> Session<'a> {
         backup.map(|store| observe(&*store)).transpose()
     }
 
-    /// Carries an operation out, opening the store first where it is not open.
+    /// Carries out all [members](Operation::members) of an operation, and says how each has ended when
+    /// it has.
+    pub fn carry_out_each(
+        &mut self,
+        operation: &Operation,
+        ended: &(dyn Fn(usize, Outcome) + Sync),
+    ) {
+        let (files, only_missing) = match operation {
+            Operation::PutAll { files } => (files, false),
+            Operation::PutMissing { files } => (files, true),
+            _ => return ended(0, self.carry_out(operation)),
+        };
+        let put = self.open().and_then(|store| put_at_once(store, files, only_missing, ended));
+        if let Err(failure) = put {
+            (0..files.len()).for_each(|member| ended(member, Outcome::Failed(failure.clone())));
+        }
+    }
+
+    /// Carries an operation of one member out, opening the store first where it is not open.
     pub fn carry_out(&mut self, operation: &Operation) -> Outcome {
         let outcome = match operation {
             Operation::Wait { ms } => {
@@ -125,6 +151,10 @@ impl<'a> Session<'a> {
             Operation::Close => self.close().map(|()| Outcome::Done),
             Operation::Reopen => self.close().and_then(|()| self.open().map(|_| Outcome::Done)),
             Operation::Rebuild => self.rebuild().map(|_| Outcome::Done),
+            Operation::Delete { key, .. } if self.setup.versions => {
+                let deleted = self.open().and_then(|store| store.delete_kept(key));
+                deleted.map(|id| id.map_or(Outcome::Nothing, Outcome::Marked))
+            }
             _ => self.open().and_then(|store| carry_out(store, operation)),
         };
         outcome.unwrap_or_else(Outcome::Failed)
@@ -145,10 +175,13 @@ fn carry_out(store: &dyn Store, operation: &Operation) -> Result<Outcome> {
         }
         Operation::Stream { key, value, how } => store.stream(key, &value.bytes(), how)?,
         Operation::Abandon { key, value } => store.abandon(key, &value.bytes())?,
-        Operation::Part { value } => store.put_part(&value.bytes())?,
-        Operation::Assemble { key, parts, durability } => {
+        Operation::Part { upload, value } => store.put_part(upload, &value.bytes())?,
+        Operation::Assemble { upload, parts, durability } => {
             let parts: Vec<u32> = parts.iter().map(|part| part.crc32c()).collect();
-            store.assemble(key, &parts, *durability)?;
+            store.assemble(upload, &parts, *durability)?;
+        }
+        Operation::PutAll { .. } | Operation::PutMissing { .. } => {
+            return Err(Failure::Unsupported);
         }
         Operation::Sync => store.sync()?,
         Operation::Checkpoint => store.checkpoint()?,
@@ -180,6 +213,33 @@ fn carry_out(store: &dyn Store, operation: &Operation) -> Result<Outcome> {
         }
     }
     Ok(Outcome::Done)
+}
+
+/// Puts files, several at once; of those that are listed already, where they are to be missing, says that
+/// a condition does not hold. Fails where nothing was put.
+fn put_at_once(
+    store: &dyn Store,
+    files: &[(String, Value)],
+    only_missing: bool,
+    ended: &(dyn Fn(usize, Outcome) + Sync),
+) -> Result<()> {
+    let listed = if only_missing { store.keys()? } else { Vec::new() };
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some((member, (key, value))) = nth(files, next.fetch_add(1, Ordering::Relaxed)) {
+            let put = match listed.contains(key) {
+                true => Err(Failure::Refused),
+                false => store.put(key, &value.bytes(), &How::SYNC),
+            };
+            ended(member, put.map_or_else(Outcome::Failed, |()| Outcome::Done));
+        }
+    };
+    std::thread::scope(|scope| (0..AT_ONCE).for_each(|_| drop(scope.spawn(work))));
+    Ok(())
+}
+
+fn nth<T>(of: &[T], number: usize) -> Option<(usize, &T)> {
+    Some((number, of.get(number)?))
 }
 
 /// What becomes of a put under a reader, by what the reader found of the key before and behind it.
@@ -220,6 +280,16 @@ fn observe(store: &dyn Store) -> Result<Observation> {
     }
     for (len, crc32c) in store.parts()? {
         seen.found.insert(part_name(crc32c), Print::of_part(len, crc32c));
+    }
+    for version in store.versions()? {
+        let name = match &version.value {
+            Some(bytes) => version_name(&version.key, Print::of(bytes)),
+            None => marker_name(&version.key, &version.id),
+        };
+        let print = Print::of(&version.value.unwrap_or_default());
+        if seen.found.insert(name, print).is_some() {
+            seen.problems.push(format!("version {} of {} is there twice", version.id, version.key));
+        }
     }
     if let Some(queue) = store.queue() {
         seen.queue = Some(queue::observe(queue, &mut seen.problems)?);

@@ -7,13 +7,14 @@ mod b3;
 mod drawn;
 mod plain;
 mod queue;
+mod server;
 mod space;
 #[cfg(test)]
 mod tests;
 mod values;
 
 use crate::engine::{Capability, Engine, Setup};
-use crate::operation::{Durability, How, Operation, Value, When};
+use crate::operation::{Durability, How, Operation, Upload, Value, When};
 use crate::random::Random;
 
 /// A named workload.
@@ -39,13 +40,14 @@ pub struct Script {
     pub random: Random,
     seed: u64,
     next_tag: u64,
+    next_upload: u32,
     operations: Vec<Operation>,
 }
 
 /// All workloads, `b3` last.
 pub fn all() -> impl Iterator<Item = &'static Workload> {
     let of_keys = values::ALL.iter().chain(plain::ALL).chain(space::ALL).chain(drawn::ALL);
-    of_keys.chain(queue::ALL).chain([&b3::B3])
+    of_keys.chain(server::ALL).chain(queue::ALL).chain([&b3::B3])
 }
 
 pub fn by_name(name: &str) -> Option<&'static Workload> {
@@ -57,7 +59,7 @@ pub fn following(engine: &dyn Engine, seed: u64, count: usize) -> Vec<Operation>
     const NO_WORKLOADS_TAG: u64 = 1 << 40;
     let mut random = Random::of(seed, "following");
     let next_tag = NO_WORKLOADS_TAG + (random.below(1 << 20) << 16);
-    let mut script = Script { random, seed, next_tag, operations: Vec::new() };
+    let mut script = Script { next_tag, ..Script::new(random, seed) };
     if engine.has(Capability::Queue) {
         queue::mix(&mut script, count);
     } else {
@@ -70,7 +72,7 @@ impl Workload {
     pub fn run(&self, seed: u64) -> Run {
         let mut random = Random::of(seed, self.name);
         let setup = (self.setup)(&mut random);
-        let mut script = Script { random, seed, next_tag: 1, operations: Vec::new() };
+        let mut script = Script::new(random, seed);
         (self.operations)(&mut script);
         Run { setup, operations: script.operations }
     }
@@ -81,7 +83,9 @@ impl Run {
     pub fn fits(&self, engine: &dyn Engine) -> bool {
         let of_queue = |operation: &Operation| matches!(operation, Operation::Queue(_));
         let has_kind = engine.has_keys() || self.operations.iter().any(of_queue);
-        has_kind && self.operations.iter().flat_map(needs).all(|needed| engine.has(needed))
+        let versions = self.setup.versions.then_some(Capability::Versions);
+        let mut needed = self.operations.iter().flat_map(needs).chain(versions);
+        has_kind && needed.all(|needed| engine.has(needed))
     }
 }
 
@@ -89,7 +93,11 @@ fn needs(operation: &Operation) -> Vec<Capability> {
     match operation {
         Operation::Put { how, .. } => of_how(how),
         Operation::Stream { how, .. } => [vec![Capability::Stream], of_how(how)].concat(),
+        Operation::Batch { steps, .. } if steps.iter().all(|(_, value)| value.is_none()) => {
+            vec![Capability::BatchOfDeletes]
+        }
         Operation::Batch { .. } => vec![Capability::Batch],
+        Operation::PutAll { .. } | Operation::PutMissing { .. } => vec![Capability::AtOnce],
         Operation::Abandon { .. } => vec![Capability::Stream],
         Operation::Part { .. } | Operation::Assemble { .. } => vec![Capability::Parts],
         Operation::Checkpoint => vec![Capability::Checkpoint],
@@ -118,6 +126,10 @@ fn of_how(how: &How) -> Vec<Capability> {
 }
 
 impl Script {
+    fn new(random: Random, seed: u64) -> Self {
+        Script { random, seed, next_tag: 1, next_upload: 0, operations: Vec::new() }
+    }
+
     pub fn value(&mut self, len: usize) -> Value {
         let tag = self.next_tag;
         self.next_tag += 1;
@@ -140,6 +152,31 @@ impl Script {
 
     pub fn delete(&mut self, key: impl Into<String>, durability: Durability) {
         self.then(Operation::Delete { key: key.into(), durability });
+    }
+
+    /// The number of a further upload.
+    pub fn upload(&mut self) -> u32 {
+        self.next_upload += 1;
+        self.next_upload
+    }
+
+    /// A part of an upload that nobody may ever [assemble](Self::assemble).
+    pub fn part(&mut self, number: u32, value: Value) {
+        let upload = Upload { number, key: "never-assembled".to_owned() };
+        self.then(Operation::Part { upload, value });
+    }
+
+    /// Makes an object of all parts of an upload, which are told the key by that.
+    pub fn assemble(&mut self, number: u32, key: String, parts: &[Value], durability: Durability) {
+        let assembled = Upload { number, key };
+        for operation in &mut self.operations {
+            if let Operation::Part { upload, .. } = operation
+                && upload.number == number
+            {
+                *upload = assembled.clone();
+            }
+        }
+        self.then(Operation::Assemble { upload: assembled, parts: parts.to_vec(), durability });
     }
 
     /// A key of few enough that operations meet.

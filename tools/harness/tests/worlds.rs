@@ -43,6 +43,14 @@ fn processes_that_are_killed_at_named_steps_lose_nothing() {
 }
 
 #[test]
+fn a_server_that_is_killed_under_eight_uploads_loses_nothing() {
+    let report = report(&["--world", "kill", "--workload", "uploads", "--states", "12"], 0);
+    let report = report.expect("it takes nothing special");
+    assert_eq!(report["engine"], "kogia-server", "{report}");
+    assert!(report["states"].as_u64().expect("a count") >= 12, "{report}");
+}
+
+#[test]
 fn a_plan_that_a_failure_would_name_is_followed() {
     let plan = "work:slice.swapped@1/open:open.flushed@1/look/work:checkpoint.flushed@1/look";
     let arguments = ["--world", "kill", "--workload", "compaction", "--state", plan];

@@ -161,7 +161,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
 }
 
 fn open_data(options: &PartitionOptions) -> Result<(Partitions, Arc<Catalogue>), String> {
-    let partitions = Partitions::open(options).map_err(|error| error.to_string())?;
+    let partitions = Partitions::open(options)?;
     let catalogue = Catalogue::open(&partitions).map_err(|error| error.to_string())?;
     for (number, store) in (0..).zip(partitions.all()) {
         let there = catalogue.ids_in(number);

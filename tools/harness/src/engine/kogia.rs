@@ -14,7 +14,7 @@ use ::kogia::{
 };
 
 use super::{Capability, Clock, Engine, Failure, Place, Promises, Result, Setup, Store};
-use crate::operation::{Durability, How, When};
+use crate::operation::{Durability, How, Upload, When};
 use crate::points;
 
 pub(super) const NEVER: Duration = Duration::from_secs(24 * 3600);
@@ -50,7 +50,8 @@ impl Engine for Kogia {
     }
 
     fn has(&self, capability: Capability) -> bool {
-        capability != Capability::Queue
+        // Of several threads at once it has no run that is the same again.
+        !matches!(capability, Capability::Queue | Capability::Versions | Capability::AtOnce)
     }
 
     fn open(&self, place: &Place, setup: &Setup) -> Result<Box<dyn Store>> {
@@ -212,7 +213,7 @@ impl Store for Open {
         write_pieces(&mut self.store.writer(key)?, value)
     }
 
-    fn put_part(&self, value: &[u8]) -> Result<()> {
+    fn put_part(&self, _upload: &Upload, value: &[u8]) -> Result<()> {
         let mut part = self.store.part()?;
         write_pieces(&mut part, value)?;
         part.finish()?;
@@ -223,12 +224,12 @@ impl Store for Open {
         Ok(self.store.parts()?.iter().map(|part| (part.len, part.crc32c)).collect())
     }
 
-    fn assemble(&self, key: &str, parts: &[u32], durability: Durability) -> Result<()> {
+    fn assemble(&self, upload: &Upload, parts: &[u32], durability: Durability) -> Result<()> {
         let there = self.store.parts()?;
         let id = |crc: &u32| there.iter().find(|part| part.crc32c == *crc).map(|part| part.id);
         let ids: Option<Vec<PartId>> = parts.iter().map(id).collect();
         let options = PutOptions { durability: Some(level(durability)), ..PutOptions::default() };
-        self.store.assemble(key, &ids.ok_or(Failure::Refused)?, &options)?;
+        self.store.assemble(&upload.key, &ids.ok_or(Failure::Refused)?, &options)?;
         Ok(())
     }
 

@@ -66,7 +66,7 @@ fn claim<'o>(operation: &'o Operation, outcome: &Outcome) -> Option<(&'o str, bo
             }
         }
         Operation::Delete { key, .. } => match outcome {
-            Outcome::Done => Some((key, true)),
+            Outcome::Done | Outcome::Marked(_) => Some((key, true)),
             Outcome::Nothing => Some((key, false)),
             _ => None,
         },

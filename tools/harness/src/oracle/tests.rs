@@ -1,7 +1,7 @@
 //! Fabricated histories, and what the oracle has to say of them.
 
 use super::*;
-use crate::operation::{How, Value, When};
+use crate::operation::{How, Value, When, marker_name, version_name};
 use crate::oracle::verdict::LossKind;
 
 const ALL: Promises =
@@ -258,4 +258,95 @@ fn what_a_reader_saw_wrong_is_wrong_although_the_put_is_there() {
 fn a_drain_that_had_nothing_to_do_makes_nothing_durable() {
     let oracle = after(1, &[done(put("a", 1, How::OS)), (Operation::Drain, Outcome::Nothing, 0)]);
     assert_eq!(wrong(&oracle, &[]), None);
+}
+
+fn files(tags: &[u64]) -> Vec<(String, Value)> {
+    tags.iter().map(|tag| (format!("f{tag}"), value(*tag))).collect()
+}
+
+#[test]
+fn of_what_goes_on_at_once_each_is_there_or_not_by_itself() {
+    let members = Operation::PutAll { files: files(&[1, 2, 3]) }.members();
+    let mut oracle = Oracle::new(ALL, 2);
+    let numbers: Vec<_> = members.iter().map(|member| oracle.begin(member, 0)).collect();
+    oracle.end(numbers[1], &members[1], &Outcome::Done, None);
+    let killed = |objects: &[(&str, u64)]| {
+        let judged = oracle.clone().recover(Break::Process, &seen(objects), 0);
+        judged.err().map(|losses| losses[0].kind)
+    };
+    assert_eq!(killed(&[("f2", 2)]), None);
+    assert_eq!(killed(&[("f2", 2), ("f3", 3)]), None);
+    assert_eq!(killed(&[("f1", 1), ("f2", 2), ("f3", 3)]), None);
+    assert_eq!(killed(&[("f1", 1), ("f3", 3)]), Some(LossKind::Lost));
+}
+
+#[test]
+fn what_is_passed_over_as_listed_has_to_be_there() {
+    let members = Operation::PutMissing { files: files(&[1]) }.members();
+    let refused = || Outcome::Failed(Failure::Refused);
+    let put = |outcome| (members[0].clone(), outcome, 0);
+    assert_eq!(wrong(&after(1, &[put(refused())]), &[]), Some(LossKind::Contradiction));
+    let first = || done(self::put("f1", 1, How::SYNC));
+    assert_eq!(wrong(&after(1, &[first(), put(refused())]), &[("f1", 1)]), None);
+    let again = wrong(&after(1, &[first(), put(Outcome::Done)]), &[("f1", 1)]);
+    assert_eq!(again, Some(LossKind::Contradiction));
+}
+
+/// Of a store that keeps versions: two puts of a key, and a delete.
+fn kept(deleted: Option<Outcome>) -> Oracle {
+    let setup = Setup { versions: true, ..Setup::default() };
+    let mut oracle = Oracle::of(ALL, &setup);
+    let operations =
+        [put("a", 1, How::SYNC), put("a", 2, How::SYNC), delete("a", Durability::Sync)];
+    let outcomes = [Some(Outcome::Done), Some(Outcome::Done), deleted];
+    for (operation, outcome) in operations.iter().zip(outcomes) {
+        let number = oracle.begin(operation, 0);
+        if let Some(outcome) = outcome {
+            oracle.end(number, operation, &outcome, None);
+        }
+    }
+    oracle
+}
+
+/// What is wrong with an object, versions of it, and others that say that it was deleted.
+fn wrong_versions(
+    oracle: &Oracle,
+    object: Option<u64>,
+    versions: &[u64],
+    markers: &[&str],
+) -> Option<LossKind> {
+    let object = object.map(|tag| ("a".to_owned(), value(tag).print()));
+    let versions = versions.iter().map(|tag| {
+        let print = value(*tag).print();
+        (version_name("a", print), print)
+    });
+    let markers = markers.iter().map(|id| (marker_name("a", id), Print::of(&[])));
+    let found = object.into_iter().chain(versions).chain(markers).collect();
+    let seen = Observation { found, ..Observation::default() };
+    let judged = oracle.clone().recover(Break::Process, &seen, 0);
+    judged.err().map(|losses| losses[0].kind)
+}
+
+#[test]
+fn what_was_overwritten_or_deleted_stays_as_a_version() {
+    let oracle = kept(Some(Outcome::Marked("x".to_owned())));
+    assert_eq!(wrong_versions(&oracle, None, &[1, 2], &["x"]), None);
+    assert_eq!(wrong_versions(&oracle, None, &[2], &["x"]), Some(LossKind::Lost));
+    assert_eq!(wrong_versions(&oracle, None, &[1, 2], &[]), Some(LossKind::Lost));
+    let resurrected = wrong_versions(&oracle, Some(2), &[1, 2], &["x"]);
+    assert_eq!(resurrected, Some(LossKind::Resurrected));
+    let strange = wrong_versions(&oracle, None, &[1, 2], &["x", "y"]);
+    assert_eq!(strange, Some(LossKind::WrongBytes));
+}
+
+#[test]
+fn a_delete_without_an_outcome_has_left_its_version_or_done_nothing() {
+    let oracle = kept(None);
+    assert_eq!(wrong_versions(&oracle, Some(2), &[1, 2], &[]), None);
+    assert_eq!(wrong_versions(&oracle, None, &[1, 2], &["x"]), None);
+    // Who has left nothing can't be told.
+    assert_eq!(wrong_versions(&oracle, None, &[1, 2], &[]), Some(LossKind::Hole));
+    assert_eq!(wrong_versions(&oracle, Some(2), &[1, 2], &["x"]), Some(LossKind::Half));
+    let twice = wrong_versions(&oracle, None, &[1, 2], &["x", "y"]);
+    assert_eq!(twice, Some(LossKind::WrongBytes));
 }

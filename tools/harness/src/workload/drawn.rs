@@ -73,10 +73,11 @@ fn batch(script: &mut Script) {
 
 fn parts(script: &mut Script) {
     let parts = [script.value(3_000), script.value(50_000)];
-    parts.iter().for_each(|&value| script.then(Operation::Part { value }));
+    let upload = script.upload();
+    parts.iter().for_each(|&value| script.part(upload, value));
     let (key, durability) = (script.key(8), script.durability());
     if !script.random.one_in(4) {
-        script.then(Operation::Assemble { key, parts: parts.to_vec(), durability });
+        script.assemble(upload, key, &parts, durability);
     }
 }
 

@@ -213,8 +213,9 @@ fn tombstones(script: &mut Script) {
 fn shards(script: &mut Script) {
     for round in 0..6 {
         let parts = [script.value(3_000), script.value(36_000)];
+        let upload = script.upload();
         for value in parts {
-            script.then(Operation::Part { value });
+            script.part(upload, value);
             let (key, len, how) = (script.key(5), script.len(), script.how());
             script.put(key, len, how);
         }
@@ -225,7 +226,7 @@ fn shards(script: &mut Script) {
         script.stream(key, 50_000 + len, how);
         // What is made of the parts, and their end, lie in another file than they do.
         let (key, durability) = (script.key(5), script.durability());
-        script.then(Operation::Assemble { key, parts: parts.to_vec(), durability });
+        script.assemble(upload, key, &parts, durability);
         script.then(Operation::CompactNewest);
         if round % 3 == 2 {
             let key = script.key(5);

@@ -1,7 +1,11 @@
 //! Where nothing breaks, every workload is carried out, and the oracle agrees with every state.
 
+use std::sync::Mutex;
+
+use super::{Run, Workload};
 use crate::engine::kogia::Kogia;
 use crate::engine::kogia_queue::KogiaQueue;
+use crate::engine::kogia_server::KogiaServer;
 use crate::engine::{Clock, Engine, Failure, Place};
 use crate::oracle::Oracle;
 use crate::session::{Outcome, Session};
@@ -10,32 +14,46 @@ use crate::session::{Outcome, Session};
 fn every_workload_is_carried_out_and_leaves_what_was_asked() {
     for workload in super::all() {
         let run = workload.run(1);
-        let engine: &dyn Engine = if run.fits(&Kogia) { &Kogia } else { &KogiaQueue };
-        assert!(run.fits(engine), "{}", workload.name);
-        let dir = tempfile::tempdir().unwrap();
-        let mut session = Session::new(
-            engine,
-            Place::below(dir.path(), run.setup.disks, Clock::START_MS),
-            run.setup,
-        );
-        let mut oracle = Oracle::of(engine.promises(), &run.setup);
-        for operation in &run.operations {
-            let which = format!("{}: {operation}", workload.name);
-            let number = oracle.begin(operation, session.place().clock.now_ms());
-            let outcome = session.carry_out(operation);
+        let engines: [&dyn Engine; 3] = [&Kogia, &KogiaQueue, &KogiaServer];
+        for engine in engines.into_iter().filter(|engine| run.fits(*engine)) {
+            carry_out(workload, &run, engine);
+        }
+        assert!(engines.iter().any(|engine| run.fits(*engine)), "{}", workload.name);
+    }
+}
+
+/// Behind each operation the oracle agrees with what there is.
+fn carry_out(workload: &Workload, run: &Run, engine: &dyn Engine) {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place::below(dir.path(), run.setup.disks, Clock::START_MS);
+    let mut session = Session::new(engine, place, run.setup);
+    let mut oracle = Oracle::of(engine.promises(), &run.setup);
+    for operation in &run.operations {
+        let which = format!("{} of {}: {operation}", workload.name, engine.name());
+        let members = operation.members();
+        let now_ms = session.place().clock.now_ms();
+        let numbers: Vec<_> = members.iter().map(|member| oracle.begin(member, now_ms)).collect();
+        let outcomes = Mutex::new(vec![None; members.len()]);
+        session.carry_out_each(operation, &|member, outcome| {
+            assert_eq!(outcomes.lock().unwrap()[member].replace(outcome), None, "{which}");
+        });
+        for ((member, number), outcome) in
+            members.iter().zip(numbers).zip(outcomes.into_inner().unwrap())
+        {
+            let outcome = outcome.expect(&which);
             let went_well = match &outcome {
                 Outcome::Failed(failure) => *failure == Failure::Refused,
-                Outcome::Done | Outcome::Nothing | Outcome::Queue(_) => true,
                 Outcome::Wrong(_) => false,
+                _ => true,
             };
             assert!(went_well, "{which}: {outcome:?}");
-            oracle.end(number, operation, &outcome, None);
-            let seen = session.observe().unwrap();
-            oracle.look(&seen, session.place().clock.now_ms()).expect(&which);
+            oracle.end(number, member, &outcome, None);
         }
-        let backup = session.observe_backup().unwrap();
-        oracle.judge_backup(backup.as_ref(), session.place().clock.now_ms()).unwrap();
+        let seen = session.observe().unwrap_or_else(|failure| panic!("{which}: {failure}"));
+        oracle.look(&seen, session.place().clock.now_ms()).expect(&which);
     }
+    let backup = session.observe_backup().unwrap();
+    oracle.judge_backup(backup.as_ref(), session.place().clock.now_ms()).unwrap();
 }
 
 #[test]

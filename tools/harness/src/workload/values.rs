@@ -186,12 +186,11 @@ fn parts(script: &mut Script) {
                 script.value(len)
             })
             .collect();
-        for &value in &parts {
-            script.then(Operation::Part { value });
-        }
+        let upload = script.upload();
+        parts.iter().for_each(|&value| script.part(upload, value));
         if round != 2 {
             let (key, durability) = (script.key(2), script.durability());
-            script.then(Operation::Assemble { key, parts, durability });
+            script.assemble(upload, key, &parts, durability);
         }
         let (key, len) = (script.key(2), script.len());
         script.put(key, len, How::OS);

@@ -10,10 +10,10 @@ use crate::operation::Operation;
 use crate::oracle::{Break, Known, Loss, LossKind, Oracle};
 use crate::session::Outcome;
 
-/// Operations, what each changes, and the time when it begins, worked out once.
+/// Operations by their members, what each changes, and the time when it begins, worked out once.
 #[derive(Clone, Debug)]
 pub struct Script {
-    operations: Arc<[(Operation, Known)]>,
+    operations: Arc<[Vec<(Operation, Known)>]>,
     /// One more than there are operations.
     times: Arc<[u64]>,
 }
@@ -25,12 +25,21 @@ pub struct Judge {
     script: Script,
     oracle: Oracle,
     steps: Vec<Step>,
-    /// The oracle's number of the operation under way.
-    asked: Option<usize>,
+    /// What is under way of the last operation.
+    asked: Vec<Asked>,
     /// The next operation.
     next: usize,
     /// What broke since somebody has looked.
     broke: Option<Break>,
+}
+
+/// A member that is under way: its numbers among those of its operation, with the oracle, and among all
+/// steps.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    member: usize,
+    number: usize,
+    step: usize,
 }
 
 impl Script {
@@ -38,7 +47,8 @@ impl Script {
         let count = operations.len();
         let times: Arc<[u64]> = (0..=count).map(|at| child::time_before(operations, at)).collect();
         let known = |(operation, now_ms): (&Operation, &u64)| {
-            (operation.clone(), Known::of(operation, *now_ms))
+            let members = operation.members().into_iter();
+            members.map(|member| (member.clone(), Known::of(&member, *now_ms))).collect()
         };
         Script { operations: operations.iter().zip(times.iter()).map(known).collect(), times }
     }
@@ -47,7 +57,7 @@ impl Script {
 impl Judge {
     pub fn new(script: &Script, oracle: Oracle) -> Self {
         let (script, steps) = (script.clone(), Vec::new());
-        Judge { script, oracle, steps, asked: None, next: 0, broke: None }
+        Judge { script, oracle, steps, asked: Vec::new(), next: 0, broke: None }
     }
 
     /// The number of the next operation.
@@ -72,7 +82,7 @@ impl Judge {
 
     /// Something breaks: what was under way stays open.
     pub fn breaks(&mut self, broke: Break) {
-        self.asked = None;
+        self.asked.clear();
         // After a power cut a process that dies makes no difference any more.
         if self.broke != Some(Break::Power) {
             self.broke = Some(broke);
@@ -86,8 +96,8 @@ impl Judge {
                 self.begin(at, *number);
                 Ok(())
             }
-            Said::End(number, outcome) => {
-                self.end(at, *number, outcome);
+            Said::End(number, member, outcome) => {
+                self.end(at, *number, *member, outcome);
                 Ok(())
             }
             Said::Seen(look) => self.look(look),
@@ -97,26 +107,33 @@ impl Judge {
     }
 
     fn begin(&mut self, at: u64, number: usize) {
-        let (operation, known) = &self.script.operations[number];
-        self.asked = Some(self.oracle.begin_known(operation, known));
+        self.asked.clear();
         self.next = number + 1;
-        self.steps.push(Step {
-            operation: operation.clone(),
-            known: known.clone(),
-            begin: at,
-            end: u64::MAX,
-            outcome: Outcome::Failed(Failure::Failed("no answer".to_owned())),
-            disk: None,
-        });
+        for (member, (operation, known)) in self.script.operations[number].iter().enumerate() {
+            let step = self.steps.len();
+            let number = self.oracle.begin_known(operation, known);
+            self.asked.push(Asked { member, number, step });
+            self.steps.push(Step {
+                operation: operation.clone(),
+                known: known.clone(),
+                begin: at,
+                end: u64::MAX,
+                outcome: Outcome::Failed(Failure::Failed("no answer".to_owned())),
+                disk: None,
+            });
+        }
     }
 
-    fn end(&mut self, at: u64, number: usize, outcome: &Outcome) {
-        let Some(asked) = self.asked.take() else { return };
-        self.oracle.end(asked, &self.script.operations[number].0, outcome, None);
-        if let Some(step) = self.steps.last_mut() {
-            step.end = at;
-            step.outcome = outcome.clone();
-        }
+    fn end(&mut self, at: u64, number: usize, member: usize, outcome: &Outcome) {
+        let Some(place) = self.asked.iter().position(|asked| asked.member == member) else {
+            return;
+        };
+        let asked = self.asked.swap_remove(place);
+        let operation = &self.script.operations[number][member].0;
+        self.oracle.end(asked.number, operation, outcome, None);
+        let step = &mut self.steps[asked.step];
+        step.end = at;
+        step.outcome = outcome.clone();
     }
 
     /// Judges what is seen: after a break by what may be left, else by what has to be there.
@@ -138,4 +155,37 @@ impl Judge {
 /// A failure of what has to work.
 pub fn unusable(failure: &Failure) -> Vec<Loss> {
     vec![Loss::new(LossKind::Unusable, failure.to_string())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Promises, Setup};
+    use crate::operation::Value;
+    use crate::session::Observation;
+
+    #[test]
+    fn the_members_of_an_operation_end_in_any_order_or_not_at_all() {
+        let file = |tag| (format!("f{tag}"), Value { tag, len: 10 });
+        let all = Operation::PutAll { files: (0..3).map(file).collect() };
+        let promises =
+            Promises { loses_suffixes: false, failed_is_gone: false, survives_errors: true };
+        let oracle = Oracle::of(promises, &Setup::default());
+        let mut judge = Judge::new(&Script::new(&[all]), oracle);
+        let done = |member| Said::End(0, member, Outcome::Done);
+        for (at, said) in (1..).zip([Said::Begin(0), done(2), done(0)]) {
+            judge.hear(at, &said).unwrap();
+        }
+        judge.breaks(Break::Process);
+        assert_eq!(judge.history(9, "killed").bars.iter().map(|bar| bar.end).max(), Some(u64::MAX));
+        let looked = |tags: &[u64]| {
+            let found = tags.iter().map(|&tag| (file(tag).0, file(tag).1.print())).collect();
+            let store = Observation { found, ..Observation::default() };
+            judge.clone().look(&Look { store, backup: None })
+        };
+        assert!(looked(&[0, 2]).is_ok());
+        assert!(looked(&[0, 1, 2]).is_ok());
+        assert!(looked(&[0, 1]).is_err());
+        assert!(looked(&[1, 2]).is_err());
+    }
 }

@@ -1,5 +1,6 @@
 //! The stores that the server opens.
 
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,14 +33,18 @@ pub struct PartitionOptions {
 pub struct Partitions(Vec<Arc<Store>>);
 
 impl Partitions {
-    pub fn open(options: &PartitionOptions) -> kogia::Result<Self> {
+    /// Those that are not there yet are made.
+    pub fn open(options: &PartitionOptions) -> Result<Self, String> {
         let count = options.count.max(present(&options.dir)).max(1);
         let share = (options.memory_bytes / count as u64).max(MIN_MEMORY_BYTES);
-        let open =
-            |number: usize| open_one(options, number, usize::try_from(share).unwrap_or(usize::MAX));
-        Ok(Partitions(
-            (0..count).map(|number| open(number).map(Arc::new)).collect::<Result<_, _>>()?,
-        ))
+        let share = usize::try_from(share).unwrap_or(usize::MAX);
+        let mut opened = Vec::with_capacity(count);
+        for number in 0..count {
+            forget_unfinished(options, number, &opened)?;
+            let store = open_one(options, number, share).map_err(|error| error.to_string())?;
+            opened.push(Arc::new(store));
+        }
+        Ok(Partitions(opened))
     }
 
     #[must_use]
@@ -83,7 +88,66 @@ pub fn home(dir: &Path, number: usize) -> PathBuf {
 
 /// How many there are already: they are numbered without gaps.
 fn present(dir: &Path) -> usize {
-    (0..).take_while(|&number| home(dir, number).join("META").exists()).count()
+    (0..).take_while(|&number| is_there(&home(dir, number))).count()
+}
+
+/// Whether a partition's first opening has come so far that anything can be on its disks.
+fn is_there(home: &Path) -> bool {
+    home.join("META").exists()
+}
+
+/// Removes what a first opening that was cut off has left of a partition behind the first. Nothing else
+/// tells it from a store that has lost its `META`, of which the disks would hold tracks: of the others'
+/// they do, and so a store that opens there alone would refuse.
+///
+/// Nobody else opens it meanwhile: the first partition is locked.
+fn forget_unfinished(
+    options: &PartitionOptions,
+    number: usize,
+    opened: &[Arc<Store>],
+) -> Result<(), String> {
+    let home = home(&options.dir, number);
+    if opened.is_empty() || is_there(&home) || !home.exists() {
+        return Ok(());
+    }
+    let known: HashSet<String> = opened.iter().map(|store| store.id().to_string()).collect();
+    for disk in disks_of(options, opened)?.iter().chain([&home.join(DEFAULT_DISK)]) {
+        if folders(disk)?.iter().any(|name| is_store_folder(name) && !known.contains(name)) {
+            // It may be this one's, which has lost its `META`: the store says so.
+            return Ok(());
+        }
+    }
+    tracing::warn!(number, "a partition that was begun and never opened is made anew");
+    std::fs::remove_dir_all(&home).map_err(|error| format!("{}: {error}", home.display()))
+}
+
+/// All disks that are given, or were.
+fn disks_of(
+    options: &PartitionOptions,
+    opened: &[Arc<Store>],
+) -> Result<BTreeSet<PathBuf>, String> {
+    let mut disks = BTreeSet::from_iter(options.disks.iter().cloned());
+    disks.insert(options.dir.join(DEFAULT_DISK));
+    for store in opened {
+        let stats = store.stats().map_err(|error| error.to_string())?;
+        disks.extend(stats.disks.into_iter().map(|disk| disk.path));
+    }
+    Ok(disks)
+}
+
+/// The names of what lies on a disk; none, where there is no such directory.
+fn folders(disk: &Path) -> Result<Vec<String>, String> {
+    let names = match std::fs::read_dir(disk) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        names => names.and_then(Iterator::collect::<Result<Vec<_>, _>>),
+    };
+    let names = names.map_err(|error| format!("{}: {error}", disk.display()))?;
+    Ok(names.iter().map(|name| name.file_name().to_string_lossy().into_owned()).collect())
+}
+
+/// Whether a folder on a disk is named as those of stores are.
+fn is_store_folder(name: &str) -> bool {
+    name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn open_one(
@@ -101,10 +165,77 @@ fn open_one(
     if !options.disks.is_empty() {
         return with(&options.disks).open(home);
     }
+    let default = [options.dir.join(DEFAULT_DISK)];
+    if !is_there(&home) && default[0].exists() {
+        // Where `META` is not there yet, nothing else says that this was given.
+        return with(&default).open(home);
+    }
     match plain.clone().create(Create::Never).open(&home) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            with(&[options.dir.join(DEFAULT_DISK)]).open(home)
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => with(&default).open(home),
         opened => opened,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(dir: &Path, disks: &[PathBuf], count: usize) -> PartitionOptions {
+        PartitionOptions { dir: dir.into(), disks: disks.into(), count, memory_bytes: 32 << 20 }
+    }
+
+    /// Makes so many partitions, each with an object.
+    fn fill(options: &PartitionOptions) {
+        let partitions = Partitions::open(options).unwrap();
+        for store in partitions.all() {
+            store.put("key", "value").unwrap();
+        }
+        partitions.close().unwrap();
+    }
+
+    fn values(partitions: &Partitions) -> Vec<Option<Vec<u8>>> {
+        partitions.all().iter().map(|store| store.get("key").unwrap()).collect()
+    }
+
+    /// Whoever was killed while the second partition was made left a directory that was a store's, by
+    /// its lock. On the disks lay the first partition alone, and the second took that for what it had
+    /// lost: no server started there any more. A folder on the disks comes behind `META`.
+    #[test]
+    fn a_partition_whose_first_opening_was_cut_off_is_made_anew() {
+        for disks in [&[][..], &["disk"]] {
+            let dir = tempfile::tempdir().unwrap();
+            let disks: Vec<_> = disks.iter().map(|disk| dir.path().join(disk)).collect();
+            fill(&options(dir.path(), &disks, 1));
+            std::fs::create_dir(home(dir.path(), 1)).unwrap();
+            std::fs::write(home(dir.path(), 1).join("LOCK"), "").unwrap();
+            let partitions = Partitions::open(&options(dir.path(), &disks, 2)).unwrap();
+            assert_eq!(values(&partitions), [Some(b"value".to_vec()), None]);
+            partitions.close().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_partition_that_has_lost_what_names_it_is_not_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let two = options(dir.path(), &[dir.path().join("disk")], 2);
+        fill(&two);
+        std::fs::remove_file(home(dir.path(), 1).join("META")).unwrap();
+        std::fs::remove_dir_all(home(dir.path(), 1).join("index")).unwrap();
+        let refused = Partitions::open(&two).unwrap_err();
+        assert!(refused.contains("META is lost"), "{refused}");
+        assert!(home(dir.path(), 1).join("LOCK").exists());
+    }
+
+    #[test]
+    fn the_default_disk_is_found_without_what_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let one = options(dir.path(), &[], 1);
+        fill(&one);
+        std::fs::remove_file(home(dir.path(), 0).join("META")).unwrap();
+        let partitions = Partitions::open(&one).unwrap();
+        assert_eq!(values(&partitions), [Some(b"value".to_vec())]);
+        let disks = partitions.first().stats().unwrap().disks;
+        assert_eq!(disks[0].path.file_name(), Some(DEFAULT_DISK.as_ref()));
+        partitions.close().unwrap();
     }
 }

@@ -1,0 +1,82 @@
+//! What servers are made to do: by several clients at once, and with versions.
+
+use super::values::{one_disk, two_disks};
+use super::{Script, Workload};
+use crate::engine::Setup;
+use crate::operation::{Durability, How, Operation, Value};
+
+pub(super) const ALL: &[Workload] = &[
+    Workload {
+        name: "uploads",
+        about: "a directory, put by eight at once, changed, and put again as far as it is missing",
+        setup: two_disks,
+        operations: uploads,
+        variants: None,
+    },
+    Workload {
+        name: "versions",
+        about: "puts, streams, uploads and deletes, of which all versions are kept",
+        setup: |random| Setup { versions: true, ..one_disk(random) },
+        operations: versions,
+        variants: None,
+    },
+];
+
+/// From rows that share a chunk to bodies that are streamed.
+const LENS: [usize; 6] = [0, 100, 4_096, 60_000, 200_000, 400_000];
+
+fn files(script: &mut Script, folder: &str, count: usize) -> Vec<(String, Value)> {
+    let file = |number: usize| {
+        let len = script.random.pick(&LENS) + script.random.below(60) as usize;
+        (format!("{folder}/{number}"), script.value(len))
+    };
+    (0..count).map(file).collect()
+}
+
+fn uploads(script: &mut Script) {
+    let mut tree = Vec::new();
+    for round in 0..3 {
+        let added = files(script, &format!("folder-{round}"), 8);
+        script.then(Operation::PutAll { files: added.clone() });
+        tree.extend(added);
+        script.then(Operation::PutMissing { files: tree.clone() });
+        // What the directory has in the same place by now.
+        let changed = files(script, "folder-0", 4);
+        tree.splice(..changed.len(), changed.iter().cloned());
+        script.then(Operation::PutAll { files: changed });
+        let any = script.random.below(tree.len() as u64 - 2) as usize;
+        let steps = tree[any..any + 3].iter().map(|(key, _)| (key.clone(), None)).collect();
+        script.then(Operation::Batch { steps, durability: Durability::Sync });
+        match script.random.below(3) {
+            0 => script.then(Operation::Compact),
+            1 => script.then(Operation::Reopen),
+            _ => {}
+        }
+        // Twice: the second has what the first was killed before.
+        script.then(Operation::PutMissing { files: tree.clone() });
+        script.then(Operation::PutMissing { files: tree.clone() });
+    }
+}
+
+fn versions(script: &mut Script) {
+    for round in 0..16 {
+        let (key, len) = (script.key(3), script.len());
+        match script.random.below(6) {
+            0 | 1 => script.delete(key, Durability::Sync),
+            2 => script.stream(key, 270_000 + len, How::SYNC),
+            3 => upload(script, key),
+            _ => script.put(key, len, How::SYNC),
+        }
+        if round % 6 == 5 {
+            let compacts = script.random.one_in(2);
+            script.then(if compacts { Operation::Compact } else { Operation::Reopen });
+        }
+    }
+}
+
+fn upload(script: &mut Script, key: String) {
+    let upload = script.upload();
+    let parts = [script.value(40_000), script.value(3_000)];
+    parts.iter().for_each(|&value| script.part(upload, value));
+    script.assemble(upload, key, &parts, Durability::Sync);
+}
