@@ -32,6 +32,7 @@ impl Shared {
         let meta = self.ledger.get();
         let (state, path) = recovery::adopt(io, &self.home, &meta, dir)?;
         let volume = recovery::attach_volume(&self.options, self.id, &path, state.id)?;
+        self.lock_folder(&volume.dir)?;
         let owner: Arc<dyn Owner> = self.clone();
         volume.set_owner(Arc::downgrade(&owner));
         step!("add-disk.prepared");

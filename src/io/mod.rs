@@ -129,8 +129,8 @@ pub trait Io: Send + Sync + Debug + 'static {
         Ok(())
     }
 
-    /// Takes the exclusive lock on a file, which is created if need be; an error of kind
-    /// `WouldBlock` if another holder has it. Released when the guard is dropped.
+    /// Takes the exclusive lock on a directory, or on a file, which is created if need be; an error of
+    /// kind `WouldBlock` if another holder has it. Released when the guard is dropped.
     fn lock(&self, path: &Path) -> Result<Box<dyn Send + Sync>>;
 
     /// The absolute path of something that exists, without symbolic links.

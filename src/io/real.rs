@@ -164,7 +164,10 @@ impl Io for RealIo {
     }
 
     fn lock(&self, path: &Path) -> Result<Box<dyn Send + Sync>> {
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+        let file = match path.is_dir() {
+            true => fs::File::open(path)?,
+            false => OpenOptions::new().create(true).truncate(false).write(true).open(path)?,
+        };
         FileExt::try_lock_exclusive(&file)?;
         Ok(Box::new(Locked(file)))
     }

@@ -405,7 +405,7 @@ impl Io for SimIo {
             machine.create_file(path)?;
         }
         machine.pass(CallKind::Lock, path)?;
-        let node = machine.find_file(path)?;
+        let node = machine.find(path)?;
         machine.lock(node)?;
         Ok(Box::new(SimLock { io: self.clone(), node }))
     }

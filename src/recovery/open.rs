@@ -24,7 +24,7 @@ use crate::format::{DiskId, Seq, StoreId, TrackId, entry};
 use crate::index::{self, Books, Family, Index, Join};
 use crate::io::{Io, OpenMode};
 use crate::options::{Create, Options};
-use crate::store::{Ledger, META_FILE, Parts, Reserve, Shared, Store, UNFINISHED_FILE};
+use crate::store::{Ledger, Locks, META_FILE, Parts, Reserve, Shared, Store, UNFINISHED_FILE};
 use crate::track::{Scanner, TrackFiles};
 
 const LOCK_FILE: &str = "LOCK";
@@ -62,15 +62,16 @@ fn open(options: Options, home: &Path, rebuild: bool) -> Result<Store> {
     io.create_dir_all(home).map_err(fail("create the store's home"))?;
     let home = io.canonicalize(home).map_err(fail("resolve the store's home"))?;
     let is_new = !is_store(&*io, &home)? && !leaves_lock(&*io, &home)?;
-    let lock = take_lock(&*io, &home)?;
+    let home_lock = take_lock(&*io, &home)?;
     if options.create == Create::Always && is_store(&*io, &home)? {
         return Err(Error::new(ErrorKind::Exists, "there is a store here already").with_path(&home));
     }
     step!("open.locked");
     let reserve = Reserve::find(io, &home, options.reserve_bytes);
-    let mut opening = Opening::begin(options, home, is_new, rebuild)?;
+    let locks = Locks::from([(home.clone(), home_lock)]);
+    let mut opening = Opening::begin(options, home, locks, is_new, rebuild)?;
     opening.replay()?;
-    opening.finish(lock, reserve, started)
+    opening.finish(reserve, started)
 }
 
 /// Whether there is a store at `home`, or what is left of one.
@@ -111,6 +112,24 @@ fn take_lock(io: &dyn Io, home: &Path) -> Result<Box<dyn Send + Sync>> {
     })
 }
 
+/// Invariant I8, where another home has the same tracks: one that was copied, or that was taken for a
+/// store whose `META` is lost.
+pub(crate) fn lock_folder(io: &dyn Io, folder: &Path, locks: &mut Locks) -> Result<()> {
+    if locks.contains_key(folder) {
+        return Ok(());
+    }
+    let lock = io.lock(folder).map_err(|e| {
+        if e.kind() == std::io::ErrorKind::WouldBlock {
+            let what = "the store whose tracks these are is open, at another home; close it there, and \
+                        don't use this one beside it";
+            return Error::new(ErrorKind::Locked, what).with_path(folder);
+        }
+        Error::io("lock the tracks", folder, e)
+    })?;
+    locks.insert(folder.to_owned(), lock);
+    Ok(())
+}
+
 /// A store while it is opened.
 pub(super) struct Opening {
     pub(super) options: Options,
@@ -126,13 +145,20 @@ pub(super) struct Opening {
     pub(super) tracks: BTreeMap<TrackId, DiskId>,
     pub(super) missing: Missing,
     pub(super) rebuild: bool,
+    locks: Locks,
     /// The newest chain that was replayed.
     pub(super) newest_chain: Seq,
     pub(super) report: RecoveryReport,
 }
 
 impl Opening {
-    fn begin(options: Options, home: PathBuf, is_new: bool, rebuild: bool) -> Result<Self> {
+    fn begin(
+        options: Options,
+        home: PathBuf,
+        mut locks: Locks,
+        is_new: bool,
+        rebuild: bool,
+    ) -> Result<Self> {
         let io = options.io.clone();
         let index_dir = options.index_dir.clone().unwrap_or_else(|| home.join(INDEX_DIR));
         let (meta, meta_is_damaged) = match Ledger::read(&*io, &home) {
@@ -178,6 +204,13 @@ impl Opening {
         let found = disks::find(&options, &home, store, meta.as_ref())?;
         check_disks_of_rows(books.as_ref(), &found, &home)?;
         step!("open.disks-found");
+        for disk in found.iter().filter(|disk| disk.missing.is_none()) {
+            let folder = disk.path.join(store.to_string());
+            if io.exists(&folder).map_err(|e| Error::io("look for", &folder, e))? {
+                // Before anything is changed.
+                lock_folder(&*io, &folder, &mut locks)?;
+            }
+        }
         let missing = Missing::of(&found);
         if rebuild || books.is_none() {
             missing.refuse_rebuild()?;
@@ -225,6 +258,7 @@ impl Opening {
             tracks,
             missing,
             rebuild,
+            locks,
             newest_chain: Seq(0),
             report,
         };
@@ -236,7 +270,11 @@ impl Opening {
     fn attach_volumes(&mut self, found: &[Found], store: StoreId) -> Result<()> {
         for disk in found {
             let volume = match &disk.missing {
-                None => attach_volume(&self.options, store, &disk.path, disk.state.id)?,
+                None => {
+                    let volume = attach_volume(&self.options, store, &disk.path, disk.state.id)?;
+                    lock_folder(&*self.options.io, &volume.dir, &mut self.locks)?;
+                    volume
+                }
                 Some(error) => {
                     let volume = missing_volume(&self.options, store, disk, error)?;
                     for (id, _) in self.books.tracks.iter().filter(|(_, r)| r.disk == disk.state.id)
@@ -436,12 +474,7 @@ impl Opening {
     }
 
     /// The last checkpoint of recovery, and the store.
-    fn finish(
-        mut self,
-        lock: Box<dyn Send + Sync>,
-        reserve: Reserve,
-        started: Instant,
-    ) -> Result<Store> {
+    fn finish(mut self, reserve: Reserve, started: Instant) -> Result<Store> {
         for (id, row) in &self.books.tracks {
             if let Some(end) = row.sealed {
                 self.files.seal(*id, end);
@@ -501,7 +534,7 @@ impl Opening {
             reserve,
             unknown_above,
             recovery: self.report,
-            lock,
+            locks: self.locks,
         }));
         for volume in shared.volumes.all().iter() {
             let owner: Arc<dyn Owner> = shared.clone();

@@ -39,7 +39,7 @@ pub(crate) use ledger::{Ledger, META_FILE};
 pub(crate) use moment::Moment;
 pub(crate) use read::{Packed, Source};
 pub(crate) use reserve::Reserve;
-pub(crate) use shared::{Parts, Shared, now_ms};
+pub(crate) use shared::{Locks, Parts, Shared, now_ms};
 
 pub use backup::{BackupOptions, BackupReport, LinkMode};
 pub use list::{Item, Iter, Page};

@@ -1,6 +1,7 @@
 //! What a store's calls, its disks' threads and its housekeeper share.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -26,7 +27,7 @@ use crate::format::track_header::{TrackHeader, TrackKind};
 use crate::format::{DiskId, Seq, StoreId, TrackId, record};
 use crate::index::{Ahead, Books, ChainFacts, Index, Join, Ready};
 use crate::options::Options;
-use crate::recovery::RecoveryReport;
+use crate::recovery::{self, RecoveryReport};
 use crate::track::{TrackFile, TrackFiles};
 
 /// An open store.
@@ -74,8 +75,11 @@ pub(crate) struct Shared {
     next_track: AtomicU32,
     poison: OnceLock<Error>,
     /// Held so that nobody else opens the store (invariant I8); the last to be dropped.
-    _lock: Box<dyn Send + Sync>,
+    locks: Mutex<Locks>,
 }
+
+/// Of a store's home, and of its folder on each disk.
+pub(crate) type Locks = BTreeMap<PathBuf, Box<dyn Send + Sync>>;
 
 /// What opening has found out.
 pub(crate) struct Parts {
@@ -89,7 +93,7 @@ pub(crate) struct Parts {
     pub(crate) reserve: Reserve,
     pub(crate) unknown_above: Option<Seq>,
     pub(crate) recovery: RecoveryReport,
-    pub(crate) lock: Box<dyn Send + Sync>,
+    pub(crate) locks: Locks,
 }
 
 impl Shared {
@@ -127,8 +131,14 @@ impl Shared {
             books: ApplyLock::new(parts.books),
             options: parts.options,
             home: parts.home,
-            _lock: parts.lock,
+            locks: Mutex::new(parts.locks),
         }
+    }
+
+    /// Locks the store's folder on a further disk, unless it was a disk of this opening before.
+    pub(crate) fn lock_folder(&self, folder: &Path) -> Result<()> {
+        let mut locks = self.locks.lock().expect("no panic holds it");
+        recovery::lock_folder(&*self.options.io, folder, &mut locks)
     }
 
     /// The apply lock.

@@ -1,5 +1,6 @@
 //! One owner at a time, and none when nobody has the store open.
 
+use std::fs;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use kogia::io::sim::{CallKind, Fail, Fault};
 use kogia::io::{Io, RealIo};
-use kogia::{Durability, PutOptions};
+use kogia::{Durability, ErrorKind, Options, PutOptions, Store};
 
 use crate::held::{Call, HeldIo};
 use crate::machine::{HOME, Machine};
@@ -65,4 +66,35 @@ fn a_store_whose_sync_failed_on_one_disk_opens_again_once_it_is_dropped() {
         });
         assert!(reopened.is_ok(), "{reopened:?}");
     }
+}
+
+/// Symptom: beside a running server, `kogia` opened the directory above its stores, made a store of their
+/// tracks, and compacted tracks away that the server had. Cause: what was locked was a store's home, and
+/// not its tracks. Rule: I8, whoever writes to tracks has locked them, by whatever home.
+#[test]
+fn a_store_has_one_owner_also_by_another_home() {
+    let dir = tempfile::tempdir().unwrap();
+    let (home, other) = (dir.path().join("a/home"), dir.path().join("other"));
+    // The disk that `other` has where it is given none, which is empty when it becomes one.
+    let disk = other.join("tracks");
+    fs::create_dir_all(&disk).unwrap();
+    let store = Options::new().disk(&disk).open(&home).unwrap();
+    store.put("key", "value").unwrap();
+    for refused in
+        [Options::new().open(&other), Options::new().rebuild(&other), Store::open(&other)]
+    {
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
+        assert!(error.path().is_some_and(|path| path.starts_with(&disk)), "{error}");
+    }
+    store.put("later", "value").unwrap();
+    // A disk that was drained is the store's again.
+    let further = dir.path().join("further");
+    let first = store.stats().unwrap().disks[0].id;
+    store.add_disk(&further).unwrap();
+    store.drain_disk(first, &Default::default()).unwrap();
+    store.add_disk(&disk).unwrap();
+    store.close().unwrap();
+    let store = Store::open(&home).unwrap();
+    assert_eq!(store.get("later").unwrap().unwrap(), b"value");
 }

@@ -157,7 +157,7 @@ impl Machine {
     // Names.
 
     /// The node at `path`.
-    fn find(&self, path: &Path) -> Result<NodeId> {
+    pub(super) fn find(&self, path: &Path) -> Result<NodeId> {
         let mut at = ROOT;
         for name in names(path) {
             let Node::Dir(dir) = &self.nodes[&at] else { return Err(Errno::NOTDIR.into()) };

@@ -96,6 +96,19 @@ pub fn of_store(home: &Path) -> Option<(String, PathBuf)> {
     Some((address.trim().to_owned(), dir.join("credentials.toml")))
 }
 
+/// Refuses a server's data directory, which has stores, and its disk among them, and is none.
+pub fn refuse_directory(home: &Path) -> Result<(), Failure> {
+    if !home.join("partitions/0/META").is_file() {
+        return Ok(());
+    }
+    let dir = home.display();
+    let what = format!(
+        "{dir} is the data directory of a kogia-server; its stores are {dir}/partitions/0 and so on, \
+         for when it is stopped: while it runs, give its admin address, as in {SCHEME}127.0.0.1:9001"
+    );
+    Err(Failure::Usage(what))
+}
+
 impl Server {
     /// The server at an address, with credentials from a file or the environment.
     pub fn at(address: &Path, credentials: Option<&Path>) -> Result<Self, Failure> {

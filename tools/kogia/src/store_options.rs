@@ -106,6 +106,7 @@ impl StoreOptions {
             let what = format!("{} is a server's address; {SERVED} take one", home.display());
             return Err(Failure::Usage(what));
         }
+        server::refuse_directory(home)?;
         let store = self.to_options(Create::Never, console).open(home).map_err(|error| {
             let served = (error.kind() == ErrorKind::Locked).then(|| server::of_store(home));
             match served.flatten() {

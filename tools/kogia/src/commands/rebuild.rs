@@ -9,10 +9,12 @@ use kogia::Create;
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::quantity;
+use crate::server;
 use crate::store_options::StoreOptions;
 
 /// Rebuilds, and prints what was read and found.
 pub fn run(home: &Path, options: &StoreOptions, console: &mut Console) -> Result<(), Failure> {
+    server::refuse_directory(home)?;
     let store = options.to_options(Create::Never, console).rebuild(home)?;
     let stats = store.stats()?;
     let report = store.recovery();

@@ -195,6 +195,9 @@ fn what_a_server_can_not_do_is_refused() {
     served.run(&["backup"], &["data/partitions"]).fails(2, "own");
     let address = served.address.clone();
     served.bare(&["ls", &address]).fails(2, "'compact'");
+    for command in ["verify", "ls", "compact", "rebuild", "init"] {
+        served.bare(&[command, "data"]).fails(2, "data/partitions/0");
+    }
     for wrong in ["https://127.0.0.1:9001", "http://", "http://u:p@host", "http://host/path"] {
         served.bare(&["stat", wrong, "--credentials", "data/credentials.toml"]).fails(2, "http");
     }
