@@ -52,7 +52,7 @@ pub use compaction::{
 };
 pub use error::{Error, ErrorKind, Result};
 pub use format::{DiskId, Seq, StoreId, TrackId};
-pub use options::{Condition, Create, Durability, OnProgress, Options, Phase, Progress};
+pub use options::{Condition, Create, Durability, OnProgress, OnStep, Options, Phase, Progress};
 pub use recovery::{Damage, Problem, RecoveryReport, Torn, VerifyOptions, VerifyReport};
 pub use store::{
     BackupOptions, BackupReport, Batch, DeleteOptions, DiskStats, ExpireOptions, ExpireReport,

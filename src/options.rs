@@ -167,6 +167,10 @@ impl fmt::Display for Phase {
 /// Called with each step of a long operation, from the thread that carries it out.
 pub type OnProgress = dyn Fn(&Progress) + Send + Sync;
 
+/// Called with each step of a long operation that can be called off, from the thread that carries it
+/// out; gives whether to go on.
+pub type OnStep = dyn Fn(&Progress) -> bool + Send + Sync;
+
 /// Gives the shard of an object by its key, length and expiry.
 pub(crate) type Shard = dyn Fn(&[u8], u64, Option<u64>) -> u8 + Send + Sync;
 

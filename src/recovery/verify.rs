@@ -15,7 +15,7 @@ use crate::format::entry::{self, Entry, Extent, FreeRow, Grave, Place, SegmentRo
 use crate::format::record::{Record, Space};
 use crate::format::{Seq, TrackId, checksum};
 use crate::index::{Books, Family, RowCursor, View};
-use crate::options::{OnProgress, Phase, Progress};
+use crate::options::{OnStep, Phase, Progress};
 use crate::store::{Packed, Shared, Source};
 use crate::track::{Bytes, Scanner};
 
@@ -29,7 +29,10 @@ const MAX_PROBLEMS: usize = 1000;
 /// # let store = kogia::Store::open(dir.path()).unwrap();
 /// let gently = kogia::VerifyOptions {
 ///     bytes_per_second: Some(10 << 20),
-///     on_progress: Some(Box::new(|progress| eprintln!("{} bytes", progress.done_bytes))),
+///     on_progress: Some(Box::new(|progress| {
+///         eprintln!("{} bytes", progress.done_bytes);
+///         true
+///     })),
 /// };
 /// assert!(store.verify(&gently)?.problems.is_empty());
 /// # Ok::<_, kogia::Error>(())
@@ -38,8 +41,9 @@ const MAX_PROBLEMS: usize = 1000;
 pub struct VerifyOptions {
     /// Bytes that are read a second at most; default as many as there come.
     pub bytes_per_second: Option<u64>,
-    /// Called now and then.
-    pub on_progress: Option<Box<OnProgress>>,
+    /// Called now and then; where it answers `false`, the check fails with
+    /// [`Cancelled`](ErrorKind::Cancelled) before the next MiB is read.
+    pub on_progress: Option<Box<OnStep>>,
 }
 
 impl fmt::Debug for VerifyOptions {
@@ -135,7 +139,7 @@ pub(crate) fn verify(shared: &Shared, options: &VerifyOptions) -> Result<VerifyR
     verifier.tracks()?;
     verifier.counters();
     drop(pin);
-    Ok(verifier.finish())
+    verifier.finish()
 }
 
 /// What was counted of a track, or of all.
@@ -266,7 +270,7 @@ impl Verifier<'_> {
                 crc = checksum::extend(crc, slice);
                 at += slice.len() as u64;
                 let read = slice.len() as u64;
-                self.read_bytes(read);
+                self.read_bytes(read)?;
             }
             len += at;
             self.report.bytes += at;
@@ -279,35 +283,37 @@ impl Verifier<'_> {
         let frame = Shared::frame_unmapped(&track, packed)?;
         // Fails unless length and checksum are what they should be.
         self.shared.expand(&track, packed, &frame)?;
-        self.read_bytes(packed.place.len);
+        self.read_bytes(packed.place.len)?;
         self.report.bytes += packed.place.len;
         Ok((packed.len, packed.crc))
     }
 
     /// Counts what was read, and waits where that was faster than is allowed.
-    fn read_bytes(&mut self, bytes: u64) {
+    fn read_bytes(&mut self, bytes: u64) -> Result<()> {
         const STEP: u64 = 1 << 20;
         let before = self.done_bytes;
         self.done_bytes += bytes;
         if before / STEP == self.done_bytes / STEP {
-            return;
+            return Ok(());
         }
         if let Some(rate) = self.options.bytes_per_second {
             let due = Duration::from_secs_f64(self.done_bytes as f64 / rate.max(1) as f64);
             std::thread::sleep(due.saturating_sub(self.started.elapsed()));
         }
-        self.progress();
+        self.progress()
     }
 
-    fn progress(&self) {
-        if let Some(on_progress) = &self.options.on_progress {
-            on_progress(&Progress {
-                phase: Phase::Verify,
-                done_bytes: self.done_bytes,
-                total_bytes: self.total_bytes,
-                records: self.report.objects,
-            });
+    fn progress(&self) -> Result<()> {
+        let now = Progress {
+            phase: Phase::Verify,
+            done_bytes: self.done_bytes,
+            total_bytes: self.total_bytes,
+            records: self.report.objects,
+        };
+        if self.options.on_progress.as_ref().is_none_or(|goes_on| goes_on(&now)) {
+            return Ok(());
         }
+        Err(Error::new(ErrorKind::Cancelled, "the check was called off"))
     }
 
     fn segments(&mut self) -> Result<()> {
@@ -463,7 +469,7 @@ impl Verifier<'_> {
                     }
                 }
             }
-            self.read_bytes(u64::from(chain.head.head_chunks) * CHUNK_BYTES as u64);
+            self.read_bytes(u64::from(chain.head.head_chunks) * CHUNK_BYTES as u64)?;
         }
         Ok(head_chunks)
     }
@@ -567,12 +573,12 @@ impl Verifier<'_> {
         self.report.problems.push(Problem { place, key, what });
     }
 
-    fn finish(mut self) -> VerifyReport {
-        self.progress();
+    fn finish(mut self) -> Result<VerifyReport> {
+        self.progress()?;
         if self.more_problems > 0 {
             let what = format!("and {} more problems", self.more_problems);
             self.report.problems.push(Problem { place: "store".into(), key: None, what });
         }
-        self.report
+        Ok(self.report)
     }
 }

@@ -36,7 +36,7 @@ use crate::format::meta::{BackupMeta, BackupTrack, DiskState, StoreMeta};
 use crate::format::{DiskId, Seq, TrackId};
 use crate::index::{Books, Family, Index, View};
 use crate::io::{Io, OpenMode, RealIo};
-use crate::options::{OnProgress, Phase, Progress};
+use crate::options::{OnStep, Phase, Progress};
 
 /// How a backup comes by its files.
 ///
@@ -84,8 +84,10 @@ pub struct BackupOptions {
     pub dry_run: bool,
     /// Where the backup's index goes; default `index/` in the backup, where opening looks for it.
     pub index_dir: Option<PathBuf>,
-    /// Called now and then.
-    pub on_progress: Option<Box<OnProgress>>,
+    /// Called now and then; where it answers `false`, the backup fails with
+    /// [`Cancelled`](ErrorKind::Cancelled), and is as one that was cut off: an earlier one in its place
+    /// stays as it was.
+    pub on_progress: Option<Box<OnStep>>,
 }
 
 impl fmt::Debug for BackupOptions {
@@ -345,12 +347,15 @@ impl Shared {
             let to = folders[at].join(planned.track.track.file_name());
             let mut on_bytes = |bytes| {
                 now.done_bytes += bytes;
-                options.on_progress.iter().for_each(|on_progress| on_progress(&now));
+                if options.on_progress.as_ref().is_none_or(|goes_on| goes_on(&now)) {
+                    return Ok(());
+                }
+                Err(Error::new(ErrorKind::Cancelled, "the backup was called off"))
             };
             let (from, len) = (planned.from.as_path(), planned.len());
             if keep(io, planned.kept.as_deref(), &to)? {
                 report.kept_bytes += len;
-                on_bytes(len);
+                on_bytes(len)?;
             } else {
                 let item = Item { from, to: &to, len, may_link: planned.is_sealed };
                 transfer.bring(io, item, &mut report, &mut on_bytes)?;
@@ -455,7 +460,7 @@ fn bring_index(target: &Target, staged: &Path, mode: LinkMode) -> Result<u64> {
         let len = RealIo.open(&from, OpenMode::Read).and_then(|file| file.len()).map_err(fail)?;
         let may_link = name.ends_with(".sst");
         let item = Item { from: &from, to: &to, len, may_link };
-        Transfer::lenient(mode).bring(&RealIo, item, &mut report, &mut |_| ())?;
+        Transfer::lenient(mode).bring(&RealIo, item, &mut report, &mut |_| Ok(()))?;
         bytes += len;
     }
     RealIo.sync_dir(&new).map_err(fail)?;

@@ -579,7 +579,10 @@ fn progress_goes_from_nothing_to_all_bytes() {
     let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let there = seen.clone();
     let watched = BackupOptions {
-        on_progress: Some(Box::new(move |now| there.lock().unwrap().push(*now))),
+        on_progress: Some(Box::new(move |now| {
+            there.lock().unwrap().push(*now);
+            true
+        })),
         ..mode(LinkMode::Copy)
     };
     let report = store.backup(dir.path().join("backup"), &watched).unwrap();
@@ -587,6 +590,28 @@ fn progress_goes_from_nothing_to_all_bytes() {
     assert!(seen.is_sorted_by_key(|now| now.done_bytes));
     let last = seen.last().unwrap();
     assert_eq!((last.done_bytes, last.total_bytes), (report.total_bytes, report.total_bytes));
+}
+
+#[test]
+fn a_backup_that_is_called_off_leaves_the_earlier_one_and_can_be_made_again() {
+    let (dir, store) = place();
+    let (fresh, target) = (dir.path().join("fresh"), dir.path().join("backup"));
+    (0..10).for_each(|i| _ = store.put(format!("k{i}"), value(i, 20_000)).unwrap());
+    backup(&store, &target, LinkMode::Copy);
+    let before = contents(&store);
+    (10..20).for_each(|i| _ = store.put(format!("k{i}"), value(i, 20_000)).unwrap());
+    let stop = BackupOptions { on_progress: Some(Box::new(|_| false)), ..mode(LinkMode::Copy) };
+    for dir in [&target, &fresh] {
+        assert_eq!(store.backup(dir, &stop).unwrap_err().kind(), ErrorKind::Cancelled);
+    }
+    assert_eq!(contents(&open_backup(&target)), before);
+    assert!(Options::new().create(Create::Never).open(&fresh).is_err());
+    for dir in [&target, &fresh] {
+        backup(&store, dir, LinkMode::Copy);
+        assert_eq!(contents(&open_backup(dir)), contents(&store));
+    }
+    let stop = VerifyOptions { on_progress: Some(Box::new(|_| false)), ..VerifyOptions::default() };
+    assert_eq!(store.verify(&stop).unwrap_err().kind(), ErrorKind::Cancelled);
 }
 
 #[test]

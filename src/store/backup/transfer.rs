@@ -40,19 +40,18 @@ impl Transfer {
     }
 
     /// Brings the first `len` bytes over, durable but for the name. `on_bytes` is called with what
-    /// has been passed over.
+    /// has been passed over, and ends it with its error.
     pub(super) fn bring(
         self,
         io: &dyn Io,
         item: Item<'_>,
         report: &mut BackupReport,
-        on_bytes: &mut dyn FnMut(u64),
+        on_bytes: &mut dyn FnMut(u64) -> Result<()>,
     ) -> Result<()> {
         let fail = |doing| move |e| Error::io(doing, item.to, e);
         if self.reflinks() && self.tried(reflink(io, item)).map_err(fail("reflink"))? {
             report.reflinked_bytes += item.len;
-            on_bytes(item.len);
-            return Ok(());
+            return on_bytes(item.len);
         }
         let is_whole = || is_whole(io, item).map_err(|e| Error::io("measure", item.from, e));
         if self.links()
@@ -61,10 +60,9 @@ impl Transfer {
             && self.tried(io.hard_link(item.from, item.to)).map_err(fail("link"))?
         {
             report.linked_bytes += item.len;
-            on_bytes(item.len);
-            return Ok(());
+            return on_bytes(item.len);
         }
-        report.copied_bytes += copy(io, item, on_bytes).map_err(fail("copy to"))?;
+        report.copied_bytes += copy(io, item, on_bytes)?;
         Ok(())
     }
 
@@ -106,28 +104,28 @@ fn is_whole(io: &dyn Io, item: Item<'_>) -> std::io::Result<bool> {
 }
 
 /// Copies the bytes that are no hole; gives how many those were.
-fn copy(io: &dyn Io, item: Item<'_>, on_bytes: &mut dyn FnMut(u64)) -> std::io::Result<u64> {
-    let from = io.open(item.from, OpenMode::Read)?;
-    let to = io.open(item.to, OpenMode::CreateNew)?;
+fn copy(io: &dyn Io, item: Item<'_>, on_bytes: &mut dyn FnMut(u64) -> Result<()>) -> Result<u64> {
+    let fail = |e| Error::io("copy to", item.to, e);
+    let from = io.open(item.from, OpenMode::Read).map_err(fail)?;
+    let to = io.open(item.to, OpenMode::CreateNew).map_err(fail)?;
     let mut block = Vec::new();
     let (mut at, mut copied) = (0, 0);
-    while let Some(data) = from.next_data(at)?
+    while let Some(data) = from.next_data(at).map_err(fail)?
         && data.start < item.len
     {
-        on_bytes(data.start - at);
+        on_bytes(data.start - at)?;
         at = data.start;
         let end = data.end.min(item.len);
         while at < end {
             let bytes = (end - at).min(BLOCK_BYTES as u64);
-            copy_block(&*from, &*to, at, bytes as usize, &mut block)?;
+            copy_block(&*from, &*to, at, bytes as usize, &mut block).map_err(fail)?;
             at += bytes;
             copied += bytes;
-            on_bytes(bytes);
+            on_bytes(bytes)?;
         }
     }
-    on_bytes(item.len - at);
-    to.set_len(item.len)?;
-    to.sync_data()?;
+    on_bytes(item.len - at)?;
+    to.set_len(item.len).and_then(|()| to.sync_data()).map_err(fail)?;
     Ok(copied)
 }
 

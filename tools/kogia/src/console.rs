@@ -58,6 +58,18 @@ impl Console {
         }
     }
 
+    /// The same for what could be called off, and is not: an interrupt ends the process.
+    pub fn steps(
+        &self,
+        message: &'static str,
+    ) -> impl Fn(&Progress) -> bool + Send + Sync + 'static {
+        let progress = self.progress(message);
+        move |now| {
+            progress(now);
+            true
+        }
+    }
+
     /// Prints bytes that were made elsewhere.
     pub fn print(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         Ok(self.out.write_all(bytes)?)

@@ -45,7 +45,7 @@ impl Backup {
             &BackupOptions {
                 mode: self.mode(),
                 dry_run: self.dry_run,
-                on_progress: Some(Box::new(console.progress("backup"))),
+                on_progress: Some(Box::new(console.steps("backup"))),
                 ..BackupOptions::default()
             },
         )?;

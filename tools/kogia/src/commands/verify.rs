@@ -54,7 +54,7 @@ impl Verify {
         server::check_partition(self.partition)?;
         let report = store.verify(&VerifyOptions {
             bytes_per_second: self.rate,
-            on_progress: Some(Box::new(console.progress("verify"))),
+            on_progress: Some(Box::new(console.steps("verify"))),
         })?;
         self.tell(&report.into(), console)
     }

@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use kogia::{BackupOptions, BackupReport, LinkMode, Store};
+use kogia::{BackupOptions, BackupReport, ErrorKind, LinkMode, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -90,7 +90,7 @@ impl Backup {
         // Whatever refuses one of them refuses before any is touched.
         let mut plan = Made::default();
         for (number, store) in in_order(partitions) {
-            plan.add(&self.make(dir, number, store, true, job, 0)?);
+            self.make(dir, number, store, true, job, 0)?.iter().for_each(|made| plan.add(made));
         }
         if self.dry_run {
             return Ok(Done { result: Some(told(&plan, true, false)), ..Done::default() });
@@ -98,20 +98,20 @@ impl Backup {
         let mark = Mark::leave(dir).map_err(|error| in_file(dir, &error))?;
         let mut made = Made::default();
         for (number, store) in in_order(partitions) {
-            if job.is_cancelled() {
-                return Ok(Done {
-                    stopped: true,
-                    result: Some(told(&made, false, true)),
-                    fault: None,
-                });
-            }
             let before = made.total_bytes;
-            made.add(&self.make(dir, number, store, false, job, before)?);
+            match self.make(dir, number, store, false, job, before)? {
+                Some(report) => made.add(&report),
+                None => {
+                    let result = Some(told(&made, false, true));
+                    return Ok(Done { stopped: true, result, fault: None });
+                }
+            }
         }
         mark.take_away().map_err(|error| in_file(dir, &error))?;
         Ok(Done { result: Some(told(&made, false, false)), ..Done::default() })
     }
 
+    /// `None` where it was called off.
     fn make(
         &self,
         dir: &Path,
@@ -120,7 +120,7 @@ impl Backup {
         dry_run: bool,
         job: &Arc<Job>,
         before: u64,
-    ) -> Result<BackupReport, Fault> {
+    ) -> Result<Option<BackupReport>, Fault> {
         let job = job.clone();
         let on_progress = move |progress: &kogia::Progress| {
             job.tell(Progress {
@@ -129,6 +129,7 @@ impl Backup {
                 total_bytes: before + progress.total_bytes,
                 ..Progress::default()
             });
+            !job.is_cancelled()
         };
         let options = BackupOptions {
             mode: match self.mode {
@@ -141,8 +142,10 @@ impl Backup {
             on_progress: Some(Box::new(on_progress)),
             ..BackupOptions::default()
         };
-        let made = store.backup(home(dir, number), &options);
-        made.map_err(|error| in_partition(number, error.into()))
+        match store.backup(home(dir, number), &options) {
+            Err(error) if error.kind() == ErrorKind::Cancelled => Ok(None),
+            made => made.map(Some).map_err(|error| in_partition(number, error.into())),
+        }
     }
 }
 

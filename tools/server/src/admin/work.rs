@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use kogia::{
-    CompactOptions, CompactReport, DiskId, Store, TrackId, TrackStats, VerifyOptions, VerifyReport,
+    CompactOptions, CompactReport, DiskId, ErrorKind, Store, TrackId, TrackStats, VerifyOptions,
+    VerifyReport,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -75,9 +76,6 @@ pub struct Done {
 
 /// A partition by its number.
 pub type Numbered<'a> = (usize, &'a Arc<Store>);
-
-/// Says that a check was called off: [`VerifyOptions::on_progress`] can't.
-struct CalledOff;
 
 impl Done {
     #[must_use]
@@ -436,10 +434,7 @@ impl Verify {
                 total_bytes: before + progress.total_bytes + later,
                 ..Progress::default()
             });
-            if told_to.is_cancelled() {
-                // Past the hook: this is no fault, and is to be caught right below.
-                std::panic::resume_unwind(Box::new(CalledOff));
-            }
+            !told_to.is_cancelled()
         };
         let options = VerifyOptions {
             bytes_per_second: self.bytes_per_second,
@@ -448,12 +443,9 @@ impl Verify {
         if job.is_cancelled() {
             return None;
         }
-        // A check only reads, and holds no lock when it tells how far it is: it leaves nothing behind.
-        let check = std::panic::AssertUnwindSafe(|| store.verify(&options));
-        match std::panic::catch_unwind(check) {
-            Ok(checked) => Some(checked),
-            Err(why) if why.is::<CalledOff>() => None,
-            Err(why) => std::panic::resume_unwind(why),
+        match store.verify(&options) {
+            Err(error) if error.kind() == ErrorKind::Cancelled => None,
+            checked => Some(checked),
         }
     }
 }
