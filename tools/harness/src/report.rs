@@ -66,15 +66,16 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for failing in &self.failing {
-            writeln!(f, "{failing}")?;
-        }
         writeln!(f, "{:18}{:20}{:>9}{:>18}{:>8}", "world", "workload", "states", "points", "lost")?;
         for row in &self.rows {
             let Coverage { points, points_hit } = row.coverage;
             let points = format!("{points_hit} of {points}");
             let Row { world, workload, states, failing, .. } = row;
             writeln!(f, "{world:18}{workload:20}{states:>9}{points:>18}{failing:>8}")?;
+        }
+        // Behind the table, which is long: the end of an output is what is kept of it.
+        for failing in &self.failing {
+            writeln!(f, "\n{failing}")?;
         }
         for note in &self.notes {
             writeln!(f, "{note}")?;
