@@ -95,10 +95,11 @@ pub(crate) fn wait<T>(outcome: &Receiver<Result<T>>) -> Result<T> {
 /// Waits for all of them, those behind a failure too: with a sync still under way, a store that is
 /// dropped after it would be held open by the disk's thread.
 pub(crate) fn wait_for_all(outcomes: &[Receiver<Result<()>>]) -> Result<()> {
-    outcomes.iter().fold(Ok(()), |before, outcome| {
-        let this = wait(outcome);
-        before.and(this)
-    })
+    let mut all = Ok(());
+    for outcome in outcomes {
+        all = all.and(wait(outcome));
+    }
+    all
 }
 
 fn run(jobs: &Receiver<Job>) {
