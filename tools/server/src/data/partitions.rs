@@ -96,7 +96,7 @@ fn is_there(home: &Path) -> bool {
     home.join("META").exists()
 }
 
-/// Removes what a first opening that was cut off has left of a partition behind the first. Nothing else
+/// Puts aside what a first opening that was cut off has left of a partition behind the first. Nothing else
 /// tells it from a store that has lost its `META`, of which the disks would hold tracks: of the others'
 /// they do, and so a store that opens there alone would refuse.
 ///
@@ -117,8 +117,11 @@ fn forget_unfinished(
             return Ok(());
         }
     }
-    tracing::warn!(number, "a partition that was begun and never opened is made anew");
-    std::fs::remove_dir_all(&home).map_err(|error| format!("{}: {error}", home.display()))
+    // Not deleted: disks may have been changed behind our back.
+    let names = (0..).map(|n| home.with_file_name(format!("{number}-unfinished-{n}")));
+    let aside = names.into_iter().find(|aside| !aside.exists()).expect("names do not end");
+    tracing::warn!(number, aside = %aside.display(), "a partition that was never opened is made anew");
+    std::fs::rename(&home, aside).map_err(|error| format!("{}: {error}", home.display()))
 }
 
 /// All disks that are given, or were.
