@@ -61,8 +61,8 @@ impl Server {
             false => None,
         };
         config.keys.extend(made.clone());
-        let listener = bind(config.listen).await?;
-        let admin = bind(config.admin).await?;
+        let listener = bind("--listen", config.listen).await?;
+        let admin = bind("--admin", config.admin).await?;
         let options = PartitionOptions {
             dir: config.dir.clone(),
             disks: config.disks.clone(),
@@ -156,8 +156,9 @@ fn in_dir(dir: &Path, error: &dyn std::fmt::Display) -> String {
     format!("{}: {error}", dir.display())
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
-    TcpListener::bind(address).await.map_err(|error| format!("{address}: {error}"))
+async fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, String> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|error| format!("{flag} {address}: {error}; give another address"))
 }
 
 fn open_data(options: &PartitionOptions) -> Result<(Partitions, Arc<Catalogue>), String> {
