@@ -56,7 +56,7 @@ test-full: ## Fill file systems to the last byte; as root, where loop devices ca
 	@tools/demo/packages.sh $(build_packages) e2fsprogs xfsprogs btrfs-progs
 	tests/full-disk.sh
 
-test-clients: ## Real S3 clients against the server: boto3, aws, s3cmd, s5cmd, obstore, rclone, restic
+test-clients: ## Real S3 clients against the server: boto3, aws, aws-sdk-s3, s3cmd, s5cmd, obstore, rclone, restic
 	@tools/demo/packages.sh $(build_packages) python3-venv curl ffmpeg openssl rclone restic
 	$(CARGO) build --release --locked --bin kogia-server
 	tools/server/tests/clients/run "$(server)"
