@@ -47,7 +47,7 @@ fn a_store_whose_sync_failed_on_one_disk_opens_again_once_it_is_dropped() {
         let store = options().open(HOME).unwrap();
         let unsynced = PutOptions { durability: Some(Durability::Os), ..PutOptions::default() };
         for key in 0..8 {
-            store.put_with(key.to_string(), &[0; 10_000], &unsynced).unwrap();
+            store.put_with(key.to_string(), [0; 10_000], &unsynced).unwrap();
         }
 
         machine.io.fail(Fault::next(CallKind::Sync, Fail::Eio).under(Machine::disk(failing)));

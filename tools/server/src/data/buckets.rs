@@ -347,7 +347,11 @@ mod tests {
         store.put(keys::NEXT_BUCKET, "x").unwrap();
         sweep_start(&store, &HashSet::from([there])).unwrap();
         let mut left = Vec::new();
-        walk(&store, b"", |row| Ok(left.push(String::from_utf8(row).unwrap()))).unwrap();
+        walk(&store, b"", |row| {
+            left.push(String::from_utf8(row).unwrap());
+            Ok(())
+        })
+        .unwrap();
         let expected =
             ["c/00000001", "c/00000002", "o/00000001/a/b", "s/next-bucket", "t/00000001/a/b"];
         assert_eq!(left, expected);
