@@ -100,7 +100,8 @@ crash-peers: ## Other engines under the same test, which find losses: half an ho
 	$(call peer_run,--world disk-errors --states 30 $(peer_few))
 
 bench-server: ## The server beside SeaweedFS, Garage and s3s-fs, which it installs; FLAGS="--rounds 3"
-	@tools/demo/packages.sh $(build_packages) python3-venv strace
+	@tools/demo/packages.sh $(build_packages) python3-venv strace pkg-config libsodium-dev \
+		libzstd-dev
 	$(CARGO) build --release --locked --bin kogia-server
 	$(CARGO) build --release --locked -p kogia-server-bench
 	benches/server/run "$(bench)" "$(server)" $(FLAGS)

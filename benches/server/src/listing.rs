@@ -50,27 +50,27 @@ pub async fn measure(kind: Kind, settings: &Settings) -> Result<Listing> {
     // Only names count here, and syncing a million of them one by one takes some servers hours.
     let sync = Sync::Never;
     let server = Server::start(kind, settings, sync).await?;
-    let mut load = Load::connect(&server.endpoint, settings.connections).await?;
+    let mut load = Load::connect(&server.endpoint, settings.listing_connections).await?;
     let prefixes = settings.listing_prefixes;
     let time = Duration::from_secs_f64(settings.listing_seconds);
     let name = |number| format!("p{:05}/{:08}", number % prefixes, number / prefixes);
     let loaded = load.put_named(settings.listing_keys, time, SIZE, name).await?;
     machine::settle(&settings.dir)?;
     let mut client = Client::connect(&server.endpoint).await?;
-    let (rss, hwm) = (
-        machine::memory_bytes(server.pid(), "VmRSS")?,
-        machine::memory_bytes(server.pid(), "VmHWM")?,
-    );
+    let disk_bytes = machine::disk_bytes(&server.data());
+    let delimiter = pages(&mut client, "", Some("/")).await?;
+    let flat = pages(&mut client, "", None).await?;
+    let below = pages(&mut client, "p00500/", Some("/")).await?;
     Ok(Listing {
         kind,
         synced: kind == Kind::Kogia,
         loaded,
-        disk_bytes: machine::disk_bytes(&server.data()),
-        rss_bytes: rss,
-        hwm_bytes: hwm,
-        delimiter: pages(&mut client, "", Some("/")).await?,
-        flat: pages(&mut client, "", None).await?,
-        below: pages(&mut client, "p00500/", Some("/")).await?,
+        disk_bytes,
+        rss_bytes: machine::memory_bytes(server.pid(), "VmRSS")?,
+        hwm_bytes: machine::memory_bytes(server.pid(), "VmHWM")?,
+        delimiter,
+        flat,
+        below,
     })
 }
 

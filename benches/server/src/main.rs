@@ -83,6 +83,9 @@ pub struct Settings {
     /// Common prefixes that they have
     #[arg(long, default_value_t = 1_000)]
     pub listing_prefixes: u64,
+    /// Connections that put them
+    #[arg(long, default_value_t = 64)]
+    pub listing_connections: usize,
     /// Seconds after which a server is loaded no further
     #[arg(long, default_value_t = 600.0)]
     pub listing_seconds: f64,

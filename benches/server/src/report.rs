@@ -96,7 +96,7 @@ impl Tables<'_> {
         let peers: Vec<_> =
             self.kinds().filter(|kind| !matches!(kind, Kind::Kogia | Kind::Limit)).collect();
         header(&mut text, "", peers.iter().map(|kind| mark(*kind)));
-        for work in works() {
+        for work in shown() {
             let ratios = peers.iter().map(|peer| {
                 let ratios = (0..self.settings.rounds).filter_map(|round| {
                     let of = |kind| {
@@ -139,9 +139,9 @@ impl Tables<'_> {
 
     fn memory(&self) -> String {
         let mut text =
-            "## Resident memory\n\nMiB, with all of what is mapped. `listings` is behind the \
-             load of the keys that are listed.\n\n\
-             | server | idle | most in the rounds | listings | most there |\n\
+            "## Resident memory\n\nMiB, with what is mapped. `listings` is another process, with \
+             the keys that are listed.\n\n\
+             | server | idle | most in the rounds | listings | most |\n\
              | --- | --- | --- | --- | --- |\n"
                 .to_owned();
         for subject in self.subjects() {
@@ -237,7 +237,7 @@ impl Tables<'_> {
     fn by_work(&self, cell: impl Fn(Kind, Work) -> String) -> String {
         let mut text = String::new();
         header(&mut text, "", self.kinds().map(mark));
-        for work in works() {
+        for work in shown() {
             row(&mut text, &named(work), self.kinds().map(|kind| cell(kind, work)));
         }
         text
@@ -273,6 +273,11 @@ impl Tables<'_> {
             .filter(move |s| s.kind == kind && s.work == work && s.round == round)
             .map(value)
     }
+}
+
+/// What tables have: the largest objects are too few for a rate of DeleteObjects.
+fn shown() -> impl Iterator<Item = Work> {
+    works().filter(|work| !SIZES.last().is_some_and(|most| *work == Work::Delete(*most)))
 }
 
 fn named(work: Work) -> String {

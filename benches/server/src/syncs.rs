@@ -54,14 +54,17 @@ pub async fn count(server: &Server, size: usize) -> Result<Syncs> {
     Ok(Syncs { size, calls })
 }
 
-/// Call and file of a line such as `7 fdatasync(12</data/tracks/0/3.track>) = 0`.
+/// Call and file of a line such as `7 fdatasync(12</data/tracks/0/3.track>) = 0`; none for files that
+/// are not data, as logs.
 fn called(line: &str, data: &Path) -> Option<String> {
     let (_, call) = line.split_once(' ')?;
     let (name, arguments) = call.trim_start().split_once('(')?;
     CALLS.split(',').find(|known| *known == name)?;
     let file = arguments.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
-    let file = file.map_or("memory", |(path, _)| path);
-    let file = file.strip_prefix(data.to_str()?).unwrap_or(file);
+    let file = match file {
+        Some((path, _)) => path.strip_prefix(data.to_str()?)?,
+        None => "memory",
+    };
     Some(format!("{name} {}", kind_of(file.trim_start_matches('/'))))
 }
 
@@ -100,6 +103,7 @@ mod tests {
             called("17 fsync(9</srv/data/0c/0c1f2e3d4c5b6a79.tmp>) = 0").as_deref(),
             Some("fsync data/*c/*.tmp")
         );
+        assert_eq!(called("17 fsync(9</tmp/server.log>) = 0"), None);
         assert_eq!(called("17 <... fdatasync resumed>) = 0"), None);
         assert_eq!(called("17 +++ exited with 0 +++"), None);
     }

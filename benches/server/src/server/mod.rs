@@ -91,7 +91,7 @@ impl Kind {
     pub fn version(self, settings: &Settings) -> String {
         let Some(binary) = self.binary(settings) else { return String::new() };
         let flag = if self == Kind::SeaweedFs { "version" } else { "--version" };
-        let said = Command::new(binary).arg(flag).output();
+        let said = Command::new(binary).arg(flag).env("TMPDIR", &settings.dir).output();
         let said = said.map(|said| String::from_utf8_lossy(&said.stdout).into_owned());
         said.unwrap_or_default().lines().next().unwrap_or("").to_owned()
     }
@@ -128,7 +128,7 @@ impl Server {
         }?;
         let mut server = Self { kind, endpoint, child, dir };
         if kind == Kind::SeaweedFs {
-            seaweedfs::configure(&binary, &server.endpoint, sync)?;
+            seaweedfs::configure(&binary, server.dir.path(), &server.endpoint, sync)?;
         }
         server.wait().await?;
         Ok(server)

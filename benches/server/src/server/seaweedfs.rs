@@ -31,7 +31,7 @@ pub fn start(binary: &Path, dir: &Path) -> Result<(Child, Endpoint)> {
         ),
     )?;
     let mut command = Command::new(binary);
-    command.arg(format!("-logdir={}", dir.display()));
+    command.env("TMPDIR", dir);
     command.args(["server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]);
     for (part, number) in ["s3", "master", "volume", "filer"].into_iter().zip(0..) {
         let port = port + 2 * number;
@@ -41,6 +41,8 @@ pub fn start(binary: &Path, dir: &Path) -> Result<(Child, Endpoint)> {
         command
             .arg(format!("-dir={}", dir.join("data").display()))
             .arg(format!("-s3.config={}", identities.display()))
+            .arg(format!("-s3.localSocket={}", dir.join("s3.sock").display()))
+            .arg(format!("-filer.localSocket={}", dir.join("filer.sock").display()))
             .args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"])
             // As many volumes as there is room for; none is allocated in advance.
             .args(["-volume.max=0", "-master.volumeSizeLimitMB=1024"]),
@@ -50,12 +52,13 @@ pub fn start(binary: &Path, dir: &Path) -> Result<(Child, Endpoint)> {
 }
 
 /// Has all buckets synced, or not, by the filer's settings of paths.
-pub fn configure(binary: &Path, endpoint: &Endpoint, sync: Sync) -> Result<()> {
+pub fn configure(binary: &Path, dir: &Path, endpoint: &Endpoint, sync: Sync) -> Result<()> {
     let (master, filer) = (endpoint.port + 2, endpoint.port + 6);
     let fsync = sync == Sync::Always;
     let started = Instant::now();
     loop {
         let mut shell = Command::new(binary)
+            .env("TMPDIR", dir)
             .arg("shell")
             .arg(format!("-master=127.0.0.1:{master}.{}", master + 1))
             .arg(format!("-filer=127.0.0.1:{filer}.{}", filer + 1))
