@@ -60,10 +60,11 @@ fn called(line: &str, data: &Path) -> Option<String> {
     let (_, call) = line.split_once(' ')?;
     let (name, arguments) = call.trim_start().split_once('(')?;
     CALLS.split(',').find(|known| *known == name)?;
-    let file = arguments.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
-    let file = match file {
-        Some((path, _)) => path.strip_prefix(data.to_str()?)?,
-        None => "memory",
+    let file = match arguments.split_once('<') {
+        Some((descriptor, rest)) if descriptor.bytes().all(|byte| byte.is_ascii_digit()) => {
+            rest.split('>').next()?.strip_prefix(data.to_str()?)?
+        }
+        _ => "memory",
     };
     Some(format!("{name} {}", kind_of(file.trim_start_matches('/'))))
 }
