@@ -11,9 +11,10 @@ kogia := $(target)/release/kogia
 server := $(target)/release/kogia-server
 crash := $(target)/release/kogia-crash
 peers := $(target)/release/kogia-crash-peers
+bench := $(target)/release/kogia-server-bench
 build_packages := g++ libclang-dev
 # Other engines, for comparison: nobody builds them who does not ask for it.
-apart := --exclude kogia-crash-peers --exclude kogia-peers
+apart := --exclude kogia-crash-peers --exclude kogia-peers --exclude kogia-server-bench
 # What is tested, though nobody has it who does not ask for it.
 features := --features kogia/object_store
 # Workloads that ask for nothing that a store of keys and values does not have.
@@ -33,7 +34,7 @@ shm := $(firstword $(wildcard /dev/shm) /tmp)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-java test-clients test-status test-full crash crash-full crash-faults \
-	crash-disk crash-peers
+	crash-disk crash-peers bench-server
 
 help: ## Show what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 19
@@ -102,3 +103,10 @@ crash-peers: ## Other engines under the same test, which find losses: half an ho
 	$(call peer_run,--world disk --states 40 $(peer_some))
 	$(call peer_run,--world disk-xfs --states 20 $(peer_few))
 	$(call peer_run,--world disk-errors --states 30 $(peer_few))
+
+bench-server: ## The server beside SeaweedFS, Garage and s3s-fs, which it installs; FLAGS="--rounds 3"
+	@tools/demo/packages.sh $(build_packages) python3-venv strace pkg-config libsodium-dev \
+		libzstd-dev
+	$(CARGO) build --release --locked --bin kogia-server
+	$(CARGO) build --release --locked -p kogia-server-bench
+	benches/server/run "$(bench)" "$(server)" $(FLAGS)
