@@ -61,8 +61,8 @@ impl Client {
         self.send(Method::PUT, url.as_str(), None, body).await.map(drop)
     }
 
-    /// Reads object `number` of `size` bytes to its end.
-    pub async fn get(&mut self, key: &str, size: usize, number: u64) -> Result<()> {
+    /// Reads an object of `size` bytes to its end.
+    pub async fn get(&mut self, key: &str, size: usize) -> Result<()> {
         let url = self.bucket.get_object(Some(&self.credentials), key).sign(VALID);
         let request = self.request(Method::GET, url.as_str(), None, Payload::empty())?;
         self.reopen_if_closed().await?;
@@ -78,7 +78,7 @@ impl Client {
             }
             len += data.len();
         }
-        check(size, number, len, &start)
+        check(key, size, len, &start)
     }
 
     /// Deletes by one DeleteObjects, of 1,000 keys at most.

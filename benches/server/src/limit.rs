@@ -12,7 +12,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
 use crate::Result;
-use crate::object::{Payload, parse_key};
+use crate::client::BUCKET;
+use crate::object::{Payload, size_of};
 
 /// Serves until it is killed.
 pub async fn serve(port: u16) -> Result<()> {
@@ -28,10 +29,11 @@ pub async fn serve(port: u16) -> Result<()> {
 
 async fn answer(request: Request<Incoming>) -> std::result::Result<Response<Payload>, Infallible> {
     let get = request.method() == Method::GET;
-    let object = parse_key(request.uri().path()).filter(|_| get);
+    let path = request.uri().path().trim_start_matches('/').to_owned();
+    let key = path.strip_prefix(BUCKET).map(|key| key.trim_start_matches('/')).filter(|_| get);
     let mut body = request.into_body();
     while let Some(Ok(_)) = body.frame().await {}
-    let payload =
-        object.map_or_else(Payload::empty, |(size, number)| Payload::object(size, number));
+    let object = key.and_then(|key| Some(Payload::object(key, size_of(key)?)));
+    let payload = object.unwrap_or_else(Payload::empty);
     Ok(Response::new(payload))
 }

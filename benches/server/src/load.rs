@@ -71,8 +71,9 @@ impl Load {
         self.measure(async |client, took| {
             while next.get() < count && started.elapsed() < time {
                 let number = next.replace(next.get() + 1);
+                let key = name(number);
                 let began = Instant::now();
-                client.put(&name(number), Payload::object(size, number)).await?;
+                client.put(&key, Payload::object(&key, size)).await?;
                 took.add(began, 1);
             }
             Ok(())
@@ -89,7 +90,7 @@ impl Load {
             while started.elapsed() < time {
                 let number = random.next() % count;
                 let began = Instant::now();
-                client.get(&key(group.name, group.size, number), group.size, number).await?;
+                client.get(&key(group.name, group.size, number), group.size).await?;
                 took.add(began, 1);
             }
             Ok(())

@@ -1,7 +1,9 @@
 //! The objects that are put: names, and bodies that a name gives.
 //!
-//! No two bodies are the same, since Garage stores equal blocks once, and none can be compressed.
+//! No two bodies have a MiB in common, whatever round they are of, since Garage stores equal blocks once,
+//! also those that were deleted a while ago. None can be compressed.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::pin::Pin;
 use std::sync::LazyLock;
 use std::task::{Context, Poll};
@@ -11,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::Result;
 
-/// What tells a body from all others: its number and its size, both 8 bytes little-endian.
+/// What tells a body from all others: a hash of its key, and its size, both 8 bytes little-endian.
 const HEAD: usize = 16;
 
 /// Noise that bodies are slices of.
@@ -41,11 +43,9 @@ pub fn key(group: &str, size: usize, number: u64) -> String {
     format!("{group}/{size}/{number:08}")
 }
 
-/// Size and number of a key that `key` made.
-pub fn parse_key(key: &str) -> Option<(usize, u64)> {
-    let mut parts = key.rsplit('/');
-    let number = parts.next()?.parse().ok()?;
-    Some((parts.next()?.parse().ok()?, number))
+/// The size that a key of `key` has.
+pub fn size_of(key: &str) -> Option<usize> {
+    key.rsplit('/').nth(1)?.parse().ok()
 }
 
 /// A body in two pieces, of which the larger one is shared by all.
@@ -62,11 +62,11 @@ impl Payload {
         Self { pieces: [text.into(), Bytes::new()] }
     }
 
-    /// The body of object `number`: `size` bytes, 16 at least.
-    pub fn object(size: usize, number: u64) -> Self {
+    /// The body of the object `key`: `size` bytes, 16 at least.
+    pub fn object(key: &str, size: usize) -> Self {
         let rest = size - HEAD;
-        let from = (number as usize).wrapping_mul(4099) % (NOISE.len() - rest);
-        Self { pieces: [head(size, number).to_vec().into(), NOISE.slice(from..from + rest)] }
+        let from = (hash(key) % (NOISE.len() - rest) as u64) as usize;
+        Self { pieces: [head(key, size).to_vec().into(), NOISE.slice(from..from + rest)] }
     }
 
     pub fn len(&self) -> usize {
@@ -74,19 +74,26 @@ impl Payload {
     }
 }
 
-/// Fails unless a body of `len` bytes that begins with `start` is the one of object `number`.
-pub fn check(size: usize, number: u64, len: usize, start: &[u8]) -> Result<()> {
-    if len != size || !start.starts_with(&head(size, number)) {
-        return Err(format!("object {number} of {size} bytes came back as {len} others").into());
+/// Fails unless a body of `len` bytes that begins with `start` is the one of `key`.
+pub fn check(key: &str, size: usize, len: usize, start: &[u8]) -> Result<()> {
+    if len != size || !start.starts_with(&head(key, size)) {
+        return Err(format!("{key} of {size} bytes came back as {len} others").into());
     }
     Ok(())
 }
 
-fn head(size: usize, number: u64) -> [u8; HEAD] {
+fn head(key: &str, size: usize) -> [u8; HEAD] {
     let mut head = [0; HEAD];
-    head[..8].copy_from_slice(&number.to_le_bytes());
+    head[..8].copy_from_slice(&hash(key).to_le_bytes());
     head[8..].copy_from_slice(&(size as u64).to_le_bytes());
     head
+}
+
+/// The same in every process, as the limit's and the client's have to be.
+fn hash(key: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(key.as_bytes());
+    hasher.finish()
 }
 
 impl Body for Payload {
@@ -116,11 +123,12 @@ mod tests {
 
     #[test]
     fn a_key_says_which_body_it_has() {
-        assert_eq!(parse_key(&key("r1", 4096, 7)), Some((4096, 7)));
-        let body = Payload::object(4096, 7);
+        let key = key("r1", 4096, 7);
+        assert_eq!(size_of(&key), Some(4096));
+        let body = Payload::object(&key, 4096);
         assert_eq!(body.len(), 4096);
-        assert!(check(4096, 7, 4096, &body.pieces[0]).is_ok());
-        assert!(check(4096, 8, 4096, &body.pieces[0]).is_err());
-        assert!(check(4096, 7, 4095, &body.pieces[0]).is_err());
+        assert!(check(&key, 4096, 4096, &body.pieces[0]).is_ok());
+        assert!(check("r2/4096/00000007", 4096, 4096, &body.pieces[0]).is_err());
+        assert!(check(&key, 4096, 4095, &body.pieces[0]).is_err());
     }
 }

@@ -117,7 +117,13 @@ impl Tables<'_> {
             let p99 = self::median(self.values(kind, work, |sample| sample.rate.p99_ms));
             median.zip(p99).map_or_else(none, |(median, p99)| format!("{median:.1} / {p99:.1}"))
         };
-        format!("## Milliseconds of a request\n\nMedian and 99th of 100.\n\n{}", self.by_work(cell))
+        format!(
+            "## Milliseconds of a request\n\nMedian and 99th of 100. 40 ms and some are a wait for an \
+             acknowledgement that is held back: a server that leaves Nagle's algorithm on and answers in \
+             more than one write has them, on any system; it is as it comes, and no measure of its \
+             store.\n\n{}",
+            self.by_work(cell)
+        )
     }
 
     fn processor(&self) -> String {

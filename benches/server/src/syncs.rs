@@ -28,7 +28,8 @@ pub struct Syncs {
 pub async fn count(server: &Server, size: usize) -> Result<Syncs> {
     let mut client = Client::connect(&server.endpoint).await?;
     // What is done once is not counted.
-    client.put(&key("warm", size, 0), Payload::object(size, 0)).await?;
+    let warm = key("warm", size, 0);
+    client.put(&warm, Payload::object(&warm, size)).await?;
     let out = server.data().with_file_name("strace");
     let mut strace = Command::new("strace")
         .args(["-f", "-y", "-e", &format!("trace={CALLS}"), "-o"])
@@ -39,7 +40,8 @@ pub async fn count(server: &Server, size: usize) -> Result<Syncs> {
         .map_err(|error| format!("strace: {error}"))?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     for number in 1..=PUTS {
-        client.put(&key("traced", size, number), Payload::object(size, number)).await?;
+        let key = key("traced", size, number);
+        client.put(&key, Payload::object(&key, size)).await?;
     }
     if let Some(pid) = rustix::process::Pid::from_raw(strace.id() as i32) {
         rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
@@ -71,16 +73,21 @@ fn called(line: &str, data: &Path) -> Option<String> {
 
 /// A path with `*` for every number and every hash in it.
 fn kind_of(path: &str) -> String {
-    let is_hash = |name: &str| name.len() > 7 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let part = |part: &str| {
-        let (name, rest) = part.split_at(part.find('.').unwrap_or(part.len()));
-        let mut kind = if is_hash(name) { format!("*{rest}") } else { part.to_owned() };
-        kind = kind.replace(|c: char| c.is_ascii_digit(), "*");
-        while kind.contains("**") {
-            kind = kind.replace("**", "*");
-        }
-        kind
+    let is_hash = |word: &str| {
+        let is_long = word.len() > 7 || word.len() == 2;
+        is_long && word.bytes().all(|byte| byte.is_ascii_hexdigit())
     };
+    let word = |word: &str| {
+        let name = word.trim_end_matches(|c: char| c.is_ascii_digit());
+        match word {
+            _ if is_hash(word) => "*".to_owned(),
+            // Garage's `.tmp` and a hash.
+            _ if word.strip_prefix("tmp").is_some_and(is_hash) => "tmp*".to_owned(),
+            _ if name.len() < word.len() => format!("{name}*"),
+            _ => word.to_owned(),
+        }
+    };
+    let part = |part: &str| part.split('.').map(word).collect::<Vec<_>>().join(".");
     path.split('/').map(part).collect::<Vec<_>>().join("/")
 }
 
@@ -101,8 +108,8 @@ mod tests {
             Some("msync memory")
         );
         assert_eq!(
-            called("17 fsync(9</srv/data/0c/0c1f2e3d4c5b6a79.tmp>) = 0").as_deref(),
-            Some("fsync data/*c/*.tmp")
+            called("17 fsync(9</srv/data/0c/af/0c1f2e3d4c5b6a79.tmpc5b6a790>) = 0").as_deref(),
+            Some("fsync data/*/*/*.tmp*")
         );
         assert_eq!(called("17 fsync(9</tmp/server.log>) = 0"), None);
         assert_eq!(called("17 <... fdatasync resumed>) = 0"), None);
