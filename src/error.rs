@@ -111,6 +111,20 @@ impl Error {
         Error(Inner { kind, what, path, track: None, source: Some(source.into()) }.into())
     }
 
+    /// A lock on `path` that could not be had; `held` says of `what` it is for that somebody else has it.
+    pub(crate) fn lock(
+        doing: &'static str,
+        path: &Path,
+        source: std::io::Error,
+        what: &Path,
+        held: &'static str,
+    ) -> Self {
+        match source.kind() {
+            std::io::ErrorKind::WouldBlock => Error::new(ErrorKind::Locked, held).with_path(what),
+            _ => Error::io(doing, path, source),
+        }
+    }
+
     /// Bytes of a file that do not decode.
     pub(crate) fn fault(path: &Path, fault: Fault) -> Self {
         let kind = match fault {

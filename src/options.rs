@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::compression::LEVELS;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::Seq;
 use crate::format::chunk::CHUNK_BYTES;
 use crate::io::{Io, RealIo};
@@ -170,6 +170,16 @@ pub type OnProgress = dyn Fn(&Progress) + Send + Sync;
 /// Called with each step of a long operation that can be called off, from the thread that carries it
 /// out; gives whether to go on.
 pub type OnStep = dyn Fn(&Progress) -> bool + Send + Sync;
+
+impl Progress {
+    /// Tells how far it has come; an error of kind `Cancelled` where it is called off by that.
+    pub(crate) fn tell(&self, on_step: Option<&OnStep>, called_off: &'static str) -> Result<()> {
+        if on_step.is_none_or(|goes_on| goes_on(self)) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Cancelled, called_off))
+    }
+}
 
 /// Gives the shard of an object by its key, length and expiry.
 pub(crate) type Shard = dyn Fn(&[u8], u64, Option<u64>) -> u8 + Send + Sync;

@@ -94,13 +94,8 @@ pub(super) fn open(dir: &Path, options: QueueOptions) -> Result<Inner> {
 
 fn lock(io: &dyn Io, dir: &Path) -> Result<Box<dyn Send + Sync>> {
     let path = dir.join(LOCK);
-    io.lock(&path).map_err(|e| match e.kind() {
-        Kind::WouldBlock => {
-            let what = "the queue is open already, in this process or another";
-            Error::new(ErrorKind::Locked, what).with_path(dir)
-        }
-        _ => Error::io("lock", &path, e),
-    })
+    let held = "the queue is open already, in this process or another";
+    io.lock(&path).map_err(|e| Error::lock("lock", &path, e, dir, held))
 }
 
 /// Removes what replacing small files has left behind.

@@ -103,13 +103,8 @@ fn leaves_lock(io: &dyn Io, home: &Path) -> Result<bool> {
 /// Invariant I8: one owner.
 fn take_lock(io: &dyn Io, home: &Path) -> Result<Box<dyn Send + Sync>> {
     let path = home.join(LOCK_FILE);
-    io.lock(&path).map_err(|e| {
-        if e.kind() == std::io::ErrorKind::WouldBlock {
-            let what = "the store is open elsewhere; close it there first";
-            return Error::new(ErrorKind::Locked, what).with_path(home);
-        }
-        Error::io("lock the store", &path, e)
-    })
+    let held = "the store is open elsewhere; close it there first";
+    io.lock(&path).map_err(|e| Error::lock("lock the store", &path, e, home, held))
 }
 
 /// Invariant I8, where another home has the same tracks: one that was copied, or that was taken for a
@@ -118,14 +113,10 @@ pub(crate) fn lock_folder(io: &dyn Io, folder: &Path, locks: &mut Locks) -> Resu
     if locks.contains_key(folder) {
         return Ok(());
     }
-    let lock = io.lock(folder).map_err(|e| {
-        if e.kind() == std::io::ErrorKind::WouldBlock {
-            let what = "the store whose tracks these are is open, at another home; close it there, and \
-                        don't use this one beside it";
-            return Error::new(ErrorKind::Locked, what).with_path(folder);
-        }
-        Error::io("lock the tracks", folder, e)
-    })?;
+    let held = "the store whose tracks these are is open, at another home; close it there, and don't \
+                use this one beside it";
+    let lock = io.lock(folder);
+    let lock = lock.map_err(|e| Error::lock("lock the tracks", folder, e, folder, held))?;
     locks.insert(folder.to_owned(), lock);
     Ok(())
 }

@@ -347,10 +347,7 @@ impl Shared {
             let to = folders[at].join(planned.track.track.file_name());
             let mut on_bytes = |bytes| {
                 now.done_bytes += bytes;
-                if options.on_progress.as_ref().is_none_or(|goes_on| goes_on(&now)) {
-                    return Ok(());
-                }
-                Err(Error::new(ErrorKind::Cancelled, "the backup was called off"))
+                now.tell(options.on_progress.as_deref(), "the backup was called off")
             };
             let (from, len) = (planned.from.as_path(), planned.len());
             if keep(io, planned.kept.as_deref(), &to)? {

@@ -212,13 +212,8 @@ pub(super) fn check_unclaimed(io: &dyn Io, dir: &Path, store: StoreId) -> Result
 
 fn take_lock(io: &dyn Io, dir: &Path) -> Result<Box<dyn Send + Sync>> {
     let path = dir.join(LOCK_FILE);
-    io.lock(&path).map_err(|e| {
-        if e.kind() == std::io::ErrorKind::WouldBlock {
-            let what = "is open, or another backup is being made into it";
-            return Error::new(ErrorKind::Locked, what).with_path(dir);
-        }
-        Error::io("lock", &path, e)
-    })
+    let held = "is open, or another backup is being made into it";
+    io.lock(&path).map_err(|e| Error::lock("lock", &path, e, dir, held))
 }
 
 fn tracks_name(generation: u32) -> String {

@@ -278,16 +278,9 @@ fn bucket(name: Arc<str>, row: &BucketRow, settings: Settings, store: &Arc<Store
 /// Deletes what is left of a bucket that is empty: uploads, their parts, tags, what has expired.
 pub fn sweep_bucket(store: &Store, bucket: BucketId) -> Result<()> {
     super::uploads::discard_all(store, &keys::bucket_parts(bucket), &HashSet::new())?;
-    let prefixes = [
-        // Such as have expired, and were hidden when it was looked whether there are any.
-        keys::objects(bucket),
-        keys::all_versions(bucket),
-        keys::uploads(bucket),
-        keys::all_tags(bucket),
-        keys::all_pending(bucket),
-    ];
-    for prefix in prefixes {
-        walk(store, &prefix, |row| Ok(store.delete(row).map(drop)?))?;
+    // Objects and versions too: such as have expired were hidden when it was looked whether there are any.
+    for kind in keys::KINDS {
+        walk(store, &keys::of_bucket(kind, bucket), |row| Ok(store.delete(row).map(drop)?))?;
     }
     Ok(())
 }

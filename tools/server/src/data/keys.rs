@@ -45,7 +45,7 @@ pub const UPLOADS: &[u8] = b"u/";
 pub const PARTS: &[u8] = b"p/";
 pub const PENDING: &[u8] = b"n/";
 /// What the rows of buckets begin with, in the partition that each lies in.
-pub const KINDS: [&[u8]; 6] = [b"o/", b"v/", b"n/", b"t/", b"u/", b"p/"];
+pub const KINDS: [&[u8]; 6] = [b"o/", b"v/", b"t/", PENDING, UPLOADS, PARTS];
 pub const NEXT_BUCKET: &[u8] = b"s/next-bucket";
 
 const UPLOAD_DIGITS: usize = 32;
@@ -109,6 +109,12 @@ impl UploadId {
     }
 }
 
+/// What the rows of a kind of a bucket begin with.
+#[must_use]
+pub fn of_bucket(kind: &[u8], bucket: BucketId) -> Vec<u8> {
+    [kind, format!("{bucket}/").as_bytes()].concat()
+}
+
 #[must_use]
 pub fn bucket(name: &str) -> Vec<u8> {
     [BUCKETS, name.as_bytes()].concat()
@@ -162,12 +168,6 @@ pub fn parse_version(row: &[u8]) -> Option<(&str, VersionId)> {
     Some((key, VersionId::parse(id)?))
 }
 
-/// What the rows of all versions of a bucket that are being added begin with.
-#[must_use]
-pub fn all_pending(bucket: BucketId) -> Vec<u8> {
-    format!("n/{bucket}/").into_bytes()
-}
-
 /// The row that says that a version is being added.
 #[must_use]
 pub fn pending(bucket: BucketId, key: &str, id: VersionId) -> Vec<u8> {
@@ -184,12 +184,6 @@ pub fn bucket_of(row: &[u8]) -> Option<BucketId> {
 pub fn object_text(row: &[u8]) -> Result<&str> {
     let name = object_name(row).and_then(|name| std::str::from_utf8(name).ok());
     name.ok_or_else(|| Error::damaged("an object's name is no text"))
-}
-
-/// What the rows of all tags of a bucket begin with.
-#[must_use]
-pub fn all_tags(bucket: BucketId) -> Vec<u8> {
-    format!("t/{bucket}/").into_bytes()
 }
 
 /// The row of the tags of an object or a version.

@@ -1,10 +1,10 @@
 //! The stores that the server opens.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kogia::{Create, ErrorKind, Options, Store};
+use kogia::{Create, ErrorKind, Options, Store, StoreId};
 
 /// Where the partitions lie below the data directory.
 const FOLDER: &str = "partitions";
@@ -110,9 +110,9 @@ fn forget_unfinished(
     if opened.is_empty() || is_there(&home) || !home.exists() {
         return Ok(());
     }
-    let known: HashSet<String> = opened.iter().map(|store| store.id().to_string()).collect();
+    let is_opened = |id: StoreId| opened.iter().any(|store| store.id() == id);
     for disk in disks_of(options, opened)?.iter().chain([&home.join(DEFAULT_DISK)]) {
-        if folders(disk)?.iter().any(|name| is_store_folder(name) && !known.contains(name)) {
+        if stores_on(disk)?.into_iter().any(|id| !is_opened(id)) {
             // It may be this one's, which has lost its `META`: the store says so.
             return Ok(());
         }
@@ -138,19 +138,14 @@ fn disks_of(
     Ok(disks)
 }
 
-/// The names of what lies on a disk; none, where there is no such directory.
-fn folders(disk: &Path) -> Result<Vec<String>, String> {
+/// The stores that have a folder on a disk; none, where there is no such directory.
+fn stores_on(disk: &Path) -> Result<Vec<StoreId>, String> {
     let names = match std::fs::read_dir(disk) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         names => names.and_then(Iterator::collect::<Result<Vec<_>, _>>),
     };
     let names = names.map_err(|error| format!("{}: {error}", disk.display()))?;
-    Ok(names.iter().map(|name| name.file_name().to_string_lossy().into_owned()).collect())
-}
-
-/// Whether a folder on a disk is named as those of stores are.
-fn is_store_folder(name: &str) -> bool {
-    name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+    Ok(names.iter().filter_map(|name| StoreId::parse(name.file_name().to_str()?)).collect())
 }
 
 fn open_one(
