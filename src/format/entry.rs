@@ -5,6 +5,7 @@
 //! | objects | `objects` | the object's key | [`Entry`] |
 //! | parts | `default` | `p`, then the part's number, 8 bytes big-endian | [`Entry`] |
 //! | tombstones | `graves` | space (1 byte: 0 object, 1 part), then the key | [`Grave`] |
+//! | common prefixes | `prefixes` | how many `/` it has (1 byte), then the prefix | [`PrefixRow`] |
 //! | segments | `segments` | the segment's seq, 8 bytes big-endian | [`SegmentRow`] |
 //! | loose segments | `default` | `l`, then the seq of a segment that no put owns, 8 bytes big-endian | empty |
 //! | free chunks | `default` | `f`, then track (4 bytes big-endian), first chunk (4 bytes big-endian) | [`FreeRow`] |
@@ -23,7 +24,13 @@ use super::track_header::TrackKind;
 use super::{DiskId, Fault, Seq, StoreId, TrackId, chunk, codec, plain};
 
 /// The version of the rows; an index of another version is rebuilt.
-pub const INDEX_VERSION: u32 = 4;
+pub const INDEX_VERSION: u32 = 5;
+
+/// Common prefixes are counted up to, and including, each of these bytes in an object's key.
+pub const PREFIX_DELIMITER: u8 = b'/';
+
+/// Common prefixes with more delimiters have no row: a key may consist of them.
+pub const MAX_PREFIX_DEPTH: u8 = 32;
 
 /// What a key means.
 ///
@@ -178,6 +185,38 @@ pub struct Grave {
     pub track: TrackId,
     /// The chain that holds it.
     pub chain: Seq,
+}
+
+/// How many objects have keys that begin with a common prefix. Only prefixes of objects have one.
+///
+/// Each row says truly which of its counts are 0; what the others are, it says as of the last
+/// checkpoint or later. (The rest is in memory, so that a put seldom changes one.)
+///
+/// ```
+/// use kogia::format::entry::{PrefixRow, parse_prefix_key, prefix_key};
+///
+/// let key = prefix_key(b"cam/1/");
+/// let row = PrefixRow { keys: 7, lasting: 7, direct: 0 };
+/// assert_eq!(key, *b"\x02cam/1/");
+/// assert_eq!(parse_prefix_key(&key), Ok((2, &b"cam/1/"[..])));
+/// assert_eq!(row.encode(), [7, 7, 0]);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct PrefixRow {
+    /// Objects.
+    pub keys: u64,
+    /// Those of them that do not expire by what their put said.
+    pub lasting: u64,
+    /// Those of them whose keys have no further delimiter.
+    pub direct: u64,
+}
+
+impl PrefixRow {
+    /// Which of the counts are not 0.
+    #[must_use]
+    pub fn kinds(&self) -> [bool; 3] {
+        [self.keys, self.lasting, self.direct].map(|count| count > 0)
+    }
 }
 
 /// Where a segment is, and who owns it.
@@ -402,6 +441,7 @@ macro_rules! row {
 
 row! {
     Grave => "index row of a tombstone",
+    PrefixRow => "index row of a common prefix",
     SegmentRow => "index row of a segment",
     FreeRow => "index row of free chunks",
     TrackRow => "index row of a track",
@@ -415,6 +455,35 @@ pub fn grave_key(space: Space, key: &[u8]) -> Vec<u8> {
     row.push(space as u8);
     row.extend_from_slice(key);
     row
+}
+
+/// The delimiters in a key, or in a common prefix of keys.
+#[must_use]
+pub fn depth(key: &[u8]) -> usize {
+    key.iter().filter(|byte| **byte == PREFIX_DELIMITER).count()
+}
+
+/// The common prefixes of an object's key that have rows, the shortest first; the first is empty.
+pub fn common_prefixes(key: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let delimiters = key.iter().enumerate().filter(|(_, byte)| **byte == PREFIX_DELIMITER);
+    let ends = delimiters.map(|(at, _)| at + 1).take(usize::from(MAX_PREFIX_DEPTH));
+    std::iter::once(0).chain(ends).map(|end| &key[..end])
+}
+
+/// The key of a common prefix's row.
+///
+/// Prefixes of one depth lie together, so that those below another are found one by one, whatever
+/// lies below them.
+#[must_use]
+pub fn prefix_key(prefix: &[u8]) -> Vec<u8> {
+    let depth = u8::try_from(depth(prefix)).expect("a prefix that has a row");
+    [&[depth], prefix].concat()
+}
+
+/// The depth and the common prefix that a `prefixes` key means.
+pub fn parse_prefix_key(key: &[u8]) -> Result<(u8, &[u8]), Fault> {
+    let (depth, prefix) = key.split_first().ok_or_else(|| bad_key("prefixes", key))?;
+    Ok((*depth, prefix))
 }
 
 /// The key of a free row.
@@ -488,6 +557,19 @@ mod tests {
         assert_eq!(entry.owned_extent(), Some(Extent { track: TrackId(2), chunk: 6, chunks: 4 }));
         row.push(0);
         assert!(Entry::decode(&row).is_err());
+    }
+
+    #[test]
+    fn prefixes_are_counted_to_a_depth() {
+        let prefixes = |key: &'static [u8]| common_prefixes(key).collect::<Vec<_>>();
+        assert_eq!(prefixes(b""), [b""]);
+        assert_eq!(prefixes(b"key"), [b""]);
+        assert_eq!(prefixes(b"a//b"), [&b""[..], b"a/", b"a//"]);
+        assert_eq!(prefixes(b"a/b/"), [&b""[..], b"a/", b"a/b/"]);
+        let deepest = prefixes(&[b'/'; 100]).pop().expect("one at least");
+        assert_eq!(deepest, [b'/'; 32]);
+        assert_eq!(prefix_key(deepest)[0], MAX_PREFIX_DEPTH);
+        assert!(parse_prefix_key(b"").is_err());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use rocksdb::WriteBatch;
 
 use super::books::STATE_KEY;
+use super::prefixes::Counts;
 use super::rows::Rows;
 use super::view::family_of;
 use super::{Books, Family, Index, Ready, graves};
@@ -67,6 +68,7 @@ pub(crate) struct Join<'a> {
     pub(super) graves: HashMap<Vec<u8>, Option<Grave>>,
     pub(super) segments: HashMap<Seq, Option<SegmentRow>>,
     pub(super) free: BTreeMap<(TrackId, u32), Option<FreeRow>>,
+    prefixes: Counts,
     tracks: BTreeSet<TrackId>,
     /// The last of them that was asked for.
     last_track: Option<TrackId>,
@@ -84,6 +86,7 @@ impl<'a> Join<'a> {
             graves: HashMap::new(),
             segments: HashMap::new(),
             free: BTreeMap::new(),
+            prefixes: Counts::default(),
             tracks: BTreeSet::new(),
             last_track: None,
         }
@@ -207,16 +210,16 @@ impl<'a> Join<'a> {
         if !newest {
             return self.bury(new);
         }
-        self.count(put.space, new, 1);
+        self.count(put.space, put.key, new, 1);
         self.own(new)?;
         match &old {
             // A copy: the segments are the same, and so is their owner.
             Some(old) if old.seq == new.seq => {
-                self.count(put.space, old, -1);
+                self.count(put.space, put.key, old, -1);
                 self.displace(old)?;
             }
             Some(old) => {
-                self.count(put.space, old, -1);
+                self.count(put.space, put.key, old, -1);
                 self.kill(old)?;
             }
             None => {}
@@ -239,7 +242,7 @@ impl<'a> Join<'a> {
             if old.seq > seq {
                 return Ok(());
             }
-            self.count(space, &old, -1);
+            self.count(space, key, &old, -1);
             self.kill(&old)?;
             self.entries[space as usize].delete(key);
         }
@@ -467,7 +470,7 @@ impl<'a> Join<'a> {
         self.drop_free_of(id)
     }
 
-    fn count(&mut self, space: Space, entry: &Entry<'_>, sign: i64) {
+    fn count(&mut self, space: Space, key: &[u8], entry: &Entry<'_>, sign: i64) {
         let state = &mut self.books.state;
         match space {
             Space::Part => state.parts = state.parts.wrapping_add_signed(sign),
@@ -475,6 +478,8 @@ impl<'a> Join<'a> {
                 let bytes = sign * entry.meta.len as i64;
                 state.objects = state.objects.wrapping_add_signed(sign);
                 state.object_bytes = state.object_bytes.wrapping_add_signed(bytes);
+                let place = self.entries[space as usize].place(key);
+                self.prefixes.count(key, place, entry.meta.expires_ms.is_none(), sign);
             }
         }
     }
@@ -536,13 +541,20 @@ impl<'a> Join<'a> {
             let key = entry::free_key(track, chunk);
             set(Family::Free, &key, row.map(|row| row.encode()).as_deref());
         }
+        let prefixes_bytes = self.index.apply_counts(
+            self.prefixes,
+            &self.entries[Space::Object as usize],
+            |key, row| {
+                set(Family::Prefixes, key, row.map(|row| row.encode()).as_deref());
+            },
+        )?;
         for track in &self.tracks {
             let row = self.books.tracks.get(track).map(TrackRow::encode);
             set(Family::Tracks, &track.0.to_be_bytes(), row.as_deref());
         }
         self.books.state.batch = self.number;
         set(Family::State, STATE_KEY, Some(&self.books.state.encode()));
-        let size = batch.size_in_bytes() + batch.len() * ROW_OVERHEAD_BYTES;
+        let size = batch.size_in_bytes() + batch.len() * ROW_OVERHEAD_BYTES + prefixes_bytes;
         self.index.write(batch)?;
         Ok(size)
     }

@@ -14,6 +14,7 @@ mod join;
 mod manifest;
 mod moves;
 mod options;
+mod prefixes;
 mod ready;
 mod rows;
 mod segments;
@@ -22,6 +23,7 @@ mod view;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
 use rocksdb::{
     ColumnFamily, DB, DBPinnableSlice, DEFAULT_COLUMN_FAMILY_NAME, FlushOptions, WriteBatch,
@@ -34,10 +36,12 @@ pub(crate) use free::free_rows;
 pub(crate) use graves::{grave, graves};
 pub(crate) use join::{Ahead, ChainFacts, Join};
 pub(crate) use moves::{Original, Passed};
+pub(crate) use prefixes::PrefixCursor;
 pub(crate) use ready::Ready;
 pub(crate) use segments::segments;
 pub(crate) use view::{View, ViewRef};
 
+use self::prefixes::Prefixes;
 use crate::error::{Error, Result};
 use crate::format::Fault;
 
@@ -48,6 +52,7 @@ pub(crate) enum Family {
     Parts,
     Graves,
     Segments,
+    Prefixes,
     Loose,
     Free,
     Tracks,
@@ -55,11 +60,12 @@ pub(crate) enum Family {
 }
 
 impl Family {
-    const ALL: [Family; 8] = [
+    const ALL: [Family; 9] = [
         Family::Objects,
         Family::Parts,
         Family::Graves,
         Family::Segments,
+        Family::Prefixes,
         Family::Loose,
         Family::Free,
         Family::Tracks,
@@ -71,6 +77,7 @@ impl Family {
             Family::Objects => Column::Objects,
             Family::Graves => Column::Graves,
             Family::Segments => Column::Segments,
+            Family::Prefixes => Column::Prefixes,
             Family::Parts | Family::Loose | Family::Free | Family::Tracks | Family::State => {
                 Column::Books
             }
@@ -80,7 +87,7 @@ impl Family {
     /// What the keys of a family begin with that shares its column.
     fn tag(self) -> Option<u8> {
         match self {
-            Family::Objects | Family::Graves | Family::Segments => None,
+            Family::Objects | Family::Graves | Family::Segments | Family::Prefixes => None,
             Family::Parts => Some(b'p'),
             Family::Loose => Some(b'l'),
             Family::Free => Some(b'f'),
@@ -105,17 +112,20 @@ enum Column {
     Objects,
     Graves,
     Segments,
+    Prefixes,
     Books,
 }
 
 impl Column {
-    const ALL: [Column; 4] = [Column::Objects, Column::Graves, Column::Segments, Column::Books];
+    const ALL: [Column; 5] =
+        [Column::Objects, Column::Graves, Column::Segments, Column::Prefixes, Column::Books];
 
     fn name(self) -> &'static str {
         match self {
             Column::Objects => "objects",
             Column::Graves => "graves",
             Column::Segments => "segments",
+            Column::Prefixes => "prefixes",
             // It is there anyway.
             Column::Books => DEFAULT_COLUMN_FAMILY_NAME,
         }
@@ -142,6 +152,8 @@ pub(crate) struct Index {
     path: PathBuf,
     without_log: WriteOptions,
     compacts_itself: AtomicBool,
+    /// Locked by whoever holds the apply lock.
+    prefixes: Mutex<Prefixes>,
 }
 
 impl Index {
@@ -158,6 +170,7 @@ impl Index {
             path: path.to_owned(),
             without_log,
             compacts_itself: AtomicBool::new(compacts_itself),
+            prefixes: Mutex::default(),
         })
     }
 
@@ -234,7 +247,7 @@ impl Index {
     }
 
     /// Makes all that was written durable, over all column families at once. The caller has made
-    /// sure of invariant I1.
+    /// sure of invariant I1, and holds the apply lock.
     pub(crate) fn flush(&self) -> Result<()> {
         self.flush_columns(true)
     }
@@ -247,6 +260,7 @@ impl Index {
     }
 
     fn flush_columns(&self, waits: bool) -> Result<()> {
+        self.write_prefixes()?;
         let mut options = FlushOptions::default();
         options.set_wait(waits);
         let columns = Column::ALL.map(|column| self.column(column));
@@ -299,6 +313,10 @@ impl Index {
 
     fn write(&self, batch: WriteBatch) -> Result<()> {
         self.db.write_opt(batch, &self.without_log).map_err(|e| self.error(e))
+    }
+
+    fn prefixes(&self) -> MutexGuard<'_, Prefixes> {
+        self.prefixes.lock().expect("no panic holds it")
     }
 
     fn column(&self, column: Column) -> &ColumnFamily {

@@ -30,6 +30,13 @@ pub(super) struct Rows {
 #[derive(Clone, Copy)]
 pub(super) struct Place(usize);
 
+impl Place {
+    /// Its number: keys have ascending ones.
+    pub(super) fn at(self) -> usize {
+        self.0
+    }
+}
+
 struct Known {
     key: Range<usize>,
     row: Row,
@@ -86,6 +93,11 @@ impl Rows {
     /// Where a key's row is, if it was looked up.
     pub(super) fn place(&self, key: &[u8]) -> Option<Place> {
         self.find(key).map(Place)
+    }
+
+    /// The key of a place, which is below the number of keys that were looked up.
+    pub(super) fn key(&self, at: usize) -> &[u8] {
+        &self.bytes[self.looked_up[at].key.clone()]
     }
 
     /// The row there; `None` where there is none.

@@ -53,6 +53,10 @@ impl<'a> View<'a> {
         View { index, snapshot: Some(index.db.snapshot()) }
     }
 
+    pub(super) fn index(&self) -> &'a Index {
+        self.index
+    }
+
     /// Whether the view changes with the index.
     pub(crate) fn is_live(&self) -> bool {
         self.snapshot.is_none()
@@ -85,16 +89,21 @@ impl<'a> View<'a> {
 
     /// A cursor over the rows of a family.
     pub(crate) fn rows(&self, family: Family) -> RowCursor<'_> {
+        self.rows_that_begin(family, family.tag())
+    }
+
+    /// The same, over those rows only whose keys in RocksDB begin with a byte.
+    pub(super) fn rows_that_begin(&self, family: Family, first: Option<u8>) -> RowCursor<'_> {
         let mut options = self.read_options();
-        if let Some(tag) = family.tag() {
-            options.set_iterate_range(PrefixRange([tag].as_slice()));
+        if let Some(first) = first {
+            options.set_iterate_range(PrefixRange([first].as_slice()));
         }
         let column = self.index.column(family.column());
         let iterator = self.index.db.raw_iterator_cf_opt(column, options);
         RowCursor::new(self.index, family, iterator)
     }
 
-    fn get(&self, family: Family, key: &[u8]) -> Result<Option<DBPinnableSlice<'a>>> {
+    pub(super) fn get(&self, family: Family, key: &[u8]) -> Result<Option<DBPinnableSlice<'a>>> {
         if self.snapshot.is_none() {
             return self.index.get(family, key);
         }

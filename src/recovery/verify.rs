@@ -5,10 +5,13 @@
 //! free list; every record in a track is in the index or was overtaken; every chunk of a track is
 //! head, live, free, punched or known to be lost; and all counters agree.
 
+mod prefixes;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use self::prefixes::Prefixes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::chunk::CHUNK_BYTES;
 use crate::format::entry::{self, Entry, Extent, FreeRow, Grave, Place, SegmentRow, TrackRow};
@@ -110,10 +113,11 @@ impl fmt::Display for Problem {
 
 /// Verifies a store as it is when this is called; writes may go on.
 pub(crate) fn verify(shared: &Shared, options: &VerifyOptions) -> Result<VerifyReport> {
-    let (books, pin, view) = {
-        // Under the apply lock, so that the three are of one moment.
+    let (books, prefixes, pin, view) = {
+        // Under the apply lock, so that all are of one moment.
         let books = shared.books();
-        (books.clone(), shared.pins.pin(), shared.index.snapshot())
+        let prefixes = shared.index.unwritten_prefixes();
+        (books.clone(), prefixes, shared.pins.pin(), shared.index.snapshot())
     };
     let heads = |row: &TrackRow| u64::from(row.head_chunks) * CHUNK_BYTES as u64;
     let total_bytes = books.tracks.values().map(|row| row.live_bytes + heads(row)).sum();
@@ -124,6 +128,7 @@ pub(crate) fn verify(shared: &Shared, options: &VerifyOptions) -> Result<VerifyR
         view: &view,
         counted: BTreeMap::new(),
         state: Counted::default(),
+        prefixes: Prefixes::new(prefixes),
         owned_segments: 0,
         done_bytes: 0,
         total_bytes,
@@ -132,6 +137,7 @@ pub(crate) fn verify(shared: &Shared, options: &VerifyOptions) -> Result<VerifyR
         more_problems: 0,
     };
     verifier.entries(Space::Object)?;
+    verifier.end_prefixes()?;
     verifier.entries(Space::Part)?;
     verifier.segments()?;
     verifier.free()?;
@@ -163,6 +169,7 @@ struct Verifier<'a> {
     view: &'a View<'a>,
     counted: BTreeMap<TrackId, Counted>,
     state: Counted,
+    prefixes: Prefixes,
     owned_segments: u64,
     /// Bytes read so far, those of directories included.
     done_bytes: u64,
@@ -214,6 +221,7 @@ impl Verifier<'_> {
             Space::Object => {
                 self.state.objects += 1;
                 self.state.object_bytes += entry.meta.len;
+                self.count_prefixes(key, entry.meta.expires_ms.is_none())?;
             }
         }
         let extent = entry.owned_extent();
@@ -310,10 +318,7 @@ impl Verifier<'_> {
             total_bytes: self.total_bytes,
             records: self.report.objects,
         };
-        if self.options.on_progress.as_ref().is_none_or(|goes_on| goes_on(&now)) {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::Cancelled, "the check was called off"))
+        now.tell(self.options.on_progress.as_deref(), "the check was called off")
     }
 
     fn segments(&mut self) -> Result<()> {

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::ops::{Bound, RangeBounds};
 
-use super::paging::{self, ListOptions, Step, Walk};
+use super::paging::{self, ListOptions, Step};
+use super::walk::{Merged, Objects, Present};
 use super::{Info, Moment};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::record::Space;
-use crate::index::{Cursor, View, ViewRef};
+use crate::index::{View, ViewRef};
 
 /// Rows that an iteration goes over at once: RocksDB's iterators hold memory, so none is kept.
 const ITERATION_PAGE: usize = 256;
@@ -64,51 +65,19 @@ pub enum Item {
     Prefix(Vec<u8>),
 }
 
-/// The objects that are there at a moment.
-struct Present<'v> {
-    cursor: Cursor<'v>,
-    moment: &'v Moment,
-}
-
-impl Present<'_> {
-    /// On to one that has not expired. A row that does not decode is left to whoever takes it.
-    fn pass_expired(&mut self) {
-        while self.is_expired() {
-            self.cursor.next();
-        }
-    }
-
-    fn is_expired(&self) -> bool {
-        let found = self.cursor.entry();
-        matches!(found, Ok(Some((key, entry))) if !self.moment.has(key, &entry.meta))
-    }
-}
-
-impl Walk for Present<'_> {
-    type Error = Error;
-
-    fn seek(&mut self, key: &[u8]) {
-        self.cursor.seek(key);
-        self.pass_expired();
-    }
-
-    fn next(&mut self) {
-        self.cursor.next();
-        self.pass_expired();
-    }
-
-    fn key(&self) -> Result<Option<&[u8]>> {
-        self.cursor.key()
-    }
-}
-
 pub(crate) fn list(view: &View<'_>, moment: &Moment, options: &ListOptions) -> Result<Page> {
-    let mut present = Present { cursor: view.entries(Space::Object), moment };
-    let take = |present: &Present<'_>| {
-        let (key, entry) = present.cursor.entry()?.expect("the walk is at a key");
+    match Merged::new(view, moment, options)? {
+        Some(merged) => page(merged, options),
+        None => page(Present::new(view, moment), options),
+    }
+}
+
+fn page<O: Objects>(mut objects: O, options: &ListOptions) -> Result<Page> {
+    let take = |objects: &O| {
+        let (key, entry) = objects.entry()?.expect("the walk is at a key");
         Ok((key.to_vec(), Info::of(&entry)))
     };
-    let (steps, next) = paging::page(&mut present, options, take)?;
+    let (steps, next) = paging::page(&mut objects, options, take)?;
     let items = steps.into_iter().map(|step| match step {
         Step::Key((key, info)) => Item::Object { key, info },
         Step::Prefix(prefix) => Item::Prefix(prefix),

@@ -27,6 +27,7 @@ mod snapshot;
 mod stats;
 mod stream;
 mod volumes;
+mod walk;
 mod write;
 
 use std::ops::{Range, RangeBounds};
@@ -269,8 +270,8 @@ impl Store {
 
     /// One page of a listing in byte order. No track is touched.
     ///
-    /// With a delimiter a page costs a seek for each entry that it returns, however many keys lie
-    /// below the common prefixes.
+    /// However many keys lie below the common prefixes, a page costs what it returns: where the
+    /// delimiter is `/`, a step for each of them; else a seek.
     pub fn list(&self, options: &ListOptions) -> Result<Page> {
         list::list(&self.shared.index.snapshot(), &self.shared.moment(), options)
     }

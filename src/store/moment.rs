@@ -29,6 +29,11 @@ impl Moment {
             Some(rules) => !rules.is_over(key, meta, self.now_ms),
         }
     }
+
+    /// Whether a rule gives objects an age whose keys begin with `prefix`, or some of them.
+    pub(crate) fn has_ages(&self, prefix: &[u8]) -> bool {
+        self.rules.as_ref().is_some_and(|rules| rules.has_ages_in(prefix))
+    }
 }
 
 impl Shared {

@@ -34,12 +34,12 @@ impl Default for ListOptions {
     }
 }
 
-/// Keys in byte order.
+/// Keys in byte order. A common prefix may stand for those that begin with it.
 pub(crate) trait Walk {
     /// Why a key can't be had.
     type Error;
 
-    /// To the first key at or behind `key`.
+    /// To the first key at or behind `key`. It goes forward, never back.
     fn seek(&mut self, key: &[u8]);
 
     /// To the next key.
@@ -111,7 +111,7 @@ fn seek_start<W: Walk>(walk: &mut W, options: &ListOptions) -> bool {
 }
 
 /// The common prefix that a key is counted under.
-fn common_prefix<'k>(key: &'k [u8], options: &ListOptions) -> Option<&'k [u8]> {
+pub(super) fn common_prefix<'k>(key: &'k [u8], options: &ListOptions) -> Option<&'k [u8]> {
     let delimiter = options.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty())?;
     let rest = key.strip_prefix(&options.prefix[..])?;
     let at = rest.windows(delimiter.len()).position(|window| window == delimiter)?;

@@ -80,7 +80,15 @@ impl Rules {
     }
 
     fn has_ages(&self) -> bool {
-        self.areas.iter().any(|area| matches!(area.lifetime, Lifetime::Aged(_)))
+        self.has_ages_in(&[])
+    }
+
+    /// Whether any objects have an age whose keys begin with `prefix`.
+    pub(crate) fn has_ages_in(&self, prefix: &[u8]) -> bool {
+        self.areas.iter().any(|area| {
+            let overlap = area.prefix.starts_with(prefix) || prefix.starts_with(&area.prefix);
+            overlap && matches!(area.lifetime, Lifetime::Aged(_))
+        })
     }
 }
 

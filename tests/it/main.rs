@@ -15,6 +15,7 @@ mod full;
 mod held;
 mod invariants;
 mod kill;
+mod listing;
 mod lock;
 mod machine;
 mod marks;

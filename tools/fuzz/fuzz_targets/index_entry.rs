@@ -3,8 +3,9 @@
 #![no_main]
 
 use kogia_fuzz::format::entry::{
-    Entry, FreeRow, Grave, INDEX_VERSION, Place, SegmentRow, StateRow, TrackRow, free_key,
-    grave_key, parse_free_key, parse_seq_key, parse_track_key,
+    Entry, FreeRow, Grave, INDEX_VERSION, Place, PrefixRow, SegmentRow, StateRow, TrackRow,
+    common_prefixes, free_key, grave_key, parse_free_key, parse_prefix_key, parse_seq_key,
+    parse_track_key, prefix_key,
 };
 use kogia_fuzz::format::record::{Compressed, OWNED_MIN_BYTES, SegmentList, SegmentRef, Space};
 use kogia_fuzz::format::track_header::TrackKind;
@@ -28,6 +29,7 @@ macro_rules! round_trip {
 fuzz_target!(init: seeds::write_if_asked(samples), |data: &[u8]| {
     round_trip!(Entry<'_>, data);
     round_trip!(Grave, data);
+    round_trip!(PrefixRow, data);
     round_trip!(SegmentRow, data);
     round_trip!(FreeRow, data);
     round_trip!(TrackRow, data);
@@ -54,6 +56,11 @@ fn keys(data: &[u8]) {
         assert_eq!(seq.0.to_be_bytes(), data);
     }
     assert_eq!(grave_key(Space::Part, data)[1..], *data);
+    for (depth, prefix) in common_prefixes(data).enumerate() {
+        let key = prefix_key(prefix);
+        assert!(data.starts_with(prefix));
+        assert_eq!(parse_prefix_key(&key).map(|(of, found)| (of.into(), found)), Ok((depth, prefix)));
+    }
 }
 
 fn samples() -> Vec<Vec<u8>> {
@@ -93,6 +100,8 @@ fn samples() -> Vec<Vec<u8>> {
         Entry { place: Place::Empty, meta: seeds::meta(0), ..inline }.encode(),
         Grave { seq, track: TrackId(300), chain: seq }.encode(),
         segment.encode(),
+        PrefixRow { keys: 1 << 40, lasting: 300, direct: 0 }.encode(),
+        b"a/b//c".to_vec(),
         FreeRow { chunks: 300, freed_by: 1 << 40, punched: true }.encode(),
         TrackRow::new(disk, TrackKind::Compacted, 7, 1_700_000_000_000, seq).encode(),
         state.encode(),

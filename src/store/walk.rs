@@ -1,0 +1,188 @@
+//! What a listing walks over: the objects that are there, and, where it is by the delimiter that the
+//! index counts by, the common prefixes in place of all that lies below them.
+
+use super::Moment;
+use super::paging::{ListOptions, Walk, common_prefix};
+use crate::error::{Error, Result};
+use crate::format::entry::{Entry, PREFIX_DELIMITER};
+use crate::format::record::Space;
+use crate::index::{Cursor, PrefixCursor, View};
+
+/// The objects that are there at a moment.
+pub(crate) struct Present<'v> {
+    cursor: Cursor<'v>,
+    moment: &'v Moment,
+}
+
+/// These, and prefixes: each of them once for all the objects that it counts.
+pub(crate) struct Merged<'v> {
+    view: &'v View<'v>,
+    options: &'v ListOptions,
+    prefixes: PrefixCursor<'v>,
+    objects: Present<'v>,
+    /// Whether any object has no further delimiter in its key.
+    any_direct: bool,
+    /// Whether the cursor over the objects says what comes next. Else none has to be looked for.
+    objects_count: bool,
+    at: Result<At>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum At {
+    Object,
+    Prefix,
+    End,
+}
+
+/// What a listing can walk over.
+pub(crate) trait Objects: Walk<Error = Error> {
+    /// The object that it is at, if it is at one.
+    fn entry(&self) -> Result<Option<(&[u8], Entry<'_>)>>;
+}
+
+impl<'v> Present<'v> {
+    pub(crate) fn new(view: &'v View<'v>, moment: &'v Moment) -> Self {
+        Present { cursor: view.entries(Space::Object), moment }
+    }
+
+    /// On to one that has not expired. A row that does not decode is left to whoever takes it.
+    fn pass_expired(&mut self) {
+        while self.is_expired() {
+            self.cursor.next();
+        }
+    }
+
+    fn is_expired(&self) -> bool {
+        let found = self.cursor.entry();
+        matches!(found, Ok(Some((key, entry))) if !self.moment.has(key, &entry.meta))
+    }
+}
+
+impl Walk for Present<'_> {
+    type Error = Error;
+
+    fn seek(&mut self, key: &[u8]) {
+        self.cursor.seek(key);
+        self.pass_expired();
+    }
+
+    fn next(&mut self) {
+        self.cursor.next();
+        self.pass_expired();
+    }
+
+    fn key(&self) -> Result<Option<&[u8]>> {
+        self.cursor.key()
+    }
+}
+
+impl Objects for Present<'_> {
+    fn entry(&self) -> Result<Option<(&[u8], Entry<'_>)>> {
+        self.cursor.entry()
+    }
+}
+
+impl<'v> Merged<'v> {
+    /// For a listing of what the index counts; else `None`.
+    pub(crate) fn new(
+        view: &'v View<'v>,
+        moment: &'v Moment,
+        options: &'v ListOptions,
+    ) -> Result<Option<Self>> {
+        if options.delimiter.as_deref() != Some(&[PREFIX_DELIMITER]) {
+            return Ok(None);
+        }
+        let end = options.prefix.iter().rposition(|byte| *byte == PREFIX_DELIMITER);
+        let parent = &options.prefix[..end.map_or(0, |at| at + 1)];
+        let Some(prefixes) = view.prefixes_below(parent) else { return Ok(None) };
+        let any_direct = view.prefix(parent)?.direct > 0;
+        let objects = Present::new(view, moment);
+        let (objects_count, at) = (false, Ok(At::End));
+        Ok(Some(Merged { view, options, prefixes, objects, any_direct, objects_count, at }))
+    }
+
+    fn seek_both(&mut self, key: &[u8]) -> Result<()> {
+        self.seek_prefix(key)?;
+        // Behind a key below a prefix there may be more below it, and then it is to be listed.
+        let is_below = common_prefix(key, self.options).is_some_and(|common| common != key);
+        let objects_counted = self.objects_count;
+        self.objects_count = self.any_direct || is_below;
+        let is_there = objects_counted && self.objects.key()?.is_none_or(|at| at >= key);
+        if self.objects_count && !is_there {
+            self.objects.seek(key);
+        }
+        Ok(())
+    }
+
+    fn seek_prefix(&mut self, key: &[u8]) -> Result<()> {
+        // Mostly the next one is sought, and it is near.
+        if self.prefixes.prefix()?.is_some_and(|at| at < key) {
+            self.prefixes.next();
+            if self.prefixes.prefix()?.is_none_or(|at| at >= key) {
+                return Ok(());
+            }
+        }
+        self.prefixes.seek(key);
+        Ok(())
+    }
+
+    /// The lesser of the two, behind prefixes below which all has expired.
+    fn find(&mut self) -> Result<At> {
+        loop {
+            let object = if self.objects_count { self.objects.key()? } else { None };
+            let Some(prefix) = self.prefixes.prefix()? else {
+                return Ok(if object.is_some() { At::Object } else { At::End });
+            };
+            if object.is_some_and(|key| key < prefix) {
+                return Ok(At::Object);
+            }
+            // One that is not of this listing ends it.
+            if !prefix.starts_with(&self.options.prefix) || self.is_present(prefix)? {
+                return Ok(At::Prefix);
+            }
+            self.prefixes.next();
+        }
+    }
+
+    fn is_present(&self, prefix: &[u8]) -> Result<bool> {
+        let moment = self.objects.moment;
+        if self.prefixes.counts()?.lasting > 0 && !moment.has_ages(prefix) {
+            return Ok(true);
+        }
+        let mut below = Present::new(self.view, moment);
+        below.seek(prefix);
+        Ok(below.key()?.is_some_and(|key| key.starts_with(prefix)))
+    }
+}
+
+impl Walk for Merged<'_> {
+    type Error = Error;
+
+    fn seek(&mut self, key: &[u8]) {
+        self.at = self.seek_both(key).and_then(|()| self.find());
+    }
+
+    fn next(&mut self) {
+        match self.at {
+            Ok(At::Object) => self.objects.next(),
+            Ok(At::Prefix) => self.prefixes.next(),
+            Ok(At::End) | Err(_) => return,
+        }
+        self.at = self.find();
+    }
+
+    fn key(&self) -> Result<Option<&[u8]>> {
+        match &self.at {
+            Ok(At::Object) => self.objects.key(),
+            Ok(At::Prefix) => self.prefixes.prefix(),
+            Ok(At::End) => Ok(None),
+            Err(error) => Err(error.clone()),
+        }
+    }
+}
+
+impl Objects for Merged<'_> {
+    fn entry(&self) -> Result<Option<(&[u8], Entry<'_>)>> {
+        self.objects.entry()
+    }
+}
