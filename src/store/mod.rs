@@ -244,6 +244,13 @@ impl Store {
         self.shared.extend(key.as_ref(), seq, parts, options)
     }
 
+    /// A reader of a part; `None` if it is not there any more.
+    pub fn part_reader(&self, part: PartId) -> Result<Option<Reader<'_>>> {
+        let pin = self.shared.pins.pin();
+        let view = ViewRef::Own(self.shared.index.snapshot());
+        Reader::open_part(&self.shared, view, Some(pin), part)
+    }
+
     /// Frees a part; gives whether it was there.
     pub fn discard_part(&self, part: PartId) -> Result<bool> {
         self.shared.discard_part(part)

@@ -63,8 +63,11 @@ impl Info {
 pub struct PutOptions {
     /// Opaque bytes that are kept in the index, up to 64 KiB; default none.
     pub attributes: Vec<u8>,
-    /// When the source was last changed, in milliseconds since 1970; default now.
+    /// When the source was last changed, in milliseconds since 1970; default as `created_ms`.
     pub modified_ms: Option<u64>,
+    /// When it was put, in milliseconds since 1970; default now. For a copy that is to be as old as
+    /// what it is a copy of, to rules that give objects an age as well.
+    pub created_ms: Option<u64>,
     /// When the object is gone, in milliseconds since 1970; default never. From that millisecond
     /// on no call finds it, and its room follows. A time that has passed makes the put one that
     /// nobody sees, and that takes the place of what was there all the same.
@@ -83,8 +86,9 @@ pub(crate) struct Times {
 }
 
 impl PutOptions {
-    /// The times of a put that is made at `created_ms`.
-    pub(crate) fn times(&self, created_ms: u64) -> Times {
+    /// The times of a put that is made at `now_ms`.
+    pub(crate) fn times(&self, now_ms: u64) -> Times {
+        let created_ms = self.created_ms.unwrap_or(now_ms);
         Times { created_ms, modified_ms: self.modified_ms.unwrap_or(created_ms) }
     }
 }

@@ -4,8 +4,9 @@ use std::io::{self, BufRead, Read, Seek, SeekFrom};
 
 use super::pins::Pin;
 use super::read::Source;
-use super::{Info, Moment, Shared};
+use super::{Info, Moment, PartId, Shared};
 use crate::error::{Error, Result};
+use crate::format::record::Space;
 use crate::index::ViewRef;
 use crate::track::Bytes;
 
@@ -70,7 +71,30 @@ impl<'a> Reader<'a> {
     ) -> Result<Option<Self>> {
         super::write::check_key(key)?;
         let Some((info, source)) = shared.find(&view, moment, key)? else { return Ok(None) };
-        Ok(Some(Reader { shared, view, info, source, at: 0, piece: None, _pin: pin }))
+        Ok(Some(Self::of(shared, view, pin, info, source)))
+    }
+
+    /// A reader of a part, if it is there.
+    pub(crate) fn open_part(
+        shared: &'a Shared,
+        view: ViewRef<'a>,
+        pin: Option<Pin<'a>>,
+        part: PartId,
+    ) -> Result<Option<Self>> {
+        let Some(row) = view.entry(Space::Part, &part.0.to_be_bytes())? else { return Ok(None) };
+        let entry = row.entry()?;
+        let (info, source) = (Info::of(&entry), Source::of(entry)?);
+        Ok(Some(Self::of(shared, view, pin, info, source)))
+    }
+
+    fn of(
+        shared: &'a Shared,
+        view: ViewRef<'a>,
+        pin: Option<Pin<'a>>,
+        info: Info,
+        source: Source,
+    ) -> Self {
+        Reader { shared, view, info, source, at: 0, piece: None, _pin: pin }
     }
 
     /// What is known of the object.

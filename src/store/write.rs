@@ -57,6 +57,7 @@ struct Operation {
 static DEFAULTS: PutOptions = PutOptions {
     attributes: Vec::new(),
     modified_ms: None,
+    created_ms: None,
     expires_ms: None,
     condition: Condition::Always,
     durability: None,

@@ -224,6 +224,30 @@ fn counts(report: ExpireReport) -> (u64, u64) {
 }
 
 #[test]
+fn a_copy_is_as_old_as_what_it_is_a_copy_of_however_it_is_put() {
+    let (machine, clock) = (Machine::new(1, 2), Clock::new());
+    let rule = RetentionRule::new("a/").max_age(ms(1000));
+    let store = clock.options(&machine).retention(rule).open(HOME).unwrap();
+    let old = PutOptions { created_ms: Some(999_500), ..PutOptions::default() };
+    store.put_with("a/put", "value", &old).unwrap();
+    store.put("a/new", "value").unwrap();
+    let mut batch = Batch::new();
+    batch.put_with("a/batched", "value", &old);
+    store.write(batch).unwrap();
+    let mut stream = store.writer_with("a/streamed", old.clone()).unwrap();
+    stream.write_all(&value(2, 200_000)).unwrap();
+    let info = stream.commit().unwrap();
+    assert_eq!((info.created_ms, info.modified_ms), (999_500, 999_500));
+    clock.set(1_000_499);
+    assert_eq!(keys(&store), ["a/batched", "a/new", "a/put", "a/streamed"]);
+    clock.set(1_000_500);
+    assert_eq!(keys(&store), ["a/new"]);
+    // The pass that finds them knew of no put of that age before.
+    assert_eq!(store.expire().unwrap().objects, 3);
+    assert_sound(&store);
+}
+
+#[test]
 fn rules_of_one_call_go_beside_those_in_force_and_bind_nobody_else() {
     let (machine, clock) = (Machine::new(1, 1), Clock::new());
     let rule = RetentionRule::new("a").max_age(ms(100));

@@ -116,6 +116,12 @@ fn parts_become_an_object_without_a_byte_written_again() {
         })
         .collect();
     assert_eq!(store.parts().expect("parts"), parts);
+    for (i, part) in parts.iter().enumerate() {
+        let mut whole = Vec::new();
+        let mut reader = store.part_reader(part.id).expect("it opens").expect("it is there");
+        reader.read_to_end(&mut whole).expect("it reads");
+        assert!(whole == bytes(i, 700_000 * i) && reader.info().crc32c == part.crc32c);
+    }
     let before = store.stats().expect("stats").total().file_bytes;
     let ids: Vec<_> = parts.iter().rev().map(|part| part.id).collect();
     store.assemble("object", &ids, &PutOptions::default()).expect("it assembles");
@@ -124,6 +130,7 @@ fn parts_become_an_object_without_a_byte_written_again() {
     let expected: Vec<u8> = (0..5).rev().flat_map(|i| bytes(i, 700_000 * i)).collect();
     assert!(store.get("object").expect("it reads").expect("it is there") == expected);
     assert_eq!(store.parts().expect("parts"), []);
+    assert!(store.part_reader(parts[1].id).expect("it looks").is_none());
     let again = store.assemble("other", &ids, &PutOptions::default());
     assert_eq!(again.expect_err("they are used up").kind(), ErrorKind::NotFound);
     let report = store.verify(&VerifyOptions::default()).expect("it verifies");
