@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    backup::Backup, compact::Compact, completions::Completions, disk, dump::Dump, expire::Expire,
-    export::Export, get::Get, head::Head, import::Import, init, ls::Ls, man::Man, put::Put, queue,
-    rebuild, rm::Rm, shell, stat::Stat, verify::Verify, watch::Watch,
+    backup::Backup, bucket, compact::Compact, completions::Completions, disk, dump::Dump,
+    expire::Expire, export::Export, get::Get, head::Head, import::Import, init, ls::Ls, man::Man,
+    put::Put, queue, rebuild, rm::Rm, shell, stat::Stat, verify::Verify, watch::Watch,
 };
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
@@ -48,6 +48,20 @@ struct At<A: Args> {
     store: PathBuf,
     /// With a server: its credentials.toml; else KOGIA_ACCESS_KEY and KOGIA_SECRET_KEY are taken,
     /// or those of AWS
+    #[arg(long, value_name = "FILE")]
+    credentials: Option<PathBuf>,
+    #[command(flatten)]
+    command: A,
+}
+
+/// A command that only a server can carry out.
+#[derive(Args)]
+struct Of<A: Args> {
+    /// Admin address of the server, for example http://127.0.0.1:9001
+    #[arg(value_name = "ADDRESS")]
+    address: PathBuf,
+    /// The server's credentials.toml; else KOGIA_ACCESS_KEY and KOGIA_SECRET_KEY are taken, or those
+    /// of AWS
     #[arg(long, value_name = "FILE")]
     credentials: Option<PathBuf>,
     #[command(flatten)]
@@ -95,6 +109,11 @@ enum Command {
     /// Add a disk, empty one, give one up, or even them out
     #[command(subcommand)]
     Disk(Disk),
+    /// Show the buckets of a server, and the partitions that they lie in
+    Buckets(Of<bucket::Buckets>),
+    /// Move a bucket of a server
+    #[command(subcommand)]
+    Bucket(Bucket),
     /// Copy what lives away from the garbage, and give the garbage's room back
     Compact(At<Compact>),
     /// Read everything and check every checksum and every cross-reference
@@ -136,6 +155,15 @@ enum Disk {
     Rebalance(At<disk::Rebalance>),
 }
 
+#[derive(Subcommand)]
+enum Bucket {
+    /// Move a bucket to another partition, while it is in use
+    ///
+    /// Clients may be told to try again at the moment when it is moved, which they do by themselves. What
+    /// was copied is taken back where this is cut off.
+    Move(Of<bucket::Move>),
+}
+
 impl Cli {
     /// Does what was typed.
     pub fn run(self) -> Result<(), Failure> {
@@ -169,6 +197,8 @@ impl Command {
             Command::Backup(at) => at.run(options, console, Backup::run, Backup::ask),
             Command::Disks(at) => at.run(options, console, disk::Disks::run, disk::Disks::ask),
             Command::Disk(command) => command.run(&options.without_disks(), console),
+            Command::Buckets(of) => of.ask(options, console, bucket::Buckets::ask),
+            Command::Bucket(Bucket::Move(of)) => of.ask(options, console, bucket::Move::ask),
             Command::Compact(at) => {
                 let (opened, disks) = (options.without_disks(), &options.disk);
                 at.run(
@@ -230,6 +260,19 @@ impl<A: Args> At<A> {
             return Err(Failure::Usage("--credentials goes with a server's address".into()));
         }
         open_and(&self.store, options, console, |store, console| run(&self.command, store, console))
+    }
+}
+
+impl<A: Args> Of<A> {
+    fn ask(
+        &self,
+        options: &StoreOptions,
+        console: &mut Console,
+        ask: impl FnOnce(&A, &Server, &mut Console) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        options.check_for_server()?;
+        let server = Server::at(&self.address, self.credentials.as_deref())?;
+        ask(&self.command, &server, console)
     }
 }
 

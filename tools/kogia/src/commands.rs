@@ -1,6 +1,7 @@
 //! One file a command: its arguments, and what it does with them.
 
 pub mod backup;
+pub mod bucket;
 pub mod compact;
 pub mod completions;
 pub mod disk;

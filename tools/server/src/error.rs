@@ -10,6 +10,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug)]
 pub enum Error {
     NoSuchBucket,
+    /// To another partition, by an administrator: at once it is found there.
+    BucketMoved,
     BucketExists,
     BucketNotEmpty,
     NoSuchUpload,
@@ -30,6 +32,7 @@ impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Error::NoSuchBucket => f.write_str("there is no such bucket"),
+            Error::BucketMoved => f.write_str("the bucket was moved meanwhile"),
             Error::BucketExists => f.write_str("the bucket is there already"),
             Error::BucketNotEmpty => f.write_str("the bucket is not empty"),
             Error::NoSuchUpload => f.write_str("there is no such upload"),
@@ -74,6 +77,10 @@ impl From<Error> for S3Error {
             Error::NoSuchBucket => {
                 S3Error::with_message(Code::NoSuchBucket, "The specified bucket does not exist")
             }
+            Error::BucketMoved => S3Error::with_message(
+                Code::ServiceUnavailable,
+                "The bucket was just moved to another disk partition; please try again",
+            ),
             Error::BucketExists => S3Error::with_message(
                 Code::BucketAlreadyOwnedByYou,
                 "A bucket of this name is there already",

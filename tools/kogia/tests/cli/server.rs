@@ -8,6 +8,8 @@ use std::time::Duration;
 use kogia::{Options, Store};
 use kogia_server::admin::Recent;
 use kogia_server::config::Config;
+use kogia_server::data::buckets::BucketRow;
+use kogia_server::data::{BucketId, keys, rows};
 use kogia_server::server::Server;
 use tokio::sync::oneshot;
 
@@ -29,7 +31,13 @@ impl Served {
             let home = place.path(&format!("data/partitions/{partition}"));
             std::fs::create_dir_all(&home).expect("folders are made");
             let options = Options::new().compaction(false).disk(place.path("data/tracks"));
-            fill(&options.open(home).expect("a store"), objects);
+            let store = options.open(home).expect("a store");
+            if partition == 0 {
+                let row = BucketRow { id: 1, partition: 0, created_ms: 1 };
+                store.put(keys::bucket("media"), rows::encode(&row)).expect("it is put");
+                store.put(keys::object(BucketId(1), "a/b"), "value").expect("it is put");
+            }
+            fill(&store, objects);
         }
         let mut config = Config::new(place.path("data"));
         (config.listen, config.admin) = (any(), any());
@@ -144,6 +152,25 @@ fn commands_go_to_the_server_that_has_the_stores_open() {
             place.ok(["verify", &store]);
         }
     }
+}
+
+#[test]
+fn a_bucket_is_moved_by_its_server() {
+    let served = Served::with(2);
+    assert_eq!(served.ok(&["buckets"], &[]), "PARTITION  BUCKET\n        0  media\n");
+    let plan = served.ok(&["bucket", "move"], &["media", "1", "--dry-run"]);
+    assert_eq!(plan, "1 row, 5 B, would be copied from partition 0 to 1\n");
+    let moved = served.ok(&["bucket", "move"], &["media", "1", "--rate", "1MiB"]);
+    assert_eq!(moved, "media lies in partition 1: 1 row, 5 B copied\n");
+    let buckets = served.json(&["buckets"], &[]);
+    assert_eq!(buckets["buckets"][0]["partition"], 1, "{buckets}");
+    served.run(&["bucket", "move"], &["media", "1"]).fails(2, "lies in partition 1 already");
+    served.run(&["bucket", "move"], &["nobody", "1"]).fails(7, "no such bucket");
+    let back = served.json(&["bucket", "move"], &["media", "0"]);
+    assert_eq!((&back["moved"], &back["swept"]), (&true.into(), &true.into()), "{back}");
+    let place = served.stop();
+    assert_eq!(place.ok(["ls", "data/partitions/0", "o/"]), "o/00000001/a/b\n");
+    assert_eq!(place.ok(["ls", "data/partitions/1", "o/"]), "");
 }
 
 #[test]

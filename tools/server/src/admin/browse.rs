@@ -24,7 +24,10 @@ pub struct Asked {
 
 #[must_use]
 pub fn buckets(catalogue: &Catalogue) -> Value {
-    let told = |bucket: &Bucket| json!({ "name": *bucket.name, "created_ms": bucket.created_ms });
+    let told = |bucket: &Bucket| {
+        let (created_ms, partition) = (bucket.created_ms, bucket.partition());
+        json!({ "name": *bucket.name, "created_ms": created_ms, "partition": partition })
+    };
     json!({ "buckets": catalogue.all().iter().map(told).collect::<Vec<_>>() })
 }
 

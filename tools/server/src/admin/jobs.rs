@@ -149,6 +149,11 @@ impl Jobs {
             let what = format!("there is a job of this kind already: {}", job.id);
             return Err(Fault::new(FaultKind::Busy, what));
         }
+        let in_the_way = |job: &&Arc<Job>| !job.has_ended() && task.excludes(job.kind);
+        if let Some(job) = state.jobs.iter().find(in_the_way) {
+            let what = format!("it would not go well with job {}, of kind {}", job.id, job.kind);
+            return Err(Fault::new(FaultKind::Busy, what));
+        }
         let job = Arc::new(Job {
             id: state.started + 1,
             kind,
@@ -159,7 +164,7 @@ impl Jobs {
         let (jobs, running, partitions) = (self.clone(), job.clone(), partitions.clone());
         std::thread::Builder::new()
             .name(format!("kogia-{kind}"))
-            .spawn(move || jobs.carry_out(&running, &task, partitions))
+            .spawn(move || jobs.carry_out(&running, task, partitions))
             .map_err(|e| Fault::new(FaultKind::Io, format!("could not start a thread: {e}")))?;
         state.started = job.id;
         state.jobs.push_back(job.clone());
@@ -172,7 +177,7 @@ impl Jobs {
         Ok(job.view())
     }
 
-    fn carry_out(&self, job: &Arc<Job>, task: &Task, partitions: Partitions) {
+    fn carry_out(&self, job: &Arc<Job>, task: Task, partitions: Partitions) {
         tracing::info!(id = job.id, kind = job.kind, "a job begins");
         let run = std::panic::AssertUnwindSafe(|| task.run(&partitions, job));
         let done = std::panic::catch_unwind(run).unwrap_or_else(|_| {
@@ -183,7 +188,7 @@ impl Jobs {
             None => tracing::info!(id = job.id, kind = job.kind, done.stopped, "a job ended"),
         }
         // Before anybody hears of its end: who waits for that closes them next.
-        drop(partitions);
+        drop((partitions, task));
         let _state = self.lock();
         job.end(done);
         self.ended.notify_all();

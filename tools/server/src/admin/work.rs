@@ -1,4 +1,4 @@
-//! What there is to do: compacting, draining and evening out disks, verifying, backing up. Each on one
+//! What there is to do: compacting, draining and evening out disks, verifying, backing up, moving buckets. Each on one
 //! partition after the other, or on one alone.
 
 use std::sync::Arc;
@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 
 use super::backup::Backup;
 use super::jobs::{Job, Progress};
+use super::moving::MoveBucket;
 use super::{Fault, disks, told};
-use crate::data::Partitions;
+use crate::data::{Catalogue, Partitions};
 
 /// What a job is to do.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub enum Task {
     Rebalance(Rebalance),
     Verify(Verify),
     Backup(Backup),
+    MoveBucket(MoveBucket, Arc<Catalogue>),
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -97,6 +99,7 @@ impl Task {
             Task::Rebalance(_) => "rebalance",
             Task::Verify(_) => "verify",
             Task::Backup(_) => "backup",
+            Task::MoveBucket(..) => "move-bucket",
         }
     }
 
@@ -114,7 +117,19 @@ impl Task {
                 select(partitions, verify.partition).map(drop)
             }
             Task::Backup(backup) => backup.check(),
+            Task::MoveBucket(moving, catalogue) => {
+                check_rate(moving.bytes_per_second)?;
+                moving.check(catalogue)
+            }
         }
+    }
+
+    /// Whether it can't be done while a job of another kind is. A backup copies one partition after the
+    /// other: of a bucket that moves meanwhile it might have nothing at all.
+    #[must_use]
+    pub fn excludes(&self, kind: &str) -> bool {
+        let both = [self.kind(), kind];
+        both == ["backup", "move-bucket"] || both == ["move-bucket", "backup"]
     }
 
     pub(super) fn run(&self, partitions: &Partitions, job: &Arc<Job>) -> Done {
@@ -124,6 +139,7 @@ impl Task {
             Task::Rebalance(rebalance) => rebalance.run(partitions, job),
             Task::Verify(verify) => verify.run(partitions, job),
             Task::Backup(backup) => backup.run(partitions, job),
+            Task::MoveBucket(moving, catalogue) => moving.run(catalogue, job),
         };
         done.unwrap_or_else(Done::failed)
     }

@@ -11,11 +11,15 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, OwnedRwLockReadGuard};
 
 use super::keys::{self, BucketId};
+use super::moving::Ended;
 use super::scan::Scan;
 use super::settings::{Settings, Versioning};
 use super::versions::Key;
 use super::{Partitions, lifecycle, rows};
 use crate::error::{Error, Result};
+
+/// Rows that are deleted at once.
+const SWEPT_ROWS: usize = 256;
 
 /// A bucket as it is stored.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -40,12 +44,33 @@ pub struct Bucket {
     settings: Arc<RwLock<Arc<Settings>>>,
     partition: u32,
     /// Whether it is there. Held by whoever changes anything in it while the change is carried out;
-    /// alone by whoever deletes it.
-    there: Arc<tokio::sync::RwLock<bool>>,
+    /// alone by whoever deletes or moves it.
+    presence: Arc<tokio::sync::RwLock<Presence>>,
+    /// Held by whoever has found it in this partition.
+    found: Arc<()>,
 }
 
-/// Keeps a bucket from being deleted.
-pub type Entered = OwnedRwLockReadGuard<bool>;
+/// Whether a bucket is where it was found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Presence {
+    There,
+    Deleted,
+    /// It lies in another partition now.
+    Moved,
+}
+
+/// Keeps a bucket from being deleted or moved.
+pub type Entered = OwnedRwLockReadGuard<Presence>;
+
+impl Presence {
+    fn check(self) -> Result<()> {
+        match self {
+            Presence::There => Ok(()),
+            Presence::Deleted => Err(Error::NoSuchBucket),
+            Presence::Moved => Err(Error::BucketMoved),
+        }
+    }
+}
 
 impl Bucket {
     /// As they are now.
@@ -72,8 +97,21 @@ impl Bucket {
 
     /// To be held while something is changed in it.
     pub async fn enter(&self) -> Result<Entered> {
-        let entered = self.there.clone().read_owned().await;
-        if *entered { Ok(entered) } else { Err(Error::NoSuchBucket) }
+        let entered = self.presence.clone().read_owned().await;
+        entered.check()?;
+        Ok(entered)
+    }
+
+    /// The number of its partition.
+    #[must_use]
+    pub fn partition(&self) -> u32 {
+        self.partition
+    }
+
+    /// Whether nobody else has what was found before it was moved or deleted.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.found) == 1
     }
 
     /// The same from a thread that may block.
@@ -183,7 +221,8 @@ impl Catalogue {
         let _changing = self.changing.lock().await;
         let bucket = self.get(name)?;
         // Whoever is putting something is done, and whoever comes later finds the bucket gone.
-        let mut there = bucket.there.clone().write_owned().await;
+        let mut presence = bucket.presence.clone().write_owned().await;
+        presence.check()?;
         let catalogue = self.clone();
         let gone = bucket.clone();
         super::blocking(move || {
@@ -195,7 +234,7 @@ impl Catalogue {
             let mut batch = Batch::new();
             batch.delete(keys::bucket(&gone.name)).delete(keys::settings(gone.id));
             catalogue.partitions.first().write(batch)?;
-            *there = false;
+            *presence = Presence::Deleted;
             catalogue.by_name.write().expect("nobody panics here").remove(&gone.name);
             Ok(())
         })
@@ -214,10 +253,8 @@ impl Catalogue {
         bucket: &Bucket,
         change: impl FnOnce(&mut Settings) -> Result<()>,
     ) -> Result<()> {
-        let there = bucket.there.clone().write_owned().await;
-        if !*there {
-            return Err(Error::NoSuchBucket);
-        }
+        let presence = bucket.presence.clone().write_owned().await;
+        presence.check()?;
         let mut settings = Settings::clone(&bucket.settings());
         change(&mut settings)?;
         let row = rows::encode(&settings);
@@ -231,10 +268,55 @@ impl Catalogue {
         super::blocking(move || {
             catalogue.partitions.first().put(keys::settings(bucket.id), row)?;
             *bucket.settings.write().expect("nobody panics here") = Arc::new(settings);
-            drop(there);
+            drop(presence);
             catalogue.keep_rules(bucket.partition)
         })
         .await
+    }
+
+    /// Has a bucket lie in another partition from now on. `last` makes what is in both the same, and
+    /// durable, while nobody changes anything in the bucket. Blocks.
+    pub fn switch(
+        &self,
+        bucket: &Bucket,
+        to: u32,
+        last: impl FnOnce() -> Result<Ended>,
+    ) -> Result<Ended> {
+        let store = self.partitions.get(to).expect("it was looked up");
+        let _changing = self.changing.blocking_lock();
+        let mut presence = bucket.presence.blocking_write();
+        presence.check()?;
+        if last()? == Ended::Cancelled {
+            return Ok(Ended::Cancelled);
+        }
+        let row = BucketRow { id: bucket.id.0, partition: to, created_ms: bucket.created_ms };
+        self.partitions.first().put(keys::bucket(&bucket.name), rows::encode(&row))?;
+        let moved = Bucket {
+            store: store.clone(),
+            partition: to,
+            presence: Arc::new(tokio::sync::RwLock::new(Presence::There)),
+            found: Arc::default(),
+            ..bucket.clone()
+        };
+        self.by_name.write().expect("nobody panics here").insert(bucket.name.clone(), moved);
+        *presence = Presence::Moved;
+        drop(presence);
+        for partition in [to, bucket.partition] {
+            // It is moved all the same, and the next start sets the rules again.
+            if let Err(error) = self.keep_rules(partition) {
+                tracing::warn!(%error, partition, "rules of lifecycles are not in force");
+            }
+        }
+        Ok(Ended::Whole)
+    }
+
+    /// Deletes what was copied of a bucket to a partition that it does not lie in.
+    pub fn drop_copy(&self, bucket: BucketId, in_partition: u32) -> Result<()> {
+        let store = self.partitions.get(in_partition).expect("it was looked up");
+        if self.ids_in(in_partition).contains(&bucket) {
+            return Err(Error::damaged("the copy of a bucket is what it is"));
+        }
+        sweep_bucket(store, bucket)
     }
 
     /// Has a partition's store go by the rules of its buckets.
@@ -271,7 +353,8 @@ fn bucket(name: Arc<str>, row: &BucketRow, settings: Settings, store: &Arc<Store
         created_ms: row.created_ms,
         store: store.clone(),
         partition: row.partition,
-        there: Arc::new(tokio::sync::RwLock::new(true)),
+        presence: Arc::new(tokio::sync::RwLock::new(Presence::There)),
+        found: Arc::default(),
     }
 }
 
@@ -280,7 +363,14 @@ pub fn sweep_bucket(store: &Store, bucket: BucketId) -> Result<()> {
     super::uploads::discard_all(store, &keys::bucket_parts(bucket), &HashSet::new())?;
     // Objects and versions too: such as have expired were hidden when it was looked whether there are any.
     for kind in keys::KINDS {
-        walk(store, &keys::of_bucket(kind, bucket), |row| Ok(store.delete(row).map(drop)?))?;
+        let mut batch = Batch::new();
+        let mut rows = Scan::new(store, keys::of_bucket(kind, bucket)).peekable();
+        while let Some(row) = rows.next() {
+            batch.delete(row?.0);
+            if batch.len() == SWEPT_ROWS || rows.peek().is_none() {
+                store.write(std::mem::take(&mut batch))?;
+            }
+        }
     }
     Ok(())
 }

@@ -44,8 +44,9 @@ pub const BUCKETS: &[u8] = b"b/";
 pub const UPLOADS: &[u8] = b"u/";
 pub const PARTS: &[u8] = b"p/";
 pub const PENDING: &[u8] = b"n/";
+pub const TAGS: &[u8] = b"t/";
 /// What the rows of buckets begin with, in the partition that each lies in.
-pub const KINDS: [&[u8]; 6] = [b"o/", b"v/", b"t/", PENDING, UPLOADS, PARTS];
+pub const KINDS: [&[u8]; 6] = [b"o/", b"v/", TAGS, PENDING, UPLOADS, PARTS];
 pub const NEXT_BUCKET: &[u8] = b"s/next-bucket";
 
 const UPLOAD_DIGITS: usize = 32;

@@ -6,7 +6,7 @@
 //! DIR/tracks/         a disk, unless others are given; all partitions lie on all disks
 //! ```
 //!
-//! A bucket lies in one partition. The rows of a store are in [`keys`], what an object carries beside
+//! A bucket lies in one partition, and can be moved to another ([`moving`]). The rows of a store are in [`keys`], what an object carries beside
 //! its bytes in [`attributes`], and uploads in [`uploads`].
 //!
 //! Stores block; the calls here do, too. [`blocking`] takes them off the runtime's threads.
@@ -15,6 +15,7 @@ pub mod attributes;
 pub mod buckets;
 pub mod keys;
 pub mod lifecycle;
+pub mod moving;
 pub mod partitions;
 pub mod rows;
 pub mod scan;

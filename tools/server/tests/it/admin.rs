@@ -27,21 +27,21 @@ fn call<'a>(admin: &Client, method: &'a str, target: &str) -> Call<'a> {
         .header("content-type", "application/json")
 }
 
-fn send(admin: &Client, method: &str, target: &str, body: &str) -> Reply {
+pub fn send(admin: &Client, method: &str, target: &str, body: &str) -> Reply {
     admin.send_unsigned(&call(admin, method, target).body(body))
 }
 
-fn get(admin: &Client, target: &str) -> Value {
+pub fn get(admin: &Client, target: &str) -> Value {
     parse(&send(admin, "GET", target, "").expect(200))
 }
 
-fn parse(reply: &Reply) -> Value {
+pub fn parse(reply: &Reply) -> Value {
     assert_eq!(reply.header("content-type"), Some("application/json"));
     serde_json::from_slice(&reply.body).expect("JSON")
 }
 
 /// Starts a job, and waits for its end.
-fn done(admin: &Client, kind: &str, body: &Value) -> Value {
+pub fn done(admin: &Client, kind: &str, body: &Value) -> Value {
     let started = send(admin, "POST", &format!("/api/{kind}"), &body.to_string()).expect(202);
     let place = started.header("location").expect("a place").to_owned();
     let id = parse(&started)["id"].clone();
@@ -49,7 +49,7 @@ fn done(admin: &Client, kind: &str, body: &Value) -> Value {
     wait(admin, &place)
 }
 
-fn wait(admin: &Client, place: &str) -> Value {
+pub fn wait(admin: &Client, place: &str) -> Value {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let job = get(admin, place);
@@ -109,7 +109,16 @@ fn nobody_gets_in_but_by_a_key_that_may_do_everything() {
         assert!(refused.header("www-authenticate").unwrap().starts_with("Basic "));
         assert!(!refused.text().contains("secret\""), "{}", refused.text());
     }
-    for path in ["compact", "verify", "backup", "drain", "rebalance", "add-disk", "keep-disk"] {
+    for path in [
+        "compact",
+        "verify",
+        "backup",
+        "drain",
+        "rebalance",
+        "move-bucket",
+        "add-disk",
+        "keep-disk",
+    ] {
         let call = Call::new("POST", &format!("/api/{path}"))
             .header("content-type", "application/json")
             .body("{}");

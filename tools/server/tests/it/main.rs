@@ -9,6 +9,7 @@ mod hostile;
 mod kills;
 mod life;
 mod listings;
+mod moving;
 mod objects;
 mod running;
 mod settings;

@@ -5,7 +5,7 @@
 //! | `GET /api/stats` | what the partitions hold: counters, disks, tracks, compaction |
 //! | `GET /api/counters` | what clients did since the start |
 //! | `GET /api/errors` | the last warnings and errors |
-//! | `POST /api/compact`, `drain`, `rebalance`, `backup`, `verify` | starts a job, and tells its id (202) |
+//! | `POST /api/compact`, `drain`, `rebalance`, `backup`, `verify`, `move-bucket` | starts a job, and tells its id (202) |
 //! | `GET /api/jobs`, `GET /api/jobs/7` | jobs: state, progress, and in the end result or error |
 //! | `DELETE /api/jobs/7` | cancels one |
 //! | `POST /api/add-disk`, `keep-disk` | does so at once |
@@ -69,9 +69,8 @@ fn allowed(name: &str) -> Option<&'static str> {
     match name {
         "stats" | "counters" | "errors" | "jobs" | "buckets" | "objects" | "object"
         | "download" => Some("GET, HEAD"),
-        "compact" | "drain" | "rebalance" | "backup" | "verify" | "add-disk" | "keep-disk" => {
-            Some("POST")
-        }
+        "compact" | "drain" | "rebalance" | "backup" | "verify" | "move-bucket" | "add-disk"
+        | "keep-disk" => Some("POST"),
         _ if name.starts_with("jobs/") => Some("GET, HEAD, DELETE"),
         _ => None,
     }
@@ -100,6 +99,7 @@ async fn act(admin: &Admin, name: &str, request: Request<Incoming>) -> Answer {
         "rebalance" => Task::Rebalance(parse(&body)?),
         "backup" => Task::Backup(parse(&body)?),
         "verify" => Task::Verify(parse(&body)?),
+        "move-bucket" => Task::MoveBucket(parse(&body)?, admin.catalogue.clone()),
         _ => return change_disks(admin, name, &body).await,
     };
     let (catalogue, jobs) = (admin.catalogue.clone(), admin.jobs.clone());

@@ -1,0 +1,165 @@
+//! Moving a bucket to another partition.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Fault;
+use super::jobs::{Job, Progress};
+use super::work::Done;
+use crate::data::keys;
+use crate::data::moving::{Copied, Ended, Mover};
+use crate::data::scan::Scan;
+use crate::data::{Bucket, Catalogue};
+use crate::error::Result;
+
+/// A pass that finds no more than this to copy is followed by the last one, for which clients wait.
+const LITTLE: Copied = Copied { rows: 200, bytes: 16 << 20 };
+/// However much clients change, there are no more passes before the last.
+const MOST_PASSES: u32 = 20;
+/// So often it is looked whether somebody still has what was found in the old partition.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MoveBucket {
+    pub bucket: String,
+    /// Where it is to lie.
+    pub partition: u32,
+    #[serde(default)]
+    pub bytes_per_second: Option<u64>,
+    /// Only tell what would be copied.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+impl MoveBucket {
+    pub(super) fn check(&self, catalogue: &Catalogue) -> Result<(), Fault> {
+        let partitions = catalogue.partitions().all().len();
+        if self.partition as usize >= partitions {
+            let what = format!(
+                "there is no partition {}; they are 0 to {}",
+                self.partition,
+                partitions - 1
+            );
+            return Err(Fault::not_found(what));
+        }
+        let bucket = catalogue.get(&self.bucket)?;
+        if bucket.partition() == self.partition {
+            let what =
+                format!("bucket {} lies in partition {} already", self.bucket, self.partition);
+            return Err(Fault::invalid(what));
+        }
+        Ok(())
+    }
+
+    pub(super) fn run(&self, catalogue: &Arc<Catalogue>, job: &Arc<Job>) -> Result<Done, Fault> {
+        let bucket = catalogue.get(&self.bucket)?;
+        let there = Copied::sum(&bucket)?;
+        let from = bucket.partition();
+        let mut result = json!({
+            "bucket": self.bucket,
+            "from": from,
+            "to": self.partition,
+            "dry_run": self.dry_run,
+            "rows": there.rows,
+            "bytes": there.bytes,
+            "moved": false,
+            "swept": false,
+        });
+        if self.dry_run {
+            return Ok(Done { result: Some(result), ..Done::default() });
+        }
+        let partition = self.partition as usize;
+        let to = &catalogue.partitions().all()[partition];
+        let mut tell = |copied: &Copied| {
+            let (done_bytes, total_bytes) = (copied.bytes, there.bytes.max(copied.bytes));
+            job.tell(Progress { partition, done_bytes, total_bytes, ..Progress::default() });
+            !job.is_cancelled()
+        };
+        let mut mover =
+            Mover::new((&bucket.store, to), bucket.id, self.bytes_per_second, &mut tell);
+        let outcome = self.copy_and_switch(catalogue, &bucket, &mut mover);
+        let copied = mover.copied();
+        result["rows"] = json!(copied.rows);
+        result["bytes"] = json!(copied.bytes);
+        match outcome {
+            Ok(Ended::Whole) => {}
+            Ok(Ended::Cancelled) => {
+                catalogue.drop_copy(bucket.id, self.partition)?;
+                return Ok(Done { result: Some(result), stopped: true, ..Done::default() });
+            }
+            Err(error) => {
+                // What is left there belongs to nobody, and is swept at the next start as well.
+                if let Err(error) = catalogue.drop_copy(bucket.id, self.partition) {
+                    tracing::warn!(%error, "what was copied of a bucket stays until the next start");
+                }
+                return Err(error.into());
+            }
+        }
+        tracing::info!(
+            bucket = self.bucket,
+            from,
+            to = self.partition,
+            copied.bytes,
+            "a bucket was moved"
+        );
+        result["moved"] = json!(true);
+        while !bucket.is_alone() {
+            if job.is_cancelled() {
+                // The next start deletes what is left of it.
+                return Ok(Done { result: Some(result), ..Done::default() });
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        catalogue.drop_copy(bucket.id, from)?;
+        result["swept"] = json!(true);
+        Ok(Done { result: Some(result), ..Done::default() })
+    }
+
+    fn copy_and_switch(
+        &self,
+        catalogue: &Catalogue,
+        bucket: &Bucket,
+        mover: &mut Mover<'_>,
+    ) -> Result<Ended> {
+        for _ in 0..MOST_PASSES {
+            let before = mover.copied();
+            if mover.pass()? == Ended::Cancelled {
+                return Ok(Ended::Cancelled);
+            }
+            let new = mover.copied().since(before);
+            if new.rows <= LITTLE.rows && new.bytes <= LITTLE.bytes {
+                break;
+            }
+        }
+        // Most of it, before clients have to wait for the rest.
+        mover.to.sync()?;
+        mover.bytes_per_second = None;
+        catalogue.switch(bucket, self.partition, || {
+            let ended = mover.pass()?;
+            mover.to.sync()?;
+            Ok(ended)
+        })
+    }
+}
+
+impl Copied {
+    /// All that a bucket has.
+    fn sum(bucket: &Bucket) -> Result<Self> {
+        let mut sum = Copied::default();
+        for kind in keys::KINDS {
+            for row in Scan::new(&bucket.store, keys::of_bucket(kind, bucket.id)) {
+                sum.rows += 1;
+                sum.bytes += row?.1.len;
+            }
+        }
+        Ok(sum)
+    }
+
+    fn since(self, before: Copied) -> Copied {
+        Copied { rows: self.rows - before.rows, bytes: self.bytes - before.bytes }
+    }
+}
