@@ -344,9 +344,9 @@ pub fn outgoing(reader: ObjectReader, len: u64) -> StreamingBlob {
     let pieces = stream::unfold(Some(first), |reading| async {
         let (read, next) = match reading?.await {
             Ok(Ok(Some((reader, bytes, left)))) => {
-                let reading =
-                    tokio::task::spawn_blocking(move || read_piece(reader.into_inner(), left));
-                (Ok(Frame::data(Bytes::from(bytes))), Some(reading))
+                let read_on =
+                    || tokio::task::spawn_blocking(move || read_piece(reader.into_inner(), left));
+                (Ok(Frame::data(Bytes::from(bytes))), (left > 0).then(read_on))
             }
             Ok(Ok(None)) => return None,
             Ok(Err(error)) => {
