@@ -10,6 +10,7 @@ use clap::Parser;
 use serde::Deserialize;
 
 use crate::access::{AccessKey, Rule};
+use crate::traces::TraceOptions;
 
 /// S3 for any client, on Kogia's stores.
 ///
@@ -55,6 +56,9 @@ pub struct Arguments {
     /// Its private key in PEM
     #[arg(long, env = "KOGIA_SERVER_TLS_KEY", requires = "tls_cert", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
+    /// A collector that takes traces as OTLP by HTTP, for example http://127.0.0.1:4318
+    #[arg(long, env = "KOGIA_SERVER_TRACES", value_name = "URL")]
+    pub traces: Option<String>,
     /// How the log is written
     #[arg(long, env = "KOGIA_SERVER_LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
@@ -82,6 +86,7 @@ struct File {
     domain: Option<String>,
     tls: Option<TlsFiles>,
     limits: Limits,
+    traces: Option<TraceOptions>,
     #[serde(rename = "key")]
     keys: Vec<AccessKey>,
     anonymous: Vec<Rule>,
@@ -159,6 +164,7 @@ pub struct Config {
     pub domain: Option<String>,
     pub tls: Option<TlsFiles>,
     pub limits: Limits,
+    pub traces: Option<TraceOptions>,
     pub keys: Vec<AccessKey>,
     pub anonymous: Vec<Rule>,
 }
@@ -178,6 +184,7 @@ impl Config {
             domain: None,
             tls: None,
             limits: Limits::default(),
+            traces: None,
             keys: Vec::new(),
             anonymous: Vec::new(),
         }
@@ -204,6 +211,13 @@ impl Config {
             _ => file.tls,
         };
         config.limits = file.limits;
+        config.traces = match (&arguments.traces, file.traces) {
+            (Some(collector), Some(traces)) => {
+                Some(TraceOptions { collector: collector.clone(), ..traces })
+            }
+            (Some(collector), None) => Some(TraceOptions::to(collector)),
+            (None, traces) => traces,
+        };
         config.keys = file.keys;
         config.anonymous = file.anonymous;
         if let (Some(access_key), Some(secret_key)) = (&arguments.access_key, &arguments.secret_key)
@@ -236,6 +250,7 @@ impl Config {
                 return Err(format!("limits.{name} is a time, not 0"));
             }
         }
+        self.traces.as_ref().map_or(Ok(()), TraceOptions::check)?;
         let mut names: Vec<_> = self.keys.iter().map(|key| &key.access_key).collect();
         names.sort();
         if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -306,6 +321,8 @@ mod tests {
             ("lissten = 1", "lissten"),
             ("partitions = 0", "partitions"),
             ("limits = { idle_timeout = '0s' }", "idle_timeout"),
+            ("traces = { collector = 'https://c' }", "plain HTTP"),
+            ("traces = { collector = 'http://c', sample = 2 }", "sample"),
             ("key = [{ access_key = 'a', secret_key = 'short' }]", "secret"),
             (
                 "key = [{ access_key = 'a', secret_key = '01234567', rule = [{ bucket = 'b', access = 'own' }] }]",

@@ -7,7 +7,7 @@
 //! - [`bodies`], [`digest`], [`conditions`], [`access`]: what operations share.
 //! - [`admin`]: what whoever runs it can do and see. Knows nothing of HTTP.
 //! - [`http`]: connections, limits, the access log, the admin address.
-//! - [`config`], [`credentials`], [`tls`], [`metrics`], [`server`]: running it.
+//! - [`config`], [`credentials`], [`tls`], [`metrics`], [`traces`], [`server`]: running it.
 //!
 //! Each layer uses only those above it in this list, and [`error`].
 
@@ -28,3 +28,4 @@ pub mod ops;
 pub mod server;
 pub mod service;
 pub mod tls;
+pub mod traces;

@@ -24,6 +24,7 @@ use crate::http::form::{FIELDS_BYTES, Forms};
 use crate::http::listen;
 use crate::metrics::Metrics;
 use crate::service::{Limits, Service};
+use crate::traces::Traces;
 use crate::{credentials, tls};
 
 /// How often it is looked whether uploads have aged out.
@@ -106,6 +107,7 @@ impl Server {
     /// wrong of late is told from `recent`.
     pub async fn run(self, recent: Recent, stop: impl Future<Output = ()>) -> Result<(), String> {
         let metrics = Arc::new(Metrics::default());
+        let traces = self.config.traces.as_ref().map(Traces::to);
         let ready = Arc::new(AtomicBool::new(true));
         let access = Access::new(self.config.keys.clone(), self.config.anonymous.clone());
         let jobs = Arc::new(Jobs::default());
@@ -132,6 +134,7 @@ impl Server {
             number: Arc::new(AtomicU64::new(buckets::now_ms() << 20)),
             catalogue: self.catalogue.clone(),
             domain: self.config.domain.as_deref().map(Arc::from),
+            traces: traces.clone(),
         };
         let stopping = async {
             stop.await;
@@ -139,6 +142,9 @@ impl Server {
             tracing::info!("stopping: open requests are ended, no new ones are taken");
         };
         listen::serve(self.listener, self.tls, answerer, stopping).await;
+        if let Some(traces) = traces {
+            blocking(move || traces.end()).await;
+        }
         let patience = self.config.limits.stop_timeout;
         blocking(move || jobs.stop(patience)).await;
         for task in [admin, sweeper, lifecycle] {
@@ -148,7 +154,9 @@ impl Server {
         drop(self.catalogue);
         let partitions = self.partitions;
         drop(place);
-        blocking(move || partitions.close()).await.map_err(|error| error.to_string())
+        blocking(move || partitions.close()).await.map_err(|error| error.to_string())?;
+        tracing::info!("stopped");
+        Ok(())
     }
 }
 

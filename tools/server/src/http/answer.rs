@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
@@ -24,6 +24,7 @@ use crate::bodies::BodyFault;
 use crate::config::Limits;
 use crate::data::Catalogue;
 use crate::metrics::Metrics;
+use crate::traces::{Answered, Traces};
 
 /// Answers the requests of all connections.
 #[derive(Clone)]
@@ -37,6 +38,7 @@ pub struct Answerer {
     pub catalogue: Arc<Catalogue>,
     /// Below which hosts are buckets.
     pub domain: Option<Arc<str>>,
+    pub traces: Option<Traces>,
 }
 
 impl Answerer {
@@ -57,6 +59,11 @@ impl Answerer {
             status: hung_up(),
             sent: 0,
             metrics: self.metrics.clone(),
+            trace: self.traces.clone().map(|traces| Trace {
+                traces,
+                began: SystemTime::now(),
+                parent: Traces::parent(request.headers()),
+            }),
         };
         let asked = Asked::of(&request, self.domain.as_deref());
         let allowed = asked.as_ref().and_then(|asked| asked.allowed(&self.catalogue));
@@ -179,6 +186,14 @@ struct Entry {
     status: StatusCode,
     sent: u64,
     metrics: Arc<Metrics>,
+    trace: Option<Trace>,
+}
+
+/// Where a request's span goes, and what it belongs to.
+struct Trace {
+    traces: Traces,
+    began: SystemTime,
+    parent: opentelemetry::Context,
 }
 
 impl Entry {
@@ -226,6 +241,19 @@ impl Drop for Entry {
             sent = self.sent,
             ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         );
+        if let Some(Trace { traces, began, parent }) = &self.trace {
+            let answered = Answered {
+                began: *began,
+                method: self.method.as_str(),
+                path: &self.path,
+                operation,
+                id: &self.id,
+                peer: self.peer.ip().to_string(),
+                status: self.status.as_u16(),
+                sent: self.sent,
+            };
+            traces.record(parent, answered);
+        }
     }
 }
 

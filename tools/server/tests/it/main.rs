@@ -14,5 +14,6 @@ mod objects;
 mod running;
 mod settings;
 mod streams;
+mod traces;
 mod uploads;
 mod versions;
