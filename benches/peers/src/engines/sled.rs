@@ -1,0 +1,81 @@
+//! sled with its defaults, in the mode for throughput, flushed where a write is to be durable.
+
+use std::path::Path;
+
+use sled::{Batch, Config, Db, Mode};
+
+use super::paging::{Ranges, page};
+use super::{Engine, Page, Promise, See};
+use crate::Result;
+use crate::data::Key;
+
+pub const SETTINGS: [&str; 3] = [
+    "`Mode::HighThroughput`; else the defaults (a cache of 1 GiB)",
+    "`flush` behind each write: the machine's death",
+    "nothing, either death after `flush`, which comes by itself every 500 ms",
+];
+
+struct Open {
+    db: Db,
+    promise: Promise,
+}
+
+pub fn open(dir: &Path, promise: Promise) -> Result<Box<dyn Engine>> {
+    let db = Config::default().path(dir).mode(Mode::HighThroughput).open()?;
+    Ok(Box::new(Open { db, promise }))
+}
+
+impl Open {
+    fn keep(&self) -> Result<()> {
+        if self.promise == Promise::Durable { self.sync() } else { Ok(()) }
+    }
+}
+
+impl Engine for Open {
+    fn put(&self, key: &Key, body: &[u8]) -> Result<()> {
+        self.db.insert(key.bytes(), body)?;
+        self.keep()
+    }
+
+    fn put_batch(&self, puts: &[(Key, &[u8])]) -> Result<()> {
+        let mut batch = Batch::default();
+        puts.iter().for_each(|(key, body)| batch.insert(key.bytes(), *body));
+        self.db.apply_batch(batch)?;
+        self.keep()
+    }
+
+    /// What it gives is counted by reference in its cache, and the caller's as long as it wants.
+    fn get(&self, key: &Key, _buffer: &mut Vec<u8>, see: &mut See<'_>) -> Result<bool> {
+        let body = self.db.get(key.bytes())?;
+        body.as_deref().map(see);
+        Ok(body.is_some())
+    }
+
+    fn delete(&self, keys: &[Key]) -> Result<()> {
+        let mut batch = Batch::default();
+        keys.iter().for_each(|key| batch.remove(key.bytes()));
+        self.db.apply_batch(batch)?;
+        self.keep()
+    }
+
+    fn list(&self, after: Option<&[u8]>, delimited: bool, limit: usize) -> Result<Page> {
+        let range = |from: &[u8]| {
+            let entries = self.db.range(from.to_vec()..);
+            Ok(entries.map(|entry| Ok(entry?.0.to_vec())))
+        };
+        page(&mut Ranges::new(range), after, delimited, limit)
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.db.flush()?;
+        Ok(())
+    }
+
+    fn tidy(&self) -> Result<()> {
+        self.sync()
+    }
+
+    fn close(self: Box<Self>) -> Result<()> {
+        self.sync()
+    }
+}
