@@ -13,6 +13,8 @@ use crate::workloads::{self, Aim, Workload};
 use crate::{Place, Result};
 
 pub const FILE: &str = "RESULTS.md";
+/// What the queue's bench printed.
+const QUEUE: &str = "queue.txt";
 const CHARTS: &str = "charts";
 const NONE: &str = "–";
 const KOGIA: Contender = Contender::Engine(Kind::Kogia);
@@ -23,13 +25,12 @@ const INTRODUCTION: &str = "# Kogia beside other engines
 
 Written by `make bench-peers` (hours), or `make bench-peers-short` (ten minutes, once, and smaller); single
 workloads and engines by `FLAGS=\"--only ingest,put-4k-32 --engines kogia,rocksdb\"`, and more after an
-interruption by `FLAGS=--resume`. `kogia-peers list` names all workloads. The queue is compared by `cargo
-bench -p kogia -p kogia-cli -p kogia-crash -p kogia-peers --bench queue`.
+interruption by `FLAGS=--resume`. `kogia-peers list` names all workloads.
 
 Every figure of every engine comes from a process of its own, in a fresh directory, in rounds of turned
 order. Before each what was not written yet is written, and as much memory as the page cache will take is
 touched. Figures are medians of the rounds (least to greatest). Ratios are made round by round, and more is
-better in all: **B** is to the best other engine, **L** to raw calls that do the same work. Bodies differ
+better in all: **B** is to the best other engine that promises as much, **L** to raw calls that do the same work. Bodies differ
 and can't be compressed. Written: bytes given to write calls for each byte put, until the store is closed;
 charged: what the kernel counts for the process, which is more where it keeps pages together, and less
 where files go before they are written. Processor time is of the whole process, the bench's part included.
@@ -46,6 +47,7 @@ pub fn write(place: &Place) -> Result<()> {
     let charts = place.results.join(CHARTS);
     fs::create_dir_all(&charts)?;
     let mut text = INTRODUCTION.to_owned();
+    let queue = fs::read_to_string(place.results.join(QUEUE)).ok();
     let _ = write!(text, "\n{}\n{}\n{}", run(&results, &measured), settings(), aims(&measured));
     let growth = charts::growth(&measured, &charts)?;
     if !growth.is_empty() {
@@ -58,6 +60,9 @@ pub fn write(place: &Place) -> Result<()> {
         let name = measured.workload.name();
         charts::workload(measured, &charts.join(format!("{name}.svg")))?;
         let _ = write!(text, "\n{}", section(measured));
+    }
+    if let Some(queue) = queue {
+        let _ = write!(text, "\n## The queue\n\n```text\n{}\n```\n", queue.trim());
     }
     let path = place.results.join(FILE);
     Ok(fs::write(path, text)?)
@@ -229,7 +234,9 @@ fn table(measured: &Measured<'_>, row: &Row) -> String {
     for contender in measured.contenders() {
         let Some(value) = measured.value(&contender, what) else { continue };
         let is_limit = matches!(contender, Contender::Limit(_));
-        let mut cells = vec![contender.to_string(), spread(Some(value), number)];
+        let is_weaker = matches!(contender, Contender::Engine(kind) if measured.is_weaker(kind));
+        let mark = if is_weaker { " (promises less)" } else { "" };
+        let mut cells = vec![format!("{contender}{mark}"), spread(Some(value), number)];
         let best = best.as_ref().filter(|_| !is_limit);
         cells.push(spread_2(best.and_then(|best| measured.ratio(&contender, best, what))));
         for limit in measured.workload.limits() {

@@ -200,21 +200,22 @@ fn tell(sample: &Sample) {
     println!("  (touch {touch_seconds:.2} s)");
 }
 
-/// Touches so much memory until it is there, three times at most; seconds a GiB of the last time.
+/// Touches so much memory until it is there; seconds a GiB of the last time. Where it is no faster the
+/// next time, the machine is busy, and touching it again is of no use.
 fn touch(gib: usize) -> f64 {
-    let mut took = f64::INFINITY;
-    for _ in 0..3 {
+    let mut before = f64::INFINITY;
+    loop {
         let started = Instant::now();
         let mut memory = vec![0_u8; gib << 30];
         memory.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
         std::hint::black_box(&memory);
         drop(memory);
-        took = started.elapsed().as_secs_f64() / gib as f64;
-        if took < TOUCH_SECONDS {
-            break;
+        let took = started.elapsed().as_secs_f64() / gib as f64;
+        if took < TOUCH_SECONDS || took > before * 0.7 {
+            return took;
         }
+        before = took;
     }
-    took
 }
 
 /// Has ext4 deal directories in this one out over its block groups; elsewhere nothing happens.

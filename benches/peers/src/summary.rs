@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::engines::Kind;
+use crate::engines::{Kind, Promise};
 use crate::measure::Row;
 use crate::results::{Contender, Outcome, Results, Sample};
 use crate::run::TOUCH_SECONDS;
@@ -114,9 +114,15 @@ impl<'a> Measured<'a> {
         Spread::of(ratios)
     }
 
-    /// The best engine but Kogia, of those that are asked for.
+    /// Whether an engine promises less than it was asked to.
+    pub fn is_weaker(&self, kind: Kind) -> bool {
+        self.workload.promise() == Promise::Durable && !kind.syncs()
+    }
+
+    /// The best engine but Kogia, of those that are asked for and promise as much.
     pub fn best_peer(&self, what: &str, asked: impl Fn(Kind) -> bool) -> Option<Contender> {
-        let peers = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Kogia && asked(*kind));
+        let counts = |kind: Kind| kind != Kind::Kogia && !self.is_weaker(kind) && asked(kind);
+        let peers = Kind::ALL.into_iter().filter(|kind| counts(*kind));
         let goodness = |peer: &Contender| {
             let spread =
                 self.spread(peer, what, |row| Some(if row.less { -row.value } else { row.value }));

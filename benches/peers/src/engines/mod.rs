@@ -154,6 +154,11 @@ impl Kind {
         !matches!(self, Kind::Marble | Kind::Files)
     }
 
+    /// Whether what it calls durable outlives the power as the others mean it.
+    pub fn syncs(self) -> bool {
+        self != Kind::Sled
+    }
+
     /// Whether several puts can be one.
     pub fn has_batches(self) -> bool {
         self != Kind::Files

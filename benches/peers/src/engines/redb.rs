@@ -79,9 +79,9 @@ impl Engine for Open {
 
     fn borrow(&self, key: &Key, see: &mut See<'_>) -> Result<bool> {
         let table = self.database.begin_read()?.open_table(OBJECTS)?;
-        let body = table.get(key.bytes())?;
-        body.as_ref().map(|body| see(body.value()));
-        Ok(body.is_some())
+        let Some(body) = table.get(key.bytes())? else { return Ok(false) };
+        see(body.value());
+        Ok(true)
     }
 
     fn delete(&self, keys: &[Key]) -> Result<()> {

@@ -54,6 +54,10 @@ impl Workload for Batches {
         kind.has_batches()
     }
 
+    fn promise(&self) -> Promise {
+        Promise::Durable
+    }
+
     fn longest(&self) -> usize {
         BYTES
     }

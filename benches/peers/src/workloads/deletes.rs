@@ -37,6 +37,10 @@ impl Workload for Deletes {
             .to_owned()
     }
 
+    fn promise(&self) -> Promise {
+        Promise::Durable
+    }
+
     fn longest(&self) -> usize {
         BYTES
     }

@@ -94,6 +94,10 @@ impl Workload for Ingest {
         }
     }
 
+    fn promise(&self) -> Promise {
+        self.promise
+    }
+
     fn longest(&self) -> usize {
         BYTES
     }

@@ -116,6 +116,10 @@ impl Workload for Mixed {
             .to_owned()
     }
 
+    fn promise(&self) -> Promise {
+        Promise::Durable
+    }
+
     fn longest(&self) -> usize {
         LARGE_BYTES
     }

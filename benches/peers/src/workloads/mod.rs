@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use crate::Result;
 use crate::data::Bodies;
-use crate::engines::Kind;
+use crate::engines::{Kind, Promise};
 use crate::measure::Row;
 pub use fill::Fill;
 
@@ -60,6 +60,11 @@ pub trait Workload {
 
     fn set(&self) -> Set {
         Set::Both
+    }
+
+    /// What engines are asked to promise.
+    fn promise(&self) -> Promise {
+        Promise::AtSync
     }
 
     /// Names of raw calls that do the same, the one that counts first.
@@ -113,7 +118,7 @@ pub struct Aim {
 
 /// All workloads, the most important ones first.
 pub fn all() -> Vec<Box<dyn Workload>> {
-    use crate::engines::Promise::{AtSync, Durable};
+    use Promise::{AtSync, Durable};
     const MIB: usize = 1 << 20;
     let mut all: Vec<Box<dyn Workload>> = Vec::new();
     for (promise, threads) in [(AtSync, 1), (Durable, 1), (Durable, 8)] {

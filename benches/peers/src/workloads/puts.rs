@@ -44,6 +44,10 @@ impl Workload for Puts {
         &["pwrite, fdatasync"]
     }
 
+    fn promise(&self) -> Promise {
+        Promise::Durable
+    }
+
     fn longest(&self) -> usize {
         BYTES * self.threads
     }
