@@ -189,9 +189,11 @@ fn judged(measured: &Measured<'_>, row: &Row, aim: &Aim) -> Vec<String> {
     if let Some(most) = aim.written {
         judge("written", most, median(measured.spread(&KOGIA, what, written)), true);
     }
-    for (name, most) in aim.notes {
-        let note = measured.spread(&KOGIA, what, |row| row.notes.get(*name).copied());
-        judge(name, *most, median(note), true);
+    for (notes, is_most) in [(aim.at_most, true), (aim.at_least, false)] {
+        for (name, aim) in notes {
+            let note = measured.spread(&KOGIA, what, |row| row.notes.get(*name).copied());
+            judge(name, *aim, median(note), is_most);
+        }
     }
     if let Some(most) = aim.more_than_rocksdb {
         let of = |kind| median(measured.value(&Contender::Engine(kind), what));

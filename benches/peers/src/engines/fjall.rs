@@ -1,7 +1,6 @@
 //! fjall with key-value separation, which its documentation recommends for large values.
 //!
-//! The README recommends a cache of a fifth to a quarter of memory; it gets what RocksDB gets. Blobs are
-//! not compressed, since bodies can't be. All else is the default.
+//! Blobs are not compressed, since bodies can't be. All else is the default.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,11 +11,9 @@ use fjall::{
 };
 
 use super::paging::{Ranges, page};
-use super::{Engine, Page, Promise, See};
+use super::{CACHE_BYTES, Engine, Page, Promise, See};
 use crate::Result;
 use crate::data::Key;
-
-const CACHE_BYTES: u64 = 256 << 20;
 
 pub const SETTINGS: [&str; 3] = [
     "key-value separation (from 1 KiB on, its default) without compression of blobs, a cache of 256 MiB",
@@ -31,7 +28,7 @@ struct Open {
 }
 
 pub fn open(dir: &Path, promise: Promise) -> Result<Box<dyn Engine>> {
-    let database = Database::builder(dir).cache_size(CACHE_BYTES).open()?;
+    let database = Database::builder(dir).cache_size(CACHE_BYTES as u64).open()?;
     let separation = KvSeparationOptions::default().compression(CompressionType::None);
     let options = || KeyspaceCreateOptions::default().with_kv_separation(Some(separation.clone()));
     let objects = database.keyspace("objects", options)?;
@@ -64,8 +61,16 @@ impl Engine for Open {
         Ok(batch.commit()?)
     }
 
-    /// What it gives is in memory of its own, and the caller's.
-    fn get(&self, key: &Key, _buffer: &mut Vec<u8>, see: &mut See<'_>) -> Result<bool> {
+    /// What it gives it may share with its cache.
+    fn get(&self, key: &Key, buffer: &mut Vec<u8>, see: &mut See<'_>) -> Result<bool> {
+        self.borrow(key, &mut |body| {
+            buffer.clear();
+            buffer.extend_from_slice(body);
+            see(buffer);
+        })
+    }
+
+    fn borrow(&self, key: &Key, see: &mut See<'_>) -> Result<bool> {
         let body = self.objects.get(key.bytes())?;
         body.as_deref().map(see);
         Ok(body.is_some())

@@ -28,6 +28,9 @@ pub enum Promise {
     AtSync,
 }
 
+/// What each engine that has a cache of its own gets for it: four times what Kogia may use for everything.
+const CACHE_BYTES: usize = 256 << 20;
+
 /// Is shown the bytes of an object.
 pub type See<'a> = dyn FnMut(&[u8]) + 'a;
 
@@ -43,10 +46,12 @@ pub trait Engine: Sync {
         self.put(key, &pieces.concat())
     }
 
-    /// Reads an object into memory that is the caller's: `buffer`, or what the engine allocated.
+    /// Reads an object into memory that is the caller's alone: `buffer`, or what the engine allocated
+    /// for it.
     fn get(&self, key: &Key, buffer: &mut Vec<u8>, see: &mut See<'_>) -> Result<bool>;
 
-    /// Reads an object without a copy, where the engine lends its bytes; `false` also if it can't.
+    /// Reads an object without a copy of the caller's, where the engine lends its bytes, perhaps piece by
+    /// piece; `false` also if it can't.
     fn borrow(&self, _key: &Key, _see: &mut See<'_>) -> Result<bool> {
         Ok(false)
     }
@@ -166,7 +171,7 @@ impl Kind {
 
     /// Whether it lends the bytes of an object instead of copying them.
     pub fn lends(self) -> bool {
-        matches!(self, Kind::Kogia | Kind::RocksDb | Kind::BlobDb | Kind::Redb)
+        !matches!(self, Kind::Marble | Kind::Files)
     }
 
     /// Bytes that should be put together where nothing is promised before the next sync, since each

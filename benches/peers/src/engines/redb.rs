@@ -1,4 +1,4 @@
-//! redb, a transaction a write. Its cache of 1 GiB is its default.
+//! redb, a transaction a write.
 //!
 //! Transactions are dear, so that what is to be durable only at the next sync is put 16 MiB at a time
 //! where the workload lets it, and with `Durability::None`.
@@ -8,7 +8,7 @@ use std::path::Path;
 use redb::{Database, Durability, ReadableDatabase, TableDefinition};
 
 use super::paging::{Ranges, page};
-use super::{Engine, Page, Promise, See};
+use super::{CACHE_BYTES, Engine, Page, Promise, See};
 use crate::Result;
 use crate::data::Key;
 
@@ -16,7 +16,7 @@ pub const BULK_BYTES: usize = 16 << 20;
 const OBJECTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("objects");
 
 pub const SETTINGS: [&str; 3] = [
-    "defaults (a cache of 1 GiB); a transaction for each put or batch; 16 MiB together where a bulk is put",
+    "a cache of 256 MiB; a transaction for each put or batch; 16 MiB together where a bulk is put",
     "`Durability::Immediate`: the machine's death",
     "`Durability::None`: nothing, either death after a commit with `Immediate`",
 ];
@@ -28,7 +28,8 @@ struct Open {
 
 pub fn open(dir: &Path, promise: Promise) -> Result<Box<dyn Engine>> {
     std::fs::create_dir_all(dir)?;
-    let database = Database::create(dir.join("objects.redb"))?;
+    let database =
+        Database::builder().set_cache_size(CACHE_BYTES).create(dir.join("objects.redb"))?;
     let durability = match promise {
         Promise::Durable => Durability::Immediate,
         Promise::AtSync => Durability::None,

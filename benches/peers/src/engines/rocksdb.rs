@@ -1,6 +1,6 @@
 //! RocksDB by its wiki's "Setup Options and Basic Tuning", with and without integrated BlobDB.
 //!
-//! The tuning page's settings, a block cache of 256 MiB, Bloom filters, its default memtables, and for
+//! The tuning page's settings, Bloom filters, its default memtables, and for
 //! BlobDB garbage collection and blobs from 1 KiB on. There is no compression in this build: bodies
 //! can't be compressed anyway.
 
@@ -12,11 +12,10 @@ use rocksdb::{
 };
 
 use super::paging::{Cursor, page};
-use super::{Engine, Page, Promise, See};
+use super::{CACHE_BYTES, Engine, Page, Promise, See};
 use crate::Result;
 use crate::data::Key;
 
-const CACHE_BYTES: usize = 256 << 20;
 const BLOB_BYTES: u64 = 1 << 10;
 
 pub const SETTINGS: [&str; 3] = [

@@ -120,8 +120,8 @@ impl Workload for Churn {
     }
 
     fn aims(&self) -> Vec<(&'static str, Aim)> {
-        let notes = &[("room at worst", 1.3), ("room at the end", 1.15)];
-        let overwrites = Aim { to_best: Some(1.5), written: Some(1.1), notes, ..Aim::default() };
+        let at_most = &[("room at worst", 1.3), ("room at the end", 1.15)];
+        let overwrites = Aim { to_best: Some(1.5), written: Some(1.1), at_most, ..Aim::default() };
         vec![
             ("overwrites", overwrites),
             ("reads meanwhile", Aim { to_best: Some(1.0), ..Aim::default() }),

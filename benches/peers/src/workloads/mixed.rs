@@ -129,8 +129,8 @@ impl Workload for Mixed {
     }
 
     fn aims(&self) -> Vec<(&'static str, Aim)> {
-        let notes = &[("times alone", 3.0)];
-        vec![("small puts beside uploads", Aim { notes, ..Aim::default() })]
+        let at_most = &[("times alone", 3.0)];
+        vec![("small puts beside uploads", Aim { at_most, ..Aim::default() })]
     }
 
     fn run(&self, kind: Kind, job: &Job) -> Result<Vec<Row>> {

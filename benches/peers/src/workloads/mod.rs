@@ -11,6 +11,8 @@ mod open;
 mod puts;
 mod ranges;
 mod reads;
+mod slow_disks;
+mod two_disks;
 
 use std::path::PathBuf;
 
@@ -110,8 +112,9 @@ pub struct Aim {
     pub to_limits: &'static [f64],
     /// Bytes written for each that was put, at most.
     pub written: Option<f64>,
-    /// What a note of the figure is at most.
-    pub notes: &'static [(&'static str, f64)],
+    /// What a note of the figure is at most, and at least.
+    pub at_most: &'static [(&'static str, f64)],
+    pub at_least: &'static [(&'static str, f64)],
     /// By how much it is more than RocksDB's, at most.
     pub more_than_rocksdb: Option<f64>,
 }
@@ -124,14 +127,15 @@ pub fn all() -> Vec<Box<dyn Workload>> {
     for (promise, threads) in [(AtSync, 1), (Durable, 1), (Durable, 8)] {
         all.push(Box::new(ingest::Ingest { promise, threads }));
     }
+    all.push(Box::new(two_disks::TwoDisks));
     for threads in [1, 8, 32] {
         all.push(Box::new(puts::Puts { threads }));
     }
     all.push(Box::new(batches::Batches));
     for (bytes, objects, set) in [
-        (MIB, 128, Set::Short),
-        (MIB, 512, Set::Full),
-        (4 << 10, 10_000, Set::Both),
+        (MIB, 384, Set::Short),
+        (MIB, 1024, Set::Full),
+        (4 << 10, 80_000, Set::Short),
         (4 << 10, 200_000, Set::Full),
         (100, 10_000, Set::Full),
         (100, 100_000, Set::Short),

@@ -99,11 +99,13 @@ impl Workload for Ranges {
 
     fn limit(&self, _limit: &str, job: &Job) -> Result<Vec<Row>> {
         let file = write_all(&job.home(), &job.bodies, BYTES, Ranges::objects(job.short))?;
-        let meter = Meter::start();
-        let done = Ranges::read(job, job.size(5.0, 1.0), |number, at, buffer| {
+        let read = |number: u64, at: usize, buffer: &mut Vec<u8>| {
             buffer.resize(RANGE_BYTES, 0);
             Ok(file.read_exact_at(buffer, number * BYTES as u64 + at as u64)?)
-        })?;
+        };
+        Ranges::read(job, 0.3, read)?;
+        let meter = Meter::start();
+        let done = Ranges::read(job, job.size(5.0, 1.0), read)?;
         Ok(vec![Ranges::row(&done, &meter)])
     }
 }

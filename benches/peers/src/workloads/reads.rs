@@ -49,12 +49,20 @@ impl Check<'_> {
         if right { Ok(()) } else { Err(wrong(number)) }
     }
 
-    /// Bytes that are lent come in pieces.
+    /// Bytes that are lent come in pieces, and are looked at, or some would never have left memory.
     fn borrow(&self, engine: &dyn Engine, number: u64) -> Result<()> {
         let mut len = 0;
-        engine.borrow(&Key::camera(number), &mut |piece| len += piece.len())?;
+        engine.borrow(&Key::camera(number), &mut |piece| {
+            look_at(piece);
+            len += piece.len();
+        })?;
         if len == self.bytes { Ok(()) } else { Err(wrong(number)) }
     }
+}
+
+/// A byte of each cache line.
+fn look_at(bytes: &[u8]) {
+    std::hint::black_box(bytes.iter().step_by(64).fold(0, |sum: u8, byte| sum.wrapping_add(*byte)));
 }
 
 fn wrong(number: u64) -> crate::Failure {
@@ -103,8 +111,9 @@ impl Workload for Reads {
 
     fn about(&self) -> String {
         format!(
-            "Random reads of whole objects of {} bytes from the page cache, {} objects. Copied: the \
-             caller owns the bytes. Borrowed: the engine lends them. Limit: `pread` from one file, which \
+            "Random reads of whole objects of {} bytes from the page cache, {} objects. The \
+             caller owns the bytes; borrowed: the engine lends them, and a byte of each cache line is looked \
+             at. An engine whose cache holds objects does not read them again: see its memory. Limit: `pread` from one file, which \
              verifies nothing.",
             self.bytes, self.objects
         )
@@ -173,11 +182,18 @@ impl Workload for Reads {
 
     fn limit(&self, _limit: &str, job: &Job) -> Result<Vec<Row>> {
         let file = write_all(&job.home(), &job.bodies, self.bytes, self.objects)?;
+        let mut buffer = Vec::new();
+        (0..self.objects).try_for_each(|number| pread(&file, number, self.bytes, &mut buffer))?;
         let mut rows = Vec::new();
         for (threads, what) in self.names() {
             let meter = Meter::start();
-            let done =
-                self.read(job, threads, |number, buffer| pread(&file, number, self.bytes, buffer))?;
+            let done = self.read(job, threads, |number, buffer| {
+                pread(&file, number, self.bytes, buffer)?;
+                if what == BORROWED {
+                    look_at(buffer);
+                }
+                Ok(())
+            })?;
             rows.push(self.row(what, &done, &meter));
         }
         Ok(rows)
