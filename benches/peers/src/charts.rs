@@ -56,7 +56,7 @@ pub fn workload(measured: &Measured<'_>, path: &Path) -> Result<()> {
 fn panel(area: &Panel<'_>, title: &str, bars: &[(Contender, Spread)]) -> Result<()> {
     let most = bars.iter().map(|(_, value)| value.greatest).fold(f64::MIN_POSITIVE, f64::max);
     let at = |value: f64| LEFT + (f64::from(RIGHT - LEFT) * value / most) as i32;
-    area.draw(&Text::new(title.to_owned(), (8, 12), (FONT, 14).into_font().color(&INK)))?;
+    area.draw(&Text::new(title.to_owned(), (8, 12), (FONT, 17).into_font().color(&INK)))?;
     for (line, (contender, value)) in bars.iter().enumerate() {
         let top = (TITLE_HEIGHT + BAR_HEIGHT * line as u32) as i32;
         let (bottom, middle) = (top + BAR_HEIGHT as i32 - 5, top + BAR_HEIGHT as i32 / 2 - 3);
@@ -69,7 +69,7 @@ fn panel(area: &Panel<'_>, title: &str, bars: &[(Contender, Spread)]) -> Result<
         area.draw(&Rectangle::new(bar, color.filled()))?;
         let spread = vec![(at(value.least), middle), (at(value.greatest), middle)];
         area.draw(&PathElement::new(spread, INK))?;
-        let font = (FONT, 12).into_font().color(&INK);
+        let font = (FONT, 15).into_font().color(&INK);
         area.draw(&Text::new(contender.to_string(), (8, top + 3), font.clone()))?;
         let end = at(value.greatest) + 6;
         area.draw(&Text::new(number(value.median), (end, top + 3), font))?;
@@ -115,7 +115,7 @@ fn line_chart(title: &str, lines: &Lines, path: &Path) -> Result<()> {
     let root = SVGBackend::new(path, (WIDTH, 380)).into_drawing_area();
     root.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&root)
-        .caption(title, (FONT, 15).into_font().color(&INK))
+        .caption(title, (FONT, 18).into_font().color(&INK))
         .margin(10)
         .x_label_area_size(36)
         .y_label_area_size(80)
@@ -127,7 +127,7 @@ fn line_chart(title: &str, lines: &Lines, path: &Path) -> Result<()> {
         chart.draw_series(LineSeries::new(line.iter().copied(), color))?;
         chart.draw_series(line.iter().map(|point| Circle::new(*point, 3, color.filled())))?;
         let last = line.last().copied().unwrap_or_default();
-        let font = (FONT, 12).into_font().color(&INK);
+        let font = (FONT, 15).into_font().color(&INK);
         let label = EmptyElement::at(last) + Text::new(kind.title(), (8, -6), font);
         chart.draw_series(std::iter::once(label))?;
     }

@@ -17,8 +17,9 @@ use crate::measure::{Done, Meter, Row, Work, drive};
 
 const LIMIT: &str = "pread";
 const BORROWED: &str = "1 thread, borrowed";
-/// Of more, files take hours to make and to delete.
+/// Of more, files take too long to make and to delete.
 const FILES_AT_MOST: u64 = 200_000;
+const FILES_AT_MOST_SHORT: u64 = 20_000;
 /// Bodies are borrowed where copying them is what takes time.
 const BORROWED_FROM: usize = 1 << 20;
 
@@ -128,7 +129,8 @@ impl Workload for Reads {
     }
 
     fn takes(&self, kind: Kind) -> bool {
-        kind != Kind::Files || self.objects <= FILES_AT_MOST
+        let most = if self.set == Set::Short { FILES_AT_MOST_SHORT } else { FILES_AT_MOST };
+        kind != Kind::Files || self.objects <= most
     }
 
     fn longest(&self) -> usize {

@@ -21,14 +21,12 @@ struct Device {
 }
 
 impl Device {
-    fn write(&self, bytes: usize) {
+    /// Gives it so much to write; when it is done with that.
+    fn busy_until(&self, bytes: usize) -> Instant {
         let took = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second);
-        let free = {
-            let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-            *free = (*free).max(Instant::now()) + took;
-            *free
-        };
-        std::thread::sleep(free.saturating_duration_since(Instant::now()));
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        *free = (*free).max(Instant::now()) + took;
+        *free
     }
 }
 
@@ -112,9 +110,11 @@ impl Io for SlowDisks {
 
 impl File for SlowFile {
     fn write_vectored_at(&self, buffers: &[IoSlice<'_>], offset: u64) -> Result<usize> {
+        let bytes = buffers.iter().map(|buffer| buffer.len()).sum();
+        let done = self.device.as_ref().map(|device| device.busy_until(bytes));
         let written = self.file.write_vectored_at(buffers, offset)?;
-        if let Some(device) = &self.device {
-            device.write(written);
+        if let Some(done) = done {
+            std::thread::sleep(done.saturating_duration_since(Instant::now()));
         }
         Ok(written)
     }
