@@ -37,7 +37,7 @@ pub fn run(settings: &Settings) -> Result<()> {
     spread(dir.path());
     let rounds = settings.rounds.unwrap_or(if settings.short { 1 } else { 5 }).max(1);
     let results = start(settings, dir.path(), rounds)?;
-    let mut run = Run { settings, dir, results, kept: Vec::new() };
+    let mut run = Run { settings, dir, results, made: 0, kept: Vec::new() };
     for workload in wanted(settings)? {
         for round in 0..rounds {
             run.round(&*workload, round)?;
@@ -97,7 +97,8 @@ struct Run<'a> {
     settings: &'a Settings,
     dir: TempDir,
     results: Results,
-    /// Directories that are still there.
+    /// Directories that were made, and those that are still there.
+    made: usize,
     kept: Vec<PathBuf>,
 }
 
@@ -109,8 +110,18 @@ impl Run<'_> {
             if self.results.has(&workload.name(), contender, round) {
                 continue;
             }
-            self.make_room(workload)?;
-            let sample = self.measure(workload, contender, round)?;
+            let mut sample = Sample {
+                workload: workload.name(),
+                contender: contender.clone(),
+                round,
+                load: machine::load_average().parse().unwrap_or(f64::NAN),
+                touch_seconds: 0.0,
+                outcome: None,
+                failure: None,
+            };
+            if let Err(error) = self.measure(workload, &mut sample) {
+                sample.failure = Some(error.to_string());
+            }
             tell(&sample);
             self.results.samples.retain(|known| {
                 (known.round, &known.workload, &known.contender)
@@ -157,33 +168,25 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn measure(
-        &mut self,
-        workload: &dyn Workload,
-        contender: &Contender,
-        round: usize,
-    ) -> Result<Sample> {
+    fn measure(&mut self, workload: &dyn Workload, sample: &mut Sample) -> Result<()> {
+        self.make_room(workload)?;
         let short = self.settings.short;
-        let dir = self.dir.path().join(format!("{}", self.results.samples.len()));
+        self.made += 1;
+        let dir = self.dir.path().join(self.made.to_string());
         fs::create_dir(&dir)?;
         self.kept.push(dir.clone());
         machine::settle(&dir).map_err(|error| error.to_string())?;
         let gib = if short { 1 } else { workload.stored_bytes(short).div_ceil(GIB).clamp(1, 4) };
-        let touch_seconds = touch(gib as usize);
-        let load = machine::load_average().parse().unwrap_or(f64::NAN);
-        let child =
-            Child { workload: workload.name(), contender: String::new(), round, dir, short };
+        sample.touch_seconds = touch(gib as usize);
         let patience = Duration::from_secs(match (workload.set(), short) {
             (Set::Growth, _) => 3600,
             (_, true) => 60,
             (_, false) => 600,
         });
-        let (outcome, failure) = match child.apart(contender, patience) {
-            Ok(outcome) => (Some(outcome), None),
-            Err(error) => (None, Some(error.to_string())),
-        };
-        let (workload, contender) = (workload.name(), contender.clone());
-        Ok(Sample { workload, contender, round, load, touch_seconds, outcome, failure })
+        let contender = serde_json::to_string(&sample.contender)?;
+        let child = Child { workload: workload.name(), contender, round: sample.round, dir, short };
+        sample.outcome = Some(child.apart(patience)?);
+        Ok(())
     }
 }
 
@@ -246,10 +249,10 @@ pub struct Child {
 
 impl Child {
     /// Has it done by a process.
-    fn apart(&self, contender: &Contender, patience: Duration) -> Result<Outcome> {
+    fn apart(&self, patience: Duration) -> Result<Outcome> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["child", "--workload", &self.workload]);
-        command.args(["--contender", &serde_json::to_string(contender)?]);
+        command.args(["--contender", &self.contender]);
         command.args(["--round", &self.round.to_string()]).arg("--dir").arg(&self.dir);
         if self.short {
             command.arg("--short");

@@ -56,7 +56,7 @@ pub trait Engine: Sync {
         Ok(false)
     }
 
-    /// Reads a part of an object: all of it first, where an engine knows no ranges.
+    /// Copies a part of an object: all of it is read first, where an engine knows no ranges.
     fn get_range(
         &self,
         key: &Key,
@@ -64,7 +64,12 @@ pub trait Engine: Sync {
         buffer: &mut Vec<u8>,
         see: &mut See<'_>,
     ) -> Result<bool> {
-        self.get(key, buffer, &mut |all| see(&all[range.clone()]))
+        let lent = self.borrow(key, &mut |all| {
+            buffer.clear();
+            buffer.extend_from_slice(&all[range.clone()]);
+            see(buffer);
+        })?;
+        Ok(lent || self.get(key, buffer, &mut |all| see(&all[range.clone()]))?)
     }
 
     /// Deletes these, together if the engine can.

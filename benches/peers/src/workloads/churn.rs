@@ -1,9 +1,10 @@
 //! Overwriting a working set several times over while room is reclaimed and objects are read.
 //!
-//! Two threads overwrite random objects of 64 KiB, and each syncs after 64 of them; one reads random
-//! objects at a steady pace, and what its reads take is kept. The directory's room (blocks, the engine's
+//! Two threads overwrite random objects of 64 KiB, and each syncs after 64 of them, which are one batch for
+//! an engine to which single puts are dear; one reads random objects at a steady pace, and what its reads take is kept. The directory's room (blocks, the engine's
 //! logs and reserves included) is looked at four times a second.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,7 +20,8 @@ use crate::measure::{Done, Meter, Row, Watch, Work, drive};
 
 const BYTES: usize = 64 << 10;
 const WRITERS: usize = 2;
-const SYNC_EVERY: u64 = 64;
+/// Objects that are put before a sync.
+const GROUP: usize = 64;
 const READ_PACE: Duration = Duration::from_millis(2);
 
 pub struct Churn;
@@ -36,11 +38,11 @@ impl Churn {
         job.size(4, 3)
     }
 
-    /// Overwrites by all writers beside one reader; what both did.
+    /// Overwrites by all writers beside one reader; what both did. `put` is given objects and versions, and
+    /// makes them durable.
     fn churn(
         job: &Job,
-        put: impl Fn(u64, u64) -> Result<()> + Sync,
-        sync: impl Fn() -> Result<()> + Sync,
+        put: impl Fn(&BTreeMap<u64, u64>) -> Result<()> + Sync,
         get: impl Fn(u64, &mut Vec<u8>) -> Result<()> + Sync,
         upkeep: impl Fn() -> Result<bool> + Sync,
     ) -> Result<(Done, Done)> {
@@ -50,13 +52,17 @@ impl Churn {
         let is_over = || over.load(Ordering::Relaxed);
         let write = |thread: usize| {
             let mut random = Random::new(job.round * 100 + thread as u64);
-            let (put, sync, versions, mut count) = (&put, &sync, &versions, 0);
+            let (put, versions) = (&put, &versions);
             move |_| {
-                let number = random.below(objects);
-                let version = versions.0[number as usize].fetch_add(1, Ordering::Relaxed) + 1;
-                put(number, version)?;
-                count += 1;
-                if count % SYNC_EVERY == 0 { sync() } else { Ok(()) }
+                let mut group = BTreeMap::new();
+                while group.len() < GROUP {
+                    let number = random.below(objects);
+                    let version = &versions.0[number as usize];
+                    group
+                        .entry(number)
+                        .or_insert_with(|| version.fetch_add(1, Ordering::Relaxed) + 1);
+                }
+                put(&group)
             }
         };
         std::thread::scope(|scope| {
@@ -81,14 +87,15 @@ impl Churn {
                 }
                 Ok::<_, crate::Failure>(Done::of(latencies))
             });
-            let most = Churn::times(job) * objects;
+            let most = Churn::times(job) * objects / GROUP as u64;
             let seconds = job.size(90.0, 8.0);
-            let written = drive(Work { threads: WRITERS, most, seconds, timed: false }, write)
-                .and_then(|done| sync().map(|()| done));
+            let written = drive(Work { threads: WRITERS, most, seconds, timed: true }, write);
             over.store(true, Ordering::Relaxed);
             keeper.join().map_err(|_| "the keeper panicked")??;
             let read = reader.join().map_err(|_| "the reader panicked")??;
-            Ok((written?, read))
+            let mut written = written?;
+            written.count *= GROUP as u64;
+            Ok((written, read))
         })
     }
 }
@@ -137,10 +144,17 @@ impl Workload for Churn {
         let (meter, watch) = (Meter::start(), Watch::room(&home));
         let (written, read) = Churn::churn(
             job,
-            |number, version| {
-                engine.put(&Key::camera(number), job.bodies.body(number, version, BYTES))
+            |group| {
+                let put = |(number, version): (&u64, &u64)| {
+                    (Key::camera(*number), job.bodies.body(*number, *version, BYTES))
+                };
+                if kind.bulk_bytes() > 0 {
+                    engine.put_batch(&group.iter().map(put).collect::<Vec<_>>())?;
+                } else {
+                    group.iter().map(put).try_for_each(|(key, body)| engine.put(&key, body))?;
+                }
+                engine.sync()
             },
-            || engine.sync(),
             |number, buffer| {
                 let mut len = 0;
                 engine.get(&Key::camera(number), buffer, &mut |body| len = body.len())?;
@@ -161,11 +175,13 @@ impl Workload for Churn {
         let meter = Meter::start();
         let (written, read) = Churn::churn(
             job,
-            |number, version| {
-                let body = job.bodies.body(number, version, BYTES);
-                Ok(file.write_all_at(body, number * BYTES as u64)?)
+            |group| {
+                for (number, version) in group {
+                    let body = job.bodies.body(*number, *version, BYTES);
+                    file.write_all_at(body, number * BYTES as u64)?;
+                }
+                Ok(file.sync_data()?)
             },
-            || Ok(file.sync_data()?),
             |number, buffer| {
                 buffer.resize(BYTES, 0);
                 Ok(file.read_exact_at(buffer, number * BYTES as u64)?)

@@ -14,7 +14,7 @@ use crate::data::Key;
 use crate::engines::{Kind, Promise, rebuild_kogia};
 use crate::measure::{Meter, Row};
 
-const BYTES: usize = 1 << 10;
+const BYTES: usize = 100;
 const MEDIA_BYTES: usize = 1 << 20;
 
 pub struct Opening {
@@ -29,7 +29,7 @@ impl Workload for Opening {
 
     fn about(&self) -> String {
         format!(
-            "Opening a store of {} objects of 1 KiB and reading one: closed cleanly before, or killed (by \
+            "Opening a store of {} objects of 100 bytes and reading one: closed cleanly before, or killed (by \
              SIGKILL) when the last tenth was put and not synced. The page cache is warm.",
             self.objects
         )
@@ -49,7 +49,7 @@ impl Workload for Opening {
     }
 
     fn stored_bytes(&self, _short: bool) -> u64 {
-        self.objects * BYTES as u64 * 2
+        self.objects * (BYTES as u64 + 30) * 2
     }
 
     fn growth(&self) -> Option<(&'static str, u64)> {
