@@ -78,7 +78,7 @@ impl Results {
     pub fn save(&self, dir: &Path) -> Result<()> {
         fs::create_dir_all(dir)?;
         let beside = dir.join(format!("{FILE}.new"));
-        fs::write(&beside, serde_json::to_vec_pretty(self)?)?;
+        fs::write(&beside, serde_json::to_vec(self)?)?;
         Ok(fs::rename(&beside, dir.join(FILE))?)
     }
 

@@ -1,8 +1,9 @@
 //! Overwriting a working set several times over while room is reclaimed and objects are read.
 //!
-//! Two threads overwrite random objects of 64 KiB, and each syncs after 64 of them, which are one batch for
-//! an engine to which single puts are dear; one reads random objects at a steady pace, and what its reads take is kept. The directory's room (blocks, the engine's
-//! logs and reserves included) is looked at four times a second.
+//! Two threads overwrite random objects of 64 KiB. Each syncs after 64 of them, which are one batch for an
+//! engine to which single puts are dear. One reads random objects at a steady pace, and what its reads take
+//! is kept. The directory's room (blocks, the engine's logs and reserves included) is looked at four times
+//! a second.
 
 use std::collections::BTreeMap;
 use std::fs::File;
