@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::fill::put_all;
-use super::{Job, Workload};
+use super::{Job, Set, Workload};
 use crate::Result;
 use crate::data::Key;
 use crate::engines::{Kind, Promise};
@@ -35,6 +35,11 @@ impl Workload for Deletes {
          durable; then everything is tidied up. Room is back when less than a tenth of it is taken, 30 s \
          later at the latest; left: what is taken then."
             .to_owned()
+    }
+
+    /// Those that don't give room back are waited for.
+    fn set(&self) -> Set {
+        Set::Full
     }
 
     fn promise(&self) -> Promise {
