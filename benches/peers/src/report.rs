@@ -285,7 +285,7 @@ fn spread(spread: Option<Spread>, show: impl Fn(f64) -> String) -> String {
 }
 
 fn spread_2(value: Option<Spread>) -> String {
-    spread(value, |value| format!("{value:.2}"))
+    spread(value, |value| if value < 0.1 { format!("{value:.3}") } else { format!("{value:.2}") })
 }
 
 fn two(value: Option<f64>) -> String {

@@ -25,6 +25,8 @@ use crate::{Result, Settings, report};
 
 /// A GiB of memory that takes longer to touch is not there yet.
 pub const TOUCH_SECONDS: f64 = 0.5;
+/// Of directories of runs, whose process follows.
+const PREFIX: &str = "kogia-peers-";
 /// Room that must be left on the disk.
 const SPARE_BYTES: u64 = 4 << 30;
 /// Engines write a body more than once.
@@ -33,7 +35,9 @@ const GIB: u64 = 1 << 30;
 
 pub fn run(settings: &Settings) -> Result<()> {
     let base = settings.dir.clone().unwrap_or_else(std::env::temp_dir);
-    let dir = tempfile::Builder::new().prefix("kogia-peers-").tempdir_in(base)?;
+    remove_abandoned(&base)?;
+    let prefix = format!("{PREFIX}{}-", std::process::id());
+    let dir = tempfile::Builder::new().prefix(&prefix).tempdir_in(base)?;
     spread(dir.path());
     let rounds = settings.rounds.unwrap_or(if settings.short { 1 } else { 5 }).max(1);
     let results = start(settings, dir.path(), rounds)?;
@@ -45,6 +49,20 @@ pub fn run(settings: &Settings) -> Result<()> {
         report::write(&settings.place)?;
     }
     println!("{}", settings.place.results.join(report::FILE).display());
+    Ok(())
+}
+
+/// Removes what runs have left that were killed: their processes are gone.
+fn remove_abandoned(base: &Path) -> Result<()> {
+    for entry in fs::read_dir(base)? {
+        let path = entry?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let rest = name.as_deref().and_then(|name| name.strip_prefix(PREFIX));
+        let pid = rest.and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+            fs::remove_dir_all(path)?;
+        }
+    }
     Ok(())
 }
 

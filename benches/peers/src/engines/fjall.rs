@@ -105,6 +105,12 @@ impl Engine for Open {
         }
     }
 
+    fn reclaim(&self) -> Result<()> {
+        self.objects.rotate_memtable_and_wait()?;
+        self.objects.major_compact()?;
+        self.tidy()
+    }
+
     fn close(self: Box<Self>) -> Result<()> {
         self.sync()
     }

@@ -79,6 +79,11 @@ impl Engine for Open {
         Ok(())
     }
 
+    /// Files of which nothing lives are found by one pass, and go with a later one.
+    fn reclaim(&self) -> Result<()> {
+        (0..3).try_for_each(|_| self.tidy())
+    }
+
     fn upkeep(&self) -> Result<bool> {
         Ok(self.with(Marble::maintenance)? > 0)
     }

@@ -87,6 +87,11 @@ pub trait Engine: Sync {
     /// back, as the engine does it by itself in time or as its documentation says to.
     fn tidy(&self) -> Result<()>;
 
+    /// Gives back all the room that can be, by the means that the documentation has for that.
+    fn reclaim(&self) -> Result<()> {
+        self.tidy()
+    }
+
     /// What the documentation says a thread should do all the time; `false` if there is nothing.
     fn upkeep(&self) -> Result<bool> {
         Ok(false)

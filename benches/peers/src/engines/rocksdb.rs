@@ -117,6 +117,12 @@ impl Engine for Open {
         Ok(self.db.wait_for_compact(&WaitForCompactOptions::default())?)
     }
 
+    fn reclaim(&self) -> Result<()> {
+        self.db.flush()?;
+        self.db.compact_range::<&[u8], &[u8]>(None, None);
+        self.tidy()
+    }
+
     fn close(self: Box<Self>) -> Result<()> {
         self.sync()
     }
