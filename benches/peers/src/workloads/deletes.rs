@@ -21,7 +21,7 @@ pub struct Deletes;
 
 impl Deletes {
     fn objects(short: bool) -> u64 {
-        if short { 4000 } else { 16_000 }
+        if short { 8000 } else { 16_000 }
     }
 }
 
@@ -31,7 +31,7 @@ impl Workload for Deletes {
     }
 
     fn about(&self) -> String {
-        "All objects of 64 KiB (1 GiB; 250 MiB in a short run) are deleted, 1,000 together, each batch \
+        "All objects of 64 KiB (1 GiB; 500 MiB in a short run) are deleted, 1,000 together, each batch \
          durable; then each engine is told to give room back (RocksDB and fjall compact everything, \
          Marble and Kogia maintain; redb could only with nobody else at it). Room is back when less than \
          a tenth of it is taken, 30 s later at the latest; left: what is taken then."
