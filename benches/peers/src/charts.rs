@@ -114,22 +114,31 @@ fn line_chart(title: &str, lines: &Lines, path: &Path) -> Result<()> {
     };
     let root = SVGBackend::new(path, (WIDTH, 380)).into_drawing_area();
     root.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&root)
+    let (plot, legend) = root.split_horizontally(WIDTH - 110);
+    let mut chart = ChartBuilder::on(&plot)
         .caption(title, (FONT, 18).into_font().color(&INK))
         .margin(10)
-        .x_label_area_size(36)
-        .y_label_area_size(80)
-        .right_y_label_area_size(80)
+        .x_label_area_size(40)
+        .y_label_area_size(70)
         .build_cartesian_2d(range(|p| p.0).log_scale(), range(|p| p.1).log_scale())?;
-    chart.configure_mesh().x_desc("objects").light_line_style(TRANSPARENT).draw()?;
+    chart
+        .configure_mesh()
+        .x_desc("objects")
+        .x_labels(4)
+        .y_labels(10)
+        .x_label_formatter(&|objects| format!("{objects:.0}"))
+        .y_label_formatter(&|value| number(*value))
+        .light_line_style(TRANSPARENT)
+        .draw()?;
     for (at, (kind, line)) in lines.iter().enumerate() {
         let color = Palette99::pick(at).stroke_width(if *kind == Kind::Kogia { 3 } else { 1 });
         chart.draw_series(LineSeries::new(line.iter().copied(), color))?;
         chart.draw_series(line.iter().map(|point| Circle::new(*point, 3, color.filled())))?;
-        let last = line.last().copied().unwrap_or_default();
+        let top = 60 + 24 * at as i32;
+        legend.draw(&PathElement::new(vec![(0, top + 7), (18, top + 7)], color))?;
         let font = (FONT, 15).into_font().color(&INK);
-        let label = EmptyElement::at(last) + Text::new(kind.title(), (8, -6), font);
-        chart.draw_series(std::iter::once(label))?;
+        legend.draw(&Text::new(kind.title(), (26, top), font))?;
     }
+    drop(chart);
     Ok(root.present()?)
 }

@@ -89,7 +89,8 @@ impl Run<'_> {
     }
 
     fn upload(&self, seconds: f64) -> Result<Done> {
-        let most = self.job.size(512, 64);
+        // As long as small ones go on, so that none of them is alone.
+        let most = u64::MAX;
         let started = Instant::now();
         let mut done = drive(Work { threads: UPLOADS, most, seconds, timed: true }, |_| {
             |_| {
@@ -141,7 +142,7 @@ impl Workload for Mixed {
         let run = Run { engine: &*engine, job, puts, uploads };
         let idle = run.phase(job.size(8.0, 1.5), false)?;
         let meter = Meter::start();
-        let busy = run.phase(job.size(15.0, 3.0), true)?;
+        let busy = run.phase(job.size(8.0, 3.0), true)?;
         let mut rows = rows(&idle, &busy);
         if let Some(uploads) = &busy.uploads {
             let row = Row::new("uploads", "MiB/s", uploads.mib_rate(LARGE_BYTES));
