@@ -89,7 +89,7 @@ impl Workload for Ranges {
             })?;
             if right { Ok(()) } else { Err(format!("{number} at {at} is wrong").into()) }
         };
-        Ranges::read(job, 0.3, read)?;
+        Ranges::read(job, 1.0, read)?;
         let meter = Meter::start();
         let done = Ranges::read(job, job.size(5.0, 1.0), read)?;
         let row = Ranges::row(&done, &meter);
@@ -103,7 +103,7 @@ impl Workload for Ranges {
             buffer.resize(RANGE_BYTES, 0);
             Ok(file.read_exact_at(buffer, number * BYTES as u64 + at as u64)?)
         };
-        Ranges::read(job, 0.3, read)?;
+        Ranges::read(job, 1.0, read)?;
         let meter = Meter::start();
         let done = Ranges::read(job, job.size(5.0, 1.0), read)?;
         Ok(vec![Ranges::row(&done, &meter)])

@@ -1,8 +1,9 @@
 //! Random reads of whole objects: warm, by one and two threads, and cold, once each.
 //!
 //! The store is filled and put in order by the process that reads, and all of it is read once before the
-//! clock runs. Cold reads open a store that another process has filled, and whose files were taken out of
-//! the page cache. What is read is compared with what was put, by length and eight bytes.
+//! clock runs, and then at random for a second. Cold reads open a store that another process has filled,
+//! and whose files were taken out of the page cache. What is read is compared with what was put, by length
+//! and eight bytes.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -17,6 +18,8 @@ use crate::measure::{Done, Meter, Row, Work, drive};
 
 const LIMIT: &str = "pread";
 const BORROWED: &str = "1 thread, borrowed";
+/// Reads of what was just written are slow for about so long, raw ones as well.
+const WARM_SECONDS: f64 = 1.0;
 /// Of more, files take too long to make and to delete.
 const FILES_AT_MOST: u64 = 200_000;
 const FILES_AT_MOST_SHORT: u64 = 20_000;
@@ -75,9 +78,9 @@ impl Reads {
         &self,
         job: &Job,
         threads: usize,
+        seconds: f64,
         read: impl Fn(u64, &mut Vec<u8>) -> Result<()> + Sync,
     ) -> Result<Done> {
-        let seconds = job.size(5.0, 1.0);
         let timed = self.bytes >= 1 << 20;
         let work = Work { threads, most: u64::MAX, seconds, timed };
         drive(work, |thread| {
@@ -166,15 +169,18 @@ impl Workload for Reads {
         engine.tidy()?;
         let (check, mut buffer) = (Check { job, bytes: self.bytes }, Vec::new());
         (0..self.objects).try_for_each(|number| check.get(&*engine, number, &mut buffer))?;
+        let get = |number: u64, buffer: &mut Vec<u8>| check.get(&*engine, number, buffer);
+        self.read(job, 1, WARM_SECONDS, get)?;
         let mut rows = Vec::new();
         for (threads, what) in self.names() {
             if what == BORROWED && !kind.lends() {
                 continue;
             }
             let meter = Meter::start();
-            let done = self.read(job, threads, |number, buffer| match what {
+            let seconds = job.size(5.0, 1.0);
+            let done = self.read(job, threads, seconds, |number, buffer| match what {
                 BORROWED => check.borrow(&*engine, number),
-                _ => check.get(&*engine, number, buffer),
+                _ => get(number, buffer),
             })?;
             rows.push(self.row(what, &done, &meter));
         }
@@ -186,11 +192,13 @@ impl Workload for Reads {
         let file = write_all(&job.home(), &job.bodies, self.bytes, self.objects)?;
         let mut buffer = Vec::new();
         (0..self.objects).try_for_each(|number| pread(&file, number, self.bytes, &mut buffer))?;
+        let get = |number: u64, buffer: &mut Vec<u8>| pread(&file, number, self.bytes, buffer);
+        self.read(job, 1, WARM_SECONDS, get)?;
         let mut rows = Vec::new();
         for (threads, what) in self.names() {
             let meter = Meter::start();
-            let done = self.read(job, threads, |number, buffer| {
-                pread(&file, number, self.bytes, buffer)?;
+            let done = self.read(job, threads, job.size(5.0, 1.0), |number, buffer| {
+                get(number, buffer)?;
                 if what == BORROWED {
                     look_at(buffer);
                 }
