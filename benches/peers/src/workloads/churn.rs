@@ -119,6 +119,10 @@ impl Workload for Churn {
         &["pwrite in place"]
     }
 
+    fn promise(&self) -> Promise {
+        Promise::Durable
+    }
+
     fn longest(&self) -> usize {
         BYTES
     }

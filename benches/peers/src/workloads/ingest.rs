@@ -95,7 +95,7 @@ impl Workload for Ingest {
     }
 
     fn promise(&self) -> Promise {
-        self.promise
+        Promise::Durable
     }
 
     fn longest(&self) -> usize {

@@ -64,7 +64,7 @@ pub trait Workload {
         Set::Both
     }
 
-    /// What engines are asked to promise.
+    /// What is promised of all that was put when the clock stops.
     fn promise(&self) -> Promise {
         Promise::AtSync
     }
