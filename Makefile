@@ -12,6 +12,7 @@ server := $(target)/release/kogia-server
 crash := $(target)/release/kogia-crash
 peers := $(target)/release/kogia-crash-peers
 bench := $(target)/release/kogia-server-bench
+bench_peers := $(target)/release/kogia-peers
 build_packages := g++ libclang-dev
 # Other engines, for comparison: nobody builds them who does not ask for it.
 apart := --exclude kogia-crash-peers --exclude kogia-peers --exclude kogia-server-bench
@@ -29,12 +30,14 @@ peer_run = for engine in kogia rocksdb redb fjall sled marble files; do \
 	done
 # Workloads of stores that the S3 server can carry out as well; those of its own are among all.
 served := parts,conditions,streams,abandoned,plain
+# Together with the programs, so that RocksDB is not compiled a second time with other features.
+with_peers := -p kogia -p kogia-cli -p kogia-crash -p kogia-peers
 # Where processes are killed, and nothing has to outlive the power.
 shm := $(firstword $(wildcard /dev/shm) /tmp)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-java test-clients test-status test-full crash crash-full crash-faults \
-	crash-disk crash-peers bench-server
+	crash-disk crash-peers bench-server bench-peers bench-peers-short
 
 help: ## Show what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 19
@@ -110,3 +113,14 @@ bench-server: ## The server beside SeaweedFS, Garage and s3s-fs, which it instal
 	$(CARGO) build --release --locked --bin kogia-server
 	$(CARGO) build --release --locked -p kogia-server-bench
 	benches/server/run "$(bench)" "$(server)" $(FLAGS)
+
+bench-peers: ## Other engines beside Kogia, and raw calls: hours; FLAGS="--only ingest --engines kogia,rocksdb"
+	@tools/demo/packages.sh $(build_packages)
+	$(CARGO) build --release --locked $(with_peers)
+	$(CARGO) bench --locked $(with_peers) --bench queue >benches/peers/queue.txt
+	$(bench_peers) run $(FLAGS)
+
+bench-peers-short: ## The same once, and smaller: ten minutes
+	@tools/demo/packages.sh $(build_packages)
+	$(CARGO) build --release --locked $(with_peers)
+	$(bench_peers) run --short $(FLAGS)

@@ -27,7 +27,7 @@ pub fn device_bytes(pid: u32) -> Result<u64> {
     field_of(&fs::read_to_string(format!("/proc/{pid}/io"))?, "write_bytes")
 }
 
-fn field_of(text: &str, field: &str) -> Result<u64> {
+pub fn field_of(text: &str, field: &str) -> Result<u64> {
     text.lines()
         .find_map(|line| line.strip_prefix(field)?.strip_prefix(':')?.split_whitespace().next())
         .and_then(|number| number.parse().ok())
