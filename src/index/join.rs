@@ -25,6 +25,10 @@ use crate::format::{Seq, TrackId};
 /// the ends of arena blocks. Measured: 24 to 33 bytes.
 const ROW_OVERHEAD_BYTES: usize = 32;
 
+/// A row for so many bytes of common prefixes: those of long keys of short names come to far more than the
+/// keys.
+const PREFIX_BYTES: usize = 256;
+
 /// What of a chain concerns all its records.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ChainFacts {
@@ -512,7 +516,8 @@ impl<'a> Join<'a> {
     /// About the rows of the batch.
     pub(crate) fn len(&self) -> usize {
         let entries: usize = self.entries.iter().map(Rows::len).sum();
-        entries + self.segments.len() + self.graves.len() + self.free.len()
+        let prefixes = self.prefixes.bytes() / PREFIX_BYTES;
+        entries + self.segments.len() + self.graves.len() + self.free.len() + prefixes
     }
 
     /// Writes the batch; gives about the bytes that it takes in memory.

@@ -40,6 +40,8 @@ pub(super) struct Counts {
     last: Vec<u8>,
     change: Change,
     changes: HashMap<Vec<u8>, Change>,
+    /// About what the prefixes take when they are dealt out.
+    bytes: usize,
 }
 
 /// The counts since the last flush, and some that did not change.
@@ -101,9 +103,15 @@ impl Counts {
         self.change.add(Change { direct, ..change });
     }
 
+    /// About the bytes of the prefixes so far, without those of keys with places.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     fn keep(&mut self) {
         let change = std::mem::take(&mut self.change);
         if change != Change::default() {
+            self.bytes += self.last.len() * (entry::depth(&self.last) + 1);
             add(&mut self.changes, &self.last, change);
         }
     }

@@ -149,9 +149,16 @@ impl<'v> Merged<'v> {
         if self.prefixes.counts()?.lasting > 0 && !moment.has_ages(prefix) {
             return Ok(true);
         }
+        // No further than the prefix goes: what has expired behind it is looked at in its turn.
         let mut below = Present::new(self.view, moment);
-        below.seek(prefix);
-        Ok(below.key()?.is_some_and(|key| key.starts_with(prefix)))
+        below.cursor.seek(prefix);
+        while below.key()?.is_some_and(|key| key.starts_with(prefix)) {
+            if !below.is_expired() {
+                return Ok(true);
+            }
+            below.cursor.next();
+        }
+        Ok(false)
     }
 }
 

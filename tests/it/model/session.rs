@@ -198,6 +198,7 @@ impl<'s> Session<'s> {
             attributes: how.attributes.bytes(),
             modified_ms: how.modified_ms,
             expires_ms: how.expires_in_ms.map(|ms| self.now_ms() + ms),
+            created_ms: None,
             condition: self.now().condition(key, how.when),
             durability: how.durability,
         }
