@@ -12,6 +12,8 @@ pub enum Error {
     NoSuchBucket,
     /// To another partition, by an administrator: at once it is found there.
     BucketMoved,
+    /// A disk failed while it was moved, and where it lies is known at the next start.
+    BucketUnsettled,
     BucketExists,
     BucketNotEmpty,
     NoSuchUpload,
@@ -33,6 +35,9 @@ impl std::fmt::Display for Error {
         match self {
             Error::NoSuchBucket => f.write_str("there is no such bucket"),
             Error::BucketMoved => f.write_str("the bucket was moved meanwhile"),
+            Error::BucketUnsettled => f.write_str(
+                "a disk failed while the bucket was moved; the next start finds out where it lies",
+            ),
             Error::BucketExists => f.write_str("the bucket is there already"),
             Error::BucketNotEmpty => f.write_str("the bucket is not empty"),
             Error::NoSuchUpload => f.write_str("there is no such upload"),
@@ -81,6 +86,9 @@ impl From<Error> for S3Error {
                 Code::ServiceUnavailable,
                 "The bucket was just moved to another disk partition; please try again",
             ),
+            Error::BucketUnsettled => {
+                S3Error::with_message(Code::ServiceUnavailable, Error::BucketUnsettled.to_string())
+            }
             Error::BucketExists => S3Error::with_message(
                 Code::BucketAlreadyOwnedByYou,
                 "A bucket of this name is there already",

@@ -124,7 +124,7 @@ impl Server {
         }
         let place = Place::leave(&self.config.dir, self.admin_address())?;
         let admin = tokio::spawn(admin::serve(self.admin, for_admin));
-        let sweeper = tokio::spawn(age_out(self.partitions.clone(), self.config.limits.upload_age));
+        let sweeper = tokio::spawn(age_out(self.catalogue.clone(), self.config.limits.upload_age));
         let lifecycle = tokio::spawn(keep_lifecycle(self.catalogue.clone()));
         let answerer = Answerer {
             s3: s3_service(&self.config, &access, &self.catalogue)?,
@@ -219,7 +219,8 @@ fn s3_service(
 async fn keep_lifecycle(catalogue: Arc<Catalogue>) {
     loop {
         tokio::time::sleep(LIFECYCLE_INTERVAL).await;
-        for bucket in catalogue.all() {
+        // One at a time: whoever moves a bucket waits for those who have it.
+        for bucket in catalogue.names().iter().filter_map(|name| catalogue.get(name).ok()) {
             let name = bucket.name.clone();
             match blocking(move || lifecycle::apply(&bucket, buckets::now_ms())).await {
                 Ok(0) => {}
@@ -256,14 +257,13 @@ impl Drop for Place {
 }
 
 /// Aborts uploads that are too old, for ever.
-async fn age_out(partitions: Partitions, age: Duration) {
+async fn age_out(catalogue: Arc<Catalogue>, age: Duration) {
     let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
     loop {
         tokio::time::sleep(AGE_OUT_INTERVAL.min(age)).await;
-        for store in partitions.all() {
-            let store = store.clone();
-            let before = buckets::now_ms().saturating_sub(age_ms);
-            match blocking(move || uploads::age_out(&store, before)).await {
+        let before = buckets::now_ms().saturating_sub(age_ms);
+        for bucket in catalogue.names().iter().filter_map(|name| catalogue.get(name).ok()) {
+            match blocking(move || lifecycle::end_uploads(&bucket, "", before)).await {
                 Ok(0) => {}
                 Ok(ended) => tracing::info!(ended, "uploads have aged out"),
                 Err(error) => tracing::warn!(%error, "old uploads stay for now"),

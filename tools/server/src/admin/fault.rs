@@ -71,6 +71,7 @@ impl From<Error> for Fault {
             Error::Store(error) => error.into(),
             Error::NoSuchBucket | Error::NoSuchUpload => Self::not_found(error.to_string()),
             Error::BucketMoved => Fault::new(FaultKind::Busy, error.to_string()),
+            Error::BucketUnsettled => Fault::new(FaultKind::Io, error.to_string()),
             Error::BucketExists | Error::BucketNotEmpty => {
                 Fault::new(FaultKind::Exists, error.to_string())
             }

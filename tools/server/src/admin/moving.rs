@@ -6,19 +6,20 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::Fault;
 use super::jobs::{Job, Progress};
 use super::work::Done;
+use super::{Fault, FaultKind};
 use crate::data::keys;
 use crate::data::moving::{Copied, Ended, Mover};
 use crate::data::scan::Scan;
 use crate::data::{Bucket, Catalogue};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A pass that finds no more than this to copy is followed by the last one, for which clients wait.
 const LITTLE: Copied = Copied { rows: 200, bytes: 16 << 20 };
-/// However much clients change, there are no more passes before the last.
-const MOST_PASSES: u32 = 20;
+/// So many passes may find no less to copy than the one before, and there are no more in all.
+const PATIENCE: u32 = 4;
+const MOST_PASSES: u32 = 50;
 /// So often it is looked whether somebody still has what was found in the old partition.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -56,6 +57,8 @@ impl MoveBucket {
     }
 
     pub(super) fn run(&self, catalogue: &Arc<Catalogue>, job: &Arc<Job>) -> Result<Done, Fault> {
+        // Once more: another job may have moved it since.
+        self.check(catalogue)?;
         let bucket = catalogue.get(&self.bucket)?;
         let there = Copied::sum(&bucket)?;
         let from = bucket.partition();
@@ -91,6 +94,14 @@ impl MoveBucket {
                 catalogue.drop_copy(bucket.id, self.partition)?;
                 return Ok(Done { result: Some(result), stopped: true, ..Done::default() });
             }
+            Ok(Ended::Outrun) => {
+                catalogue.drop_copy(bucket.id, self.partition)?;
+                let what = "clients change the bucket faster than it is copied: give it a higher rate, or \
+                            none, or move it when they do less";
+                return Err(Fault::new(FaultKind::Busy, what));
+            }
+            // Either may be the one.
+            Err(error @ Error::BucketUnsettled) => return Err(error.into()),
             Err(error) => {
                 // What is left there belongs to nobody, and is swept at the next start as well.
                 if let Err(error) = catalogue.drop_copy(bucket.id, self.partition) {
@@ -125,7 +136,8 @@ impl MoveBucket {
         bucket: &Bucket,
         mover: &mut Mover<'_>,
     ) -> Result<Ended> {
-        for _ in 0..MOST_PASSES {
+        let (mut passes, mut in_vain, mut last) = (0, 0, None);
+        loop {
             let before = mover.copied();
             if mover.pass()? == Ended::Cancelled {
                 return Ok(Ended::Cancelled);
@@ -134,6 +146,13 @@ impl MoveBucket {
             if new.rows <= LITTLE.rows && new.bytes <= LITTLE.bytes {
                 break;
             }
+            let is_less =
+                last.is_none_or(|last: Copied| new.bytes < last.bytes || new.rows < last.rows);
+            (passes, in_vain) = (passes + 1, in_vain + u32::from(!is_less));
+            if passes == MOST_PASSES || in_vain == PATIENCE {
+                return Ok(Ended::Outrun);
+            }
+            last = Some(new);
         }
         // Most of it, before clients have to wait for the rest.
         mover.to.sync()?;

@@ -57,6 +57,8 @@ pub enum Presence {
     Deleted,
     /// It lies in another partition now.
     Moved,
+    /// It lies here or in another partition; the next start finds out.
+    Unsettled,
 }
 
 /// Keeps a bucket from being deleted or moved.
@@ -68,6 +70,7 @@ impl Presence {
             Presence::There => Ok(()),
             Presence::Deleted => Err(Error::NoSuchBucket),
             Presence::Moved => Err(Error::BucketMoved),
+            Presence::Unsettled => Err(Error::BucketUnsettled),
         }
     }
 }
@@ -171,6 +174,12 @@ impl Catalogue {
         self.lock_names().values().cloned().collect()
     }
 
+    /// The names of all.
+    #[must_use]
+    pub fn names(&self) -> Vec<Arc<str>> {
+        self.lock_names().keys().cloned().collect()
+    }
+
     #[must_use]
     pub fn partitions(&self) -> &Partitions {
         &self.partitions
@@ -218,11 +227,11 @@ impl Catalogue {
 
     /// Deletes a bucket that is empty. Its unfinished uploads go with it.
     pub async fn delete(self: &Arc<Self>, name: &str) -> Result<()> {
-        let _changing = self.changing.lock().await;
         let bucket = self.get(name)?;
         // Whoever is putting something is done, and whoever comes later finds the bucket gone.
         let mut presence = bucket.presence.clone().write_owned().await;
         presence.check()?;
+        let _changing = self.changing.lock().await;
         let catalogue = self.clone();
         let gone = bucket.clone();
         super::blocking(move || {
@@ -275,7 +284,8 @@ impl Catalogue {
     }
 
     /// Has a bucket lie in another partition from now on. `last` makes what is in both the same, and
-    /// durable, while nobody changes anything in the bucket. Blocks.
+    /// durable, while nobody changes anything in the bucket. Where it fails with
+    /// [`BucketUnsettled`](Error::BucketUnsettled), both have to stay as they are. Blocks.
     pub fn switch(
         &self,
         bucket: &Bucket,
@@ -283,14 +293,24 @@ impl Catalogue {
         last: impl FnOnce() -> Result<Ended>,
     ) -> Result<Ended> {
         let store = self.partitions.get(to).expect("it was looked up");
-        let _changing = self.changing.blocking_lock();
         let mut presence = bucket.presence.blocking_write();
         presence.check()?;
-        if last()? == Ended::Cancelled {
-            return Ok(Ended::Cancelled);
+        let ended = last()?;
+        if ended != Ended::Whole {
+            return Ok(ended);
         }
+        // Before the bucket is seen there: what has expired here is to stay so.
+        self.add_rules(to, bucket)?;
+        let _changing = self.changing.blocking_lock();
         let row = BucketRow { id: bucket.id.0, partition: to, created_ms: bucket.created_ms };
-        self.partitions.first().put(keys::bucket(&bucket.name), rows::encode(&row))?;
+        if let Err(error) =
+            self.partitions.first().put(keys::bucket(&bucket.name), rows::encode(&row))
+        {
+            // The row may turn up at the next start all the same. Until then nothing more is written here.
+            *presence = Presence::Unsettled;
+            tracing::error!(%error, bucket = &*bucket.name, "where a bucket lies is not known");
+            return Err(Error::BucketUnsettled);
+        }
         let moved = Bucket {
             store: store.clone(),
             partition: to,
@@ -300,22 +320,29 @@ impl Catalogue {
         };
         self.by_name.write().expect("nobody panics here").insert(bucket.name.clone(), moved);
         *presence = Presence::Moved;
-        drop(presence);
-        for partition in [to, bucket.partition] {
-            // It is moved all the same, and the next start sets the rules again.
-            if let Err(error) = self.keep_rules(partition) {
-                tracing::warn!(%error, partition, "rules of lifecycles are not in force");
-            }
-        }
         Ok(Ended::Whole)
     }
 
-    /// Deletes what was copied of a bucket to a partition that it does not lie in.
+    /// Has a partition's store go by the rules of a bucket as well that is about to lie there.
+    fn add_rules(&self, partition: u32, bucket: &Bucket) -> Result<()> {
+        let store = self.partitions.get(partition).expect("it was looked up");
+        let _alone = self.keeping_rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rules = store.retention();
+        for rule in lifecycle::retention(bucket.id, &bucket.settings()) {
+            if !rules.contains(&rule) {
+                rules.push(rule);
+            }
+        }
+        Ok(store.set_retention(&rules)?)
+    }
+
+    /// Deletes what a partition has of a bucket that does not lie in it, and forgets its rules.
     pub fn drop_copy(&self, bucket: BucketId, in_partition: u32) -> Result<()> {
         let store = self.partitions.get(in_partition).expect("it was looked up");
         if self.ids_in(in_partition).contains(&bucket) {
             return Err(Error::damaged("the copy of a bucket is what it is"));
         }
+        self.keep_rules(in_partition)?;
         sweep_bucket(store, bucket)
     }
 

@@ -74,13 +74,15 @@ fn before(now_ms: u64, days: u32) -> u64 {
     now_ms.saturating_sub(u64::from(days).saturating_mul(DAY_MS))
 }
 
-fn end_uploads(bucket: &Bucket, prefix: &str, before_ms: u64) -> Result<u64> {
+/// Ends the uploads that were begun before a time. Gives how many. Blocks.
+pub fn end_uploads(bucket: &Bucket, prefix: &str, before_ms: u64) -> Result<u64> {
     let (store, mut ended) = (&*bucket.store, 0);
     let rows = [&keys::uploads(bucket.id)[..], prefix.as_bytes()].concat();
     walk(store, &rows, |name| {
         let Some((id, key, upload)) = keys::parse_upload(&name) else { return Ok(()) };
         let Some(row) = store.get(&name)? else { return Ok(()) };
         if rows::decode::<UploadRow>(&row)?.created_ms <= before_ms {
+            let _entered = bucket.enter_blocking()?;
             ended += u64::from(uploads::end(store, id, key, upload, &Default::default())?);
         }
         Ok(())

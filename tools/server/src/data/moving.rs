@@ -33,7 +33,7 @@ const BATCH_ROWS: usize = 256;
 /// What is told of a move, and asked whether to go on.
 pub type OnCopied<'a> = dyn FnMut(&Copied) -> bool + 'a;
 
-/// What was done so far.
+/// What was done so far: rows that were copied or taken back, and bytes that were copied.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Copied {
     pub rows: u64,
@@ -45,6 +45,8 @@ pub struct Copied {
 pub enum Ended {
     Whole,
     Cancelled,
+    /// Clients change more than is copied meanwhile.
+    Outrun,
 }
 
 /// Copies a bucket from one store to another.
@@ -154,32 +156,45 @@ impl<'a> Mover<'a> {
             return self.put(name, value, &options);
         }
         let mut writer = self.to.writer_with(name, options)?;
-        self.pour(&mut reader, &mut writer)?;
-        writer.commit()?;
-        self.copied.rows += 1;
-        Ok(())
-    }
-
-    /// Copies bytes, and takes its time where it has to.
-    fn pour(&mut self, from: &mut kogia::Reader<'_>, to: &mut impl std::io::Write) -> Result<()> {
-        while let Some(slice) = from.next_slice()? {
-            to.write_all(slice).map_err(of_io)?;
-            self.count(slice.len() as u64);
+        if self.pour(&mut reader, &mut writer)? {
+            writer.commit()?;
+            self.copied.rows += 1;
         }
         Ok(())
     }
 
+    /// Copies bytes, and takes its time where it has to. Says whether it came to their end, and was not
+    /// called off.
+    fn pour(&mut self, from: &mut kogia::Reader<'_>, to: &mut impl std::io::Write) -> Result<bool> {
+        let mut unasked = 0;
+        while let Some(slice) = from.next_slice()? {
+            to.write_all(slice).map_err(of_io)?;
+            let len = slice.len() as u64;
+            self.count(len);
+            unasked += len;
+            if unasked >= BATCH_BYTES {
+                unasked = 0;
+                if !(self.on_copied)(&self.copied) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
     fn put(&mut self, name: &[u8], value: Vec<u8>, options: &PutOptions) -> Result<()> {
         let bytes = value.len() as u64;
+        let row_bytes = (name.len() + options.attributes.len()) as u64;
         self.batch.put_with(name, value, options);
         self.copied.rows += 1;
         self.count(bytes);
-        self.batched(bytes)
+        self.batched(row_bytes + bytes)
     }
 
     fn drop_row(&mut self, name: &[u8]) -> Result<()> {
         self.batch.delete(name);
-        self.batched(0)
+        self.copied.rows += 1;
+        self.batched(name.len() as u64)
     }
 
     fn batched(&mut self, bytes: u64) -> Result<()> {
@@ -248,7 +263,9 @@ impl<'a> Mover<'a> {
         // One that is used up or discarded meanwhile has no row any more, or another one.
         let Some(mut reader) = self.from.part_reader(PartId(row.part))? else { return Ok(()) };
         let mut writer = self.to.part()?;
-        self.pour(&mut reader, &mut writer)?;
+        if !self.pour(&mut reader, &mut writer)? {
+            return Ok(());
+        }
         let part = writer.finish()?.id.0;
         self.to.put(name, rows::encode(&PartRow { part, ..row }))?;
         self.copied.rows += 1;
@@ -261,6 +278,7 @@ impl<'a> Mover<'a> {
     fn drop_part(&mut self, name: &[u8]) -> Result<()> {
         let there = self.part_of(name)?;
         self.to.delete(name)?;
+        self.copied.rows += 1;
         there.map_or(Ok(()), |old| self.discard(&old))
     }
 

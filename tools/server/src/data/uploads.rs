@@ -183,20 +183,6 @@ pub fn discard_all(store: &Store, prefix: &[u8], used: &HashSet<u64>) -> Result<
     }
 }
 
-/// Ends the uploads that were begun before a time. Gives how many.
-pub fn age_out(store: &Store, began_before_ms: u64) -> Result<u64> {
-    let mut ended = 0;
-    walk(store, keys::UPLOADS, |name| {
-        let Some((bucket, key, upload)) = keys::parse_upload(&name) else { return Ok(()) };
-        let Some(row) = store.get(&name)? else { return Ok(()) };
-        if rows::decode::<UploadRow>(&row)?.created_ms < began_before_ms {
-            ended += u64::from(end(store, bucket, key, upload, &HashSet::new())?);
-        }
-        Ok(())
-    })?;
-    Ok(ended)
-}
-
 /// Removes what a crash has left: before anybody uses the store.
 pub fn sweep_start(store: &Store, buckets: &HashSet<BucketId>) -> Result<()> {
     let mut there = HashSet::new();

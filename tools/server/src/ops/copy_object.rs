@@ -55,7 +55,6 @@ pub async fn call(
         false => None,
     };
 
-    let entered = bucket.enter().await?;
     let (Placed { attributes, version }, source_version) = blocking(move || {
         let Source { found, reader, .. } = source;
         let mut reader = reader.into_inner();
@@ -74,6 +73,7 @@ pub async fn call(
         };
         let put = |_: &[u8], options| stream.commit(options).map(drop);
         let len = found.info.len;
+        let entered = target.bucket.enter_blocking()?;
         let placed = target.commit(len, attributes, Condition::Always, put)?;
         drop(entered);
         Ok::<_, Error>((placed, found.version))

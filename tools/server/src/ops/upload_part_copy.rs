@@ -37,11 +37,11 @@ pub async fn call(
     if range.end - range.start > service.limits.max_put_bytes {
         return Err(s3_error!(EntityTooLarge, "The range is larger than a part may be").into());
     }
-    let entered = place.bucket.enter().await?;
     let sums = blocking(move || {
         let mut digests = Digests::new(upload.checksum.map(|(algorithm, _)| algorithm));
         let mut stream = PartStream::open(&place.bucket.store)?;
         copy(&mut source.reader.into_inner(), range, &mut stream, &mut digests)?;
+        let entered = place.bucket.enter_blocking()?;
         place.add(stream, digests.finish(), entered)
     })
     .await?;
