@@ -59,7 +59,10 @@ fn keys(data: &[u8]) {
     for (depth, prefix) in common_prefixes(data).enumerate() {
         let key = prefix_key(prefix);
         assert!(data.starts_with(prefix));
-        assert_eq!(parse_prefix_key(&key).map(|(of, found)| (of.into(), found)), Ok((depth, prefix)));
+        assert_eq!(
+            parse_prefix_key(&key).map(|(of, found)| (of.into(), found)),
+            Ok((depth, prefix))
+        );
     }
 }
 
