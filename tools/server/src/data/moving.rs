@@ -26,6 +26,8 @@ use crate::error::Result;
 
 /// Values of this length and more are streamed.
 const STREAMED_BYTES: u64 = 64 << 10;
+/// So often it is asked whether to go on with a stream.
+const ASKED_BYTES: u64 = 64 << 10;
 /// A batch holds no more.
 const BATCH_BYTES: u64 = 1 << 20;
 const BATCH_ROWS: usize = 256;
@@ -172,7 +174,7 @@ impl<'a> Mover<'a> {
             let len = slice.len() as u64;
             self.count(len);
             unasked += len;
-            if unasked >= BATCH_BYTES {
+            if unasked >= ASKED_BYTES {
                 unasked = 0;
                 if !(self.on_copied)(&self.copied) {
                     return Ok(false);

@@ -125,7 +125,7 @@ fn what_makes_no_sense_is_refused_before_it_begins() {
     refused(json!({ "bucket": "bucket" }), 400);
     running.client.put("/bucket/key", bytes(1 << 20)).expect(200);
     // One that takes long is in a backup's way, and leaves nothing when it is cancelled.
-    let slow = json!({ "bucket": "bucket", "partition": 1, "bytes_per_second": 2 << 20 });
+    let slow = json!({ "bucket": "bucket", "partition": 1, "bytes_per_second": 128 << 10 });
     let begun = admin::send(&running.admin, "POST", "/api/move-bucket", &slow.to_string());
     let place = begun.expect(202).header("location").unwrap().to_owned();
     let backup = json!({ "dir": dir.path().join("backup") }).to_string();
