@@ -170,7 +170,7 @@ impl Index {
                 hash_map::Entry::Occupied(known) => known,
                 hash_map::Entry::Vacant(unknown) => {
                     taken += unknown.key().len() * 2 + COUNT_BYTES;
-                    let written = self.prefix(unknown.key())?;
+                    let written = self.view().prefix(unknown.key())?;
                     unknown.insert_entry(Count { now: written, written })
                 }
             };
@@ -207,13 +207,6 @@ impl Index {
     pub(crate) fn unwritten_prefixes(&self) -> HashMap<Vec<u8>, PrefixRow> {
         let prefixes = self.prefixes();
         prefixes.changed().map(|(prefix, count)| (prefix.clone(), count.now)).collect()
-    }
-
-    /// As the row of a prefix has it.
-    fn prefix(&self, prefix: &[u8]) -> Result<PrefixRow> {
-        let row = self.get(Family::Prefixes, &entry::prefix_key(prefix))?;
-        let decode = |row: rocksdb::DBPinnableSlice<'_>| PrefixRow::decode(&row);
-        Ok(row.map(decode).transpose().map_err(|fault| self.fault(fault))?.unwrap_or_default())
     }
 }
 
