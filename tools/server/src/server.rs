@@ -219,8 +219,7 @@ fn s3_service(
 async fn keep_lifecycle(catalogue: Arc<Catalogue>) {
     loop {
         tokio::time::sleep(LIFECYCLE_INTERVAL).await;
-        // One at a time: whoever moves a bucket waits for those who have it.
-        for bucket in catalogue.names().iter().filter_map(|name| catalogue.get(name).ok()) {
+        for bucket in catalogue.one_by_one() {
             let name = bucket.name.clone();
             match blocking(move || lifecycle::apply(&bucket, buckets::now_ms())).await {
                 Ok(0) => {}
@@ -262,7 +261,7 @@ async fn age_out(catalogue: Arc<Catalogue>, age: Duration) {
     loop {
         tokio::time::sleep(AGE_OUT_INTERVAL.min(age)).await;
         let before = buckets::now_ms().saturating_sub(age_ms);
-        for bucket in catalogue.names().iter().filter_map(|name| catalogue.get(name).ok()) {
+        for bucket in catalogue.one_by_one() {
             match blocking(move || lifecycle::end_uploads(&bucket, "", before)).await {
                 Ok(0) => {}
                 Ok(ended) => tracing::info!(ended, "uploads have aged out"),

@@ -14,7 +14,6 @@ use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{Span as _, SpanKind, Status, Tracer as _, TracerProvider as _};
 use opentelemetry::{Context, KeyValue, SpanId, Value};
 use opentelemetry_http::HeaderExtractor;
-use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, SpanData, SpanExporter};
@@ -162,7 +161,6 @@ impl Traces {
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(collector)
             .with_sampler(Sampler::ParentBased(Box::new(own)))
-            .with_resource(Resource::builder().with_service_name(SERVICE).build())
             .build();
         Traces { tracer: provider.tracer(SERVICE), provider }
     }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::jobs::{Job, Progress};
-use super::work::Done;
+use super::work::{Done, select};
 use super::{Fault, FaultKind};
 use crate::data::keys;
 use crate::data::moving::{Copied, Ended, Mover};
@@ -37,29 +37,21 @@ pub struct MoveBucket {
 }
 
 impl MoveBucket {
-    pub(super) fn check(&self, catalogue: &Catalogue) -> Result<(), Fault> {
-        let partitions = catalogue.partitions().all().len();
-        if self.partition as usize >= partitions {
-            let what = format!(
-                "there is no partition {}; they are 0 to {}",
-                self.partition,
-                partitions - 1
-            );
-            return Err(Fault::not_found(what));
-        }
+    /// The bucket, unless it makes no sense to move it.
+    pub(super) fn check(&self, catalogue: &Catalogue) -> Result<Bucket, Fault> {
+        select(catalogue.partitions(), Some(self.partition as usize))?;
         let bucket = catalogue.get(&self.bucket)?;
         if bucket.partition() == self.partition {
             let what =
                 format!("bucket {} lies in partition {} already", self.bucket, self.partition);
             return Err(Fault::invalid(what));
         }
-        Ok(())
+        Ok(bucket)
     }
 
     pub(super) fn run(&self, catalogue: &Arc<Catalogue>, job: &Arc<Job>) -> Result<Done, Fault> {
         // Once more: another job may have moved it since.
-        self.check(catalogue)?;
-        let bucket = catalogue.get(&self.bucket)?;
+        let bucket = self.check(catalogue)?;
         let there = Copied::sum(&bucket)?;
         let from = bucket.partition();
         let mut result = json!({
@@ -91,11 +83,11 @@ impl MoveBucket {
         match outcome {
             Ok(Ended::Whole) => {}
             Ok(Ended::Cancelled) => {
-                catalogue.drop_copy(bucket.id, self.partition)?;
+                catalogue.clear(bucket.id, self.partition)?;
                 return Ok(Done { result: Some(result), stopped: true, ..Done::default() });
             }
             Ok(Ended::Outrun) => {
-                catalogue.drop_copy(bucket.id, self.partition)?;
+                catalogue.clear(bucket.id, self.partition)?;
                 let what = "clients change the bucket faster than it is copied: give it a higher rate, or \
                             none, or move it when they do less";
                 return Err(Fault::new(FaultKind::Busy, what));
@@ -104,7 +96,7 @@ impl MoveBucket {
             Err(error @ Error::BucketUnsettled) => return Err(error.into()),
             Err(error) => {
                 // What is left there belongs to nobody, and is swept at the next start as well.
-                if let Err(error) = catalogue.drop_copy(bucket.id, self.partition) {
+                if let Err(error) = catalogue.clear(bucket.id, self.partition) {
                     tracing::warn!(%error, "what was copied of a bucket stays until the next start");
                 }
                 return Err(error.into());
@@ -125,7 +117,7 @@ impl MoveBucket {
             }
             std::thread::sleep(LOOK_EVERY);
         }
-        catalogue.drop_copy(bucket.id, from)?;
+        catalogue.clear(bucket.id, from)?;
         result["swept"] = json!(true);
         Ok(Done { result: Some(result), ..Done::default() })
     }

@@ -119,7 +119,7 @@ impl Task {
             Task::Backup(backup) => backup.check(),
             Task::MoveBucket(moving, catalogue) => {
                 check_rate(moving.bytes_per_second)?;
-                moving.check(catalogue)
+                moving.check(catalogue).map(drop)
             }
         }
     }
@@ -146,7 +146,10 @@ impl Task {
 }
 
 /// The partitions that are meant: the one with this number, or all.
-fn select(partitions: &Partitions, number: Option<usize>) -> Result<Vec<Numbered<'_>>, Fault> {
+pub(super) fn select(
+    partitions: &Partitions,
+    number: Option<usize>,
+) -> Result<Vec<Numbered<'_>>, Fault> {
     let all = partitions.all();
     match number {
         None => Ok(all.iter().enumerate().collect()),

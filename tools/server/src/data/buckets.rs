@@ -174,10 +174,11 @@ impl Catalogue {
         self.lock_names().values().cloned().collect()
     }
 
-    /// The names of all.
-    #[must_use]
-    pub fn names(&self) -> Vec<Arc<str>> {
-        self.lock_names().keys().cloned().collect()
+    /// All that are still there when their turn comes: whoever moves a bucket waits for those who have
+    /// it.
+    pub fn one_by_one(&self) -> impl Iterator<Item = Bucket> {
+        let names: Vec<_> = self.lock_names().keys().cloned().collect();
+        names.into_iter().filter_map(|name| self.get(&name).ok())
     }
 
     #[must_use]
@@ -249,11 +250,7 @@ impl Catalogue {
         })
         .await?;
         let catalogue = self.clone();
-        super::blocking(move || {
-            catalogue.keep_rules(bucket.partition)?;
-            sweep_bucket(&bucket.store, bucket.id)
-        })
-        .await
+        super::blocking(move || catalogue.clear(bucket.id, bucket.partition)).await
     }
 
     /// Changes a bucket's settings, while nothing else is changed in it; durable when this returns.
@@ -337,7 +334,7 @@ impl Catalogue {
     }
 
     /// Deletes what a partition has of a bucket that does not lie in it, and forgets its rules.
-    pub fn drop_copy(&self, bucket: BucketId, in_partition: u32) -> Result<()> {
+    pub fn clear(&self, bucket: BucketId, in_partition: u32) -> Result<()> {
         let store = self.partitions.get(in_partition).expect("it was looked up");
         if self.ids_in(in_partition).contains(&bucket) {
             return Err(Error::damaged("the copy of a bucket is what it is"));
@@ -386,7 +383,7 @@ fn bucket(name: Arc<str>, row: &BucketRow, settings: Settings, store: &Arc<Store
 }
 
 /// Deletes what is left of a bucket that is empty: uploads, their parts, tags, what has expired.
-pub fn sweep_bucket(store: &Store, bucket: BucketId) -> Result<()> {
+fn sweep_bucket(store: &Store, bucket: BucketId) -> Result<()> {
     super::uploads::discard_all(store, &keys::bucket_parts(bucket), &HashSet::new())?;
     // Objects and versions too: such as have expired were hidden when it was looked whether there are any.
     for kind in keys::KINDS {
