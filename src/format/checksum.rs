@@ -10,20 +10,34 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
 
 /// CRC-32C of the bytes whose checksum is `crc`, followed by `bytes`.
 #[must_use]
-#[cfg(target_arch = "x86_64")]
 pub fn extend(crc: u32, bytes: &[u8]) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    if bytes.len() >= WIDE_MIN_BYTES && has_wide_registers() {
+        return extend_wide(crc, bytes);
+    }
+    ::crc32c::crc32c_append(crc, bytes)
+}
+
+/// Below this, setting wide registers up costs more than they save.
+#[cfg(target_arch = "x86_64")]
+const WIDE_MIN_BYTES: usize = 512;
+
+/// Whether the processor multiplies 512 bits without carry. Where it does not, three chains of CRC
+/// instructions over neighbouring blocks are faster than they are together with narrow products, in
+/// the cache, and more than twice as fast from memory.
+#[cfg(target_arch = "x86_64")]
+fn has_wide_registers() -> bool {
+    std::arch::is_x86_feature_detected!("avx512vl")
+        && std::arch::is_x86_feature_detected!("vpclmulqdq")
+}
+
+#[cfg(target_arch = "x86_64")]
+fn extend_wide(crc: u32, bytes: &[u8]) -> u32 {
     use crc_fast::{CrcAlgorithm, Digest};
     // The state is the checksum before it is inverted at the end.
     let mut digest = Digest::new_with_init_state(CrcAlgorithm::Crc32Iscsi, (!crc).into());
     digest.update(bytes);
     digest.finalize() as u32
-}
-
-/// CRC-32C of the bytes whose checksum is `crc`, followed by `bytes`.
-#[must_use]
-#[cfg(not(target_arch = "x86_64"))]
-pub fn extend(crc: u32, bytes: &[u8]) -> u32 {
-    ::crc32c::crc32c_append(crc, bytes)
 }
 
 /// Puts checksums of consecutive runs together where all but the last have the same length, so
@@ -74,6 +88,8 @@ mod tests {
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
         assert_eq!(extend(crc32c(b"1234"), b"56789"), 0xe306_9283);
         assert_eq!(combine(crc32c(b"1234"), crc32c(b"56789"), 5), 0xe306_9283);
+        #[cfg(target_arch = "x86_64")]
+        assert_eq!(extend_wide(extend_wide(0, b"1234"), b"56789"), 0xe306_9283);
         assert_eq!(Joiner::new(5).join(crc32c(b"1234"), crc32c(b"56789")), 0xe306_9283);
     }
 }

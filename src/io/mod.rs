@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use map::Map;
+pub(crate) use map::prefetch;
 pub use page::{PAGE_WORDS, Page};
 pub use real::RealIo;
 pub(crate) use write_back::WriteBack;

@@ -148,10 +148,20 @@ impl Store {
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument).
     pub fn get_range(&self, key: impl AsRef<[u8]>, range: Range<u64>) -> Result<Option<Vec<u8>>> {
         let mut value = Vec::new();
+        Ok(self.get_range_into(key, range, &mut value)?.map(|_| value))
+    }
+
+    /// Reads a part of an object, as [`get_range`](Self::get_range) does, into `value`, whose memory
+    /// is used again; gives what is known of the object.
+    pub fn get_range_into(
+        &self,
+        key: impl AsRef<[u8]>,
+        range: Range<u64>,
+        value: &mut Vec<u8>,
+    ) -> Result<Option<Info>> {
         let _pin = self.shared.pins.pin();
         let (view, moment) = (self.shared.index.view(), self.shared.moment());
-        let found = self.shared.get(&view, &moment, key.as_ref(), Some(range), &mut value)?;
-        Ok(found.map(|_| value))
+        self.shared.get(&view, &moment, key.as_ref(), Some(range), value)
     }
 
     /// What is known of an object. No track is touched.

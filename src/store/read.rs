@@ -130,21 +130,22 @@ impl Shared {
     ) -> Result<Option<Info>> {
         super::write::check_key(key)?;
         let Some((info, source)) = self.find(view, moment, key)? else { return Ok(None) };
-        if let Source::Segments(_) = source
-            && view.is_live()
-        {
-            // The rows of the segments have to be of the same moment as the entry.
-            return self.get(&self.index.snapshot(), moment, key, range, value);
-        }
-        let range = range.unwrap_or(0..info.len);
-        if range.start > info.len || range.start > range.end {
-            let what = format!("the range {}..{} of {} bytes", range.start, range.end, info.len);
+        let wanted = range.clone().unwrap_or(0..info.len);
+        if wanted.start > info.len || wanted.start > wanted.end {
+            let what = format!("the range {}..{} of {} bytes", wanted.start, wanted.end, info.len);
             return Err(Error::invalid(what));
         }
-        let len = range.end.min(info.len) - range.start;
+        let len = wanted.end.min(info.len) - wanted.start;
         size(value, len)?;
-        self.read(view, &source, range.start, value)?;
-        Ok(Some(info))
+        match self.read(view, &source, wanted.start, value) {
+            Ok(()) => Ok(Some(info)),
+            // A segment's row, where it is there, says where its bytes are. Where it is not, the
+            // object may be gone since its entry was read.
+            Err(_) if view.is_live() && matches!(source, Source::Segments(_)) => {
+                self.get(&self.index.snapshot(), moment, key, range, value)
+            }
+            Err(e) => Err(e),
+        }
     }
 
     /// Fills `out` with the object's bytes from `start` on.

@@ -7,6 +7,7 @@ use super::TrackFile;
 use crate::error::{Error, Result};
 use crate::format::chunk::{self, CHUNK_BYTES, ChunkHeader, HEADER_BYTES, PAYLOAD_BYTES};
 use crate::format::{Fault, Seq};
+use crate::io::{self, Map};
 
 /// Chunks read with one system call: two buffers each, and little enough to stay in the
 /// processor's cache until they are verified.
@@ -78,6 +79,9 @@ impl TrackFile {
         let mut done = 0;
         while done < out.len() {
             let piece = place.piece(skip + done as u64, out.len() - done);
+            if done + piece.len < out.len() {
+                io::prefetch(chunk_of(map, piece.chunk.saturating_add(1)));
+            }
             let bytes = self.mapped_piece(map, place, piece)?;
             out[done..done + piece.len].copy_from_slice(bytes);
             done += piece.len;
@@ -91,8 +95,7 @@ impl TrackFile {
         place: &ValuePlace,
         piece: Piece,
     ) -> Result<&'a [u8]> {
-        let chunk = map.get(piece.chunk as usize * CHUNK_BYTES..).unwrap_or_default();
-        let opened = chunk::open(chunk, self.place(piece.chunk));
+        let opened = chunk::open(chunk_of(map, piece.chunk), self.place(piece.chunk));
         self.check(opened, place, piece)
     }
 
@@ -197,16 +200,31 @@ impl TrackFile {
     }
 }
 
-/// A value read piece by piece: straight from the map where there is one, else through a window.
+/// A chunk among others; empty where they end before it does.
+fn chunk_of(chunks: &[u8], chunk: u32) -> &[u8] {
+    let start = chunk as usize * CHUNK_BYTES;
+    chunks.get(start..start + CHUNK_BYTES).unwrap_or_default()
+}
+
+/// A value read piece by piece: straight from a map where there is one, else through a window.
 #[derive(Debug)]
 pub(crate) struct Bytes {
     track: Arc<TrackFile>,
     place: ValuePlace,
-    window: Vec<u8>,
-    window_start: u32,
+    source: Source,
     /// The chunk that was verified last: reading it byte by byte sums it once.
     verified: Option<u32>,
-    is_mapped: bool,
+}
+
+/// What a value is read from.
+#[derive(Debug)]
+enum Source {
+    /// The map of the whole track, which is sealed.
+    Whole,
+    /// A map of an active track.
+    Growing(Arc<Map>),
+    /// A copy of chunks, from the first one on.
+    Window { first: u32, bytes: Vec<u8> },
 }
 
 impl Bytes {
@@ -214,13 +232,17 @@ impl Bytes {
     const WINDOW_CHUNKS: u64 = 64;
 
     pub(crate) fn new(track: Arc<TrackFile>, place: ValuePlace) -> Self {
-        Bytes { track, place, window: Vec::new(), window_start: 0, verified: None, is_mapped: true }
+        let source = match track.map() {
+            Some(_) => Source::Whole,
+            None => track.growing_map(place.end(place.len)).map_or_else(window, Source::Growing),
+        };
+        Bytes { track, place, source, verified: None }
     }
 
     /// Bytes that are read through the window also where the track could be mapped: reading a whole
     /// store through maps makes all of it resident.
     pub(crate) fn unmapped(track: Arc<TrackFile>, place: ValuePlace) -> Self {
-        Bytes { is_mapped: false, ..Self::new(track, place) }
+        Bytes { track, place, source: window(), verified: None }
     }
 
     /// The value's bytes from `at` to the end of their chunk, without a copy; empty at its end.
@@ -230,15 +252,20 @@ impl Bytes {
             return Ok(&[]);
         }
         let piece = self.place.piece(at, usize::try_from(left).unwrap_or(usize::MAX));
-        let is_mapped = self.is_mapped && self.track.map().is_some();
-        if !is_mapped {
-            self.load(piece.chunk, left)?;
-        }
-        let chunk = match self.track.map().filter(|_| is_mapped) {
-            Some(map) => map.get(piece.chunk as usize * CHUNK_BYTES..).unwrap_or_default(),
-            None => &self.window[(piece.chunk - self.window_start) as usize * CHUNK_BYTES..],
+        self.load(piece.chunk, left)?;
+        let (first, bytes) = match &self.source {
+            Source::Whole => (0, self.track.map().map_or(&[][..], |map| map)),
+            Source::Growing(map) => (0, &***map),
+            Source::Window { first, bytes } => (*first, &**bytes),
         };
+        let chunk = chunk_of(bytes, piece.chunk - first);
         if self.verified != Some(piece.chunk) {
+            let next = piece.chunk.saturating_add(1);
+            let goes_on =
+                at == 0 || self.verified.is_some_and(|last| last == piece.chunk.saturating_sub(1));
+            if goes_on && left > piece.len as u64 {
+                io::prefetch(chunk_of(bytes, next - first));
+            }
             let opened = chunk::open(chunk, self.track.place(piece.chunk));
             self.track.check(opened, &self.place, piece)?;
             self.verified = Some(piece.chunk);
@@ -253,18 +280,23 @@ impl Bytes {
         self.track.file.will_need(offset, chunks * CHUNK_BYTES as u64);
     }
 
-    /// Makes the window hold `chunk`.
+    /// Makes the window, where there is one, hold `chunk`.
     fn load(&mut self, chunk: u32, left: u64) -> Result<()> {
-        let held = (self.window.len() / CHUNK_BYTES) as u32;
-        if (self.window_start..self.window_start + held).contains(&chunk) {
+        let Source::Window { first, bytes } = &mut self.source else { return Ok(()) };
+        let held = (bytes.len() / CHUNK_BYTES) as u32;
+        if (*first..*first + held).contains(&chunk) {
             return Ok(());
         }
         let chunks = chunk::chunks_for(left).saturating_add(1).min(Self::WINDOW_CHUNKS);
         self.verified = None;
-        self.window.clear();
-        self.window.resize(chunks as usize * CHUNK_BYTES, 0);
-        self.window_start = chunk;
-        let mut buffers = [IoSliceMut::new(&mut self.window)];
-        self.track.read_buffers(chunk, &mut buffers)
+        bytes.clear();
+        bytes.resize(chunks as usize * CHUNK_BYTES, 0);
+        *first = chunk;
+        self.track.read_buffers(chunk, &mut [IoSliceMut::new(bytes)])
     }
+}
+
+/// A window with nothing in it yet.
+fn window() -> Source {
+    Source::Window { first: 0, bytes: Vec::new() }
 }

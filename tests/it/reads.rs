@@ -17,8 +17,19 @@ fn check(store: &Store, tag: usize) {
     let (key, expected) = (format!("k{tag}"), value(tag));
     assert!(store.get(&key).expect("it reads").expect("it is there") == expected, "{key}");
     let (start, end) = (VALUE_BYTES / 3, VALUE_BYTES - 5000);
-    let range = store.get_range(&key, start as u64..end as u64).expect("it reads");
-    assert!(range.expect("it is there") == expected[start..end], "{key}");
+    let range = start as u64..end as u64;
+    let part = store.get_range(&key, range.clone()).expect("it reads");
+    assert!(part.expect("it is there") == expected[start..end], "{key}");
+    let mut part = vec![7; 9];
+    let info = store.get_range_into(&key, range, &mut part).expect("it reads");
+    assert_eq!(info.expect("it is there").len, VALUE_BYTES as u64);
+    assert!(part == expected[start..end], "{key}");
+    let mut reader = store.reader(&key).expect("it opens").expect("it is there");
+    let mut borrowed = Vec::new();
+    while let Some(slice) = reader.next_slice().expect("it reads") {
+        borrowed.extend_from_slice(slice);
+    }
+    assert!(borrowed == expected, "{key}");
 }
 
 /// Values lie in sealed tracks, in the part of the active one that is mapped, behind that in what

@@ -72,12 +72,15 @@ impl Engine for Open {
         &self,
         key: &Key,
         range: Range<usize>,
-        _buffer: &mut Vec<u8>,
+        buffer: &mut Vec<u8>,
         see: &mut See<'_>,
     ) -> Result<bool> {
-        let part = self.0.get_range(key.bytes(), range.start as u64..range.end as u64)?;
-        part.as_deref().map(see);
-        Ok(part.is_some())
+        let range = range.start as u64..range.end as u64;
+        let found = self.0.get_range_into(key.bytes(), range, buffer)?.is_some();
+        if found {
+            see(buffer);
+        }
+        Ok(found)
     }
 
     fn delete(&self, keys: &[Key]) -> Result<()> {
