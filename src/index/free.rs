@@ -92,32 +92,43 @@ impl Join<'_> {
         }
     }
 
-    /// Says that a row's chunks were punched out, if the row is still the same, and merges it
-    /// with punched neighbours. A row that has grown meanwhile stays to be punched again.
-    pub(crate) fn set_punched(&mut self, track: TrackId, chunk: u32, seen: FreeRow) -> Result<()> {
-        if self.free_row(track, chunk)? != Some(seen) {
-            return Ok(());
+    /// Says that the chunks of some rows of a track, in order, were punched out, of those that are
+    /// still the same, and merges them with one another and with punched neighbours. A row that has
+    /// grown meanwhile stays to be punched again.
+    pub(crate) fn set_punched(&mut self, track: TrackId, seen: &[(u32, FreeRow)]) -> Result<()> {
+        let mut punched_chunks = 0;
+        let mut left = seen.iter().copied().peekable();
+        while let Some((chunk, row)) = left.next() {
+            if self.free_row(track, chunk)? != Some(row) {
+                continue;
+            }
+            let (mut start, mut end, mut freed_by) = (chunk, chunk + row.chunks, row.freed_by);
+            punched_chunks += row.chunks;
+            if let Some((before, row)) = self.free_before(track, chunk)?
+                && before + row.chunks == chunk
+                && row.punched
+            {
+                self.free.insert((track, chunk), None);
+                start = before;
+            }
+            // Run by run and not row by row: with each row that is merged into one far before it, all
+            // that were merged already would be passed over again.
+            while let Some(row) = self.free_row(track, end)? {
+                if left.next_if_eq(&(end, row)).is_some() {
+                    punched_chunks += row.chunks;
+                } else if !row.punched {
+                    break;
+                }
+                self.free.insert((track, end), None);
+                end += row.chunks;
+                freed_by = freed_by.max(row.freed_by);
+            }
+            let whole = FreeRow { chunks: end - start, freed_by, punched: true };
+            self.free.insert((track, start), Some(whole));
         }
-        let (mut start, mut chunks) = (chunk, seen.chunks);
-        if let Some((before, row)) = self.free_before(track, chunk)?
-            && before + row.chunks == chunk
-            && row.punched
-        {
-            self.free.insert((track, chunk), None);
-            start = before;
-            chunks += row.chunks;
-        }
-        let end = chunk + seen.chunks;
-        if let Some(row) = self.free_row(track, end)?
-            && row.punched
-        {
-            self.free.insert((track, end), None);
-            chunks += row.chunks;
-        }
-        self.free.insert((track, start), Some(FreeRow { chunks, punched: true, ..seen }));
         if let Some(row) = self.track(track) {
-            row.free_chunks -= seen.chunks;
-            row.punched_chunks += seen.chunks;
+            row.free_chunks -= punched_chunks;
+            row.punched_chunks += punched_chunks;
         }
         Ok(())
     }

@@ -124,9 +124,7 @@ impl Shared {
         }
         let chunks: u64 = punched.iter().map(|(_, row)| u64::from(row.chunks)).sum();
         self.compaction.came_back(chunks * CHUNK_BYTES as u64);
-        self.change(&mut self.books(), |join| {
-            punched.iter().try_for_each(|&(chunk, row)| join.set_punched(track, chunk, row))
-        })?;
+        self.change(&mut self.books(), |join| join.set_punched(track, &punched))?;
         step!("reclaim.punches-noted");
         Ok(held_chunks)
     }

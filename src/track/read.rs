@@ -77,6 +77,7 @@ impl TrackFile {
 
     fn copy_mapped(&self, map: &[u8], place: &ValuePlace, skip: u64, out: &mut [u8]) -> Result<()> {
         let mut done = 0;
+        io::prefetch(chunk_of(map, place.piece(skip, 0).chunk));
         while done < out.len() {
             let piece = place.piece(skip + done as u64, out.len() - done);
             if done + piece.len < out.len() {

@@ -9,6 +9,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::{Engine, Promise, See};
@@ -26,11 +27,18 @@ struct Open {
     promise: Promise,
     /// Directories that are there.
     made: Mutex<HashSet<PathBuf>>,
+    /// Of files written beside, of which two may be of the same key.
+    written: AtomicU64,
 }
 
 pub fn open(dir: &Path, promise: Promise) -> Result<Box<dyn Engine>> {
     fs::create_dir_all(dir)?;
-    Ok(Box::new(Open { dir: dir.to_owned(), promise, made: Mutex::default() }))
+    Ok(Box::new(Open {
+        dir: dir.to_owned(),
+        promise,
+        made: Mutex::default(),
+        written: AtomicU64::new(0),
+    }))
 }
 
 impl Open {
@@ -64,7 +72,8 @@ impl Engine for Open {
         let path = self.path(key);
         let dir = path.parent().ok_or("a key without a directory")?;
         self.make_dir(dir)?;
-        let beside = path.with_extension("new");
+        let number = self.written.fetch_add(1, Ordering::Relaxed);
+        let beside = path.with_extension(format!("{number}.new"));
         let mut file = File::create(&beside)?;
         pieces.iter().try_for_each(|piece| file.write_all(piece))?;
         if self.promise == Promise::Durable {
