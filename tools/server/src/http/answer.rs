@@ -19,6 +19,7 @@ use s3s::{Body, S3Error, StdError, s3_error};
 use super::cors::{self, Asked};
 use super::form::{Forms, is_form};
 use super::guard::Guarded;
+use super::messages;
 use crate::access::Operation;
 use crate::bodies::BodyFault;
 use crate::config::Limits;
@@ -207,6 +208,7 @@ impl Entry {
         if let Some(status) = response.extensions_mut().remove::<StatusCode>() {
             *response.status_mut() = status;
         }
+        response = messages::complete(response, &self.id);
         self.status = response.status();
         let headers = response.headers_mut();
         if let Ok(id) = HeaderValue::from_str(&self.id) {

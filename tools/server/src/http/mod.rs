@@ -6,3 +6,4 @@ pub mod cors;
 pub mod form;
 pub mod guard;
 pub mod listen;
+pub mod messages;

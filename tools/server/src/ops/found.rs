@@ -15,7 +15,7 @@ use crate::data::settings::Versioning;
 use crate::data::streams::ObjectReader;
 use crate::data::tags::Tags;
 use crate::data::versions::{Place, Sought, Which};
-use crate::data::{Attributes, keys, lifecycle, tags};
+use crate::data::{Attributes, keys, tags};
 use crate::error::{Error, Result};
 
 /// How often an object may be replaced between being found and being opened.
@@ -45,9 +45,7 @@ impl Found {
         let tags = tags::of(&bucket.store, &place)?;
         let version = tell_version(bucket, &place);
         let Place { info, attributes, .. } = place;
-        let settings = bucket.settings();
-        let expiration = lifecycle::expiry(&settings, key, info.created_ms)
-            .and_then(|(ms, rule)| told::expiration(ms, rule));
+        let expiration = told::expiration(bucket, key, info.created_ms);
         Ok(Found { info, attributes, tags, version, expiration })
     }
 

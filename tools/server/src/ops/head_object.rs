@@ -34,8 +34,13 @@ pub async fn call(
     }
     let selected = found.select(input.range.as_ref(), input.part_number)?;
     describe!(output, found, selected, input.checksum_mode);
-    Ok(match selected.of {
+    let mut response = match selected.of {
         Some(_) => told::with_status(output, StatusCode::PARTIAL_CONTENT),
         None => S3Response::new(output),
-    })
+    };
+    if !found.tags.is_empty() {
+        // The output has no field for it.
+        response.headers.insert("x-amz-tagging-count", found.tags.len().into());
+    }
+    Ok(response)
 }

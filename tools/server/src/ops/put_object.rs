@@ -15,7 +15,7 @@ use super::told;
 use crate::bodies::{BodyFault, Expected, Incoming, PIECE_BYTES, given_checksums, tell_checksum};
 use crate::conditions::WriteConditions;
 use crate::data::attributes::{Etag, Headers};
-use crate::data::buckets::Bucket;
+use crate::data::buckets::{Bucket, now_ms};
 use crate::data::streams::ObjectStream;
 use crate::data::tags::Tags;
 use crate::data::{Attributes, blocking, keys};
@@ -57,6 +57,7 @@ pub async fn call(
             return append.carry_out(incoming).await;
         }
     }
+    let expiration = told::expiration(&bucket, &key, now_ms());
     let put = Put { bucket, key, expected, headers: headers_of!(input)?, tags };
     let Placed { attributes, version } = match offset {
         Some(_) => {
@@ -73,6 +74,7 @@ pub async fn call(
     let mut output = PutObjectOutput {
         e_tag: Some(told::etag(attributes.etag)),
         checksum_type: attributes.checksum.as_ref().map(told::checksum_type),
+        expiration,
         version_id: version,
         ..PutObjectOutput::default()
     };

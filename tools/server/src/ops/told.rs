@@ -11,7 +11,9 @@ use s3s::dto::{
 use s3s::{S3Response, s3_error};
 
 use crate::data::attributes::Etag;
+use crate::data::buckets::Bucket;
 use crate::data::keys::UploadId;
+use crate::data::lifecycle;
 use crate::data::uploads::Span;
 use crate::data::versions::Which;
 use crate::digest::{Algorithm, Checksum};
@@ -43,8 +45,10 @@ pub fn time(ms: u64) -> Timestamp {
     (UNIX_EPOCH + Duration::from_millis(ms.min(u64::from(u32::MAX) * 1000))).into()
 }
 
-/// `x-amz-expiration`.
-pub fn expiration(ms: u64, rule: &str) -> Option<String> {
+/// `x-amz-expiration` of an object of this age, where a rule of its bucket says when it goes.
+pub fn expiration(bucket: &Bucket, key: &str, created_ms: u64) -> Option<String> {
+    let settings = bucket.settings();
+    let (ms, rule) = lifecycle::expiry(&settings, key, created_ms)?;
     let mut date = Vec::new();
     time(ms).format(TimestampFormat::HttpDate, &mut date).ok()?;
     let rule = utf8_percent_encode(rule, NON_ALPHANUMERIC);

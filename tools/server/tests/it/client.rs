@@ -61,7 +61,16 @@ impl Reply {
     #[track_caller]
     pub fn refused(self, status: u16, code: &str) -> Self {
         assert_eq!((self.status, &*self.code()), (status, code), "{}", self.text());
+        self.assert_told();
         self
+    }
+
+    /// Whoever is told an error's code is told more than that.
+    #[track_caller]
+    pub fn assert_told(&self) {
+        let is_told = |name| self.xml(name).is_some_and(|text| !text.is_empty());
+        let is_error = self.text().contains("<Error><Code>");
+        assert!(!is_error || is_told("Message") && is_told("RequestId"), "{}", self.text());
     }
 }
 

@@ -22,6 +22,7 @@ fn assert_refused(s3: &Client, request: &[u8], what: &str) {
     if let Some(reply) = s3.try_exchange(request) {
         assert!((400..600).contains(&reply.status), "{what}: {} {}", reply.status, reply.text());
         assert_ne!(reply.status, 500, "{what}: {}", reply.text());
+        reply.assert_told();
     }
 }
 
@@ -128,6 +129,7 @@ fn random_bytes_are_no_requests() {
         let _ = stream.shutdown(std::net::Shutdown::Write);
         if let Some(reply) = read_reply(&mut stream, true) {
             assert_ne!(reply.status, 500, "{}", String::from_utf8_lossy(&request));
+            reply.assert_told();
         }
     }
     // A change that is no part of what was signed may have put it, whole.

@@ -210,6 +210,8 @@ fn copies_have_the_bytes_and_what_the_request_says() {
     assert!(got.body == body);
     assert_eq!(got.header("x-amz-meta-camera"), Some("1"));
     assert_eq!(got.header("x-amz-tagging-count"), Some("1"));
+    let head = s3.call("HEAD", "/two/copy").expect(200);
+    assert_eq!(head.header("x-amz-tagging-count"), Some("1"));
 
     let replaced = copy("/two/other")
         .header("x-amz-metadata-directive", "REPLACE")
