@@ -611,6 +611,11 @@ impl<'a> Directory<'a> {
         self.entries.to_mut().extend_from_slice(payload);
     }
 
+    /// How many records it says that it has.
+    pub(crate) fn entry_count(&self) -> usize {
+        self.entry_count as usize
+    }
+
     /// The records of this directory chunk, in order; a fault ends them.
     pub fn entries(&self) -> impl Iterator<Item = Result<DirectoryEntry<'_>, Fault>> {
         let mut rest = &self.entries[..self.entry_bytes.min(self.entries.len())];

@@ -153,12 +153,7 @@ impl<'a> Join<'a> {
 
     /// Looks up what the records are about, all at once: that costs less than one by one.
     fn look_up(&mut self, records: &[DirectoryEntry<'_>], ahead: Option<Ahead>) -> Result<()> {
-        let keys = records.iter().filter_map(|entry| match &entry.record {
-            Record::Put(Put { space: Space::Object, key, .. })
-            | Record::Delete { space: Space::Object, key } => Some(*key),
-            _ => None,
-        });
-        let keys: Vec<&[u8]> = keys.collect();
+        let keys = keys_of(records);
         let ahead =
             ahead.filter(|ahead| ahead.batch + 1 == self.number && ahead.rows.are_of(&keys));
         if let Some(Ahead { rows, .. }) = ahead {
@@ -166,6 +161,16 @@ impl<'a> Join<'a> {
         } else if keys.len() > 1 {
             self.entries[Space::Object as usize] = self.index.look_up(&keys)?;
         }
+        Ok(())
+    }
+
+    /// Looks up what records are about that will be brought in one by one: all at once, which costs less.
+    /// The join has looked up or changed nothing yet.
+    pub(crate) fn expect<'r>(
+        &mut self,
+        records: impl IntoIterator<Item = &'r DirectoryEntry<'r>>,
+    ) -> Result<()> {
+        self.entries[Space::Object as usize] = self.index.look_up(&keys_of(records))?;
         Ok(())
     }
 
@@ -563,6 +568,16 @@ impl<'a> Join<'a> {
         self.index.write(batch)?;
         Ok(size)
     }
+}
+
+/// The keys of objects that records are about.
+fn keys_of<'r>(records: impl IntoIterator<Item = &'r DirectoryEntry<'r>>) -> Vec<&'r [u8]> {
+    let keys = records.into_iter().filter_map(|entry| match &entry.record {
+        Record::Put(Put { space: Space::Object, key, .. })
+        | Record::Delete { space: Space::Object, key } => Some(*key),
+        _ => None,
+    });
+    keys.collect()
 }
 
 /// Where a segment of this chain is; nobody owns it yet.

@@ -9,6 +9,7 @@ use super::replay::{End, Replay, Tail, cut_off};
 use super::report::{Damage, RecoveryReport};
 use crate::compression::Dictionary;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::chain::{Directory, DirectoryEntry};
 use crate::format::chunk::CHUNK_BYTES;
 use crate::format::entry::TrackRow;
 use crate::format::track_header::{TrackHeader, TrackKind};
@@ -17,6 +18,9 @@ use crate::index::{Books, ChainFacts, Index, Join};
 use crate::options::{Phase, Progress};
 use crate::store::now_ms;
 use crate::track::{Chain, TrackFile};
+
+/// Directories and packed values that are held at once, besides one chain's.
+const READ_AHEAD_BYTES: usize = 4 << 20;
 
 impl Opening {
     /// The headers of the tracks that may have more than the index reflects. Those of all others
@@ -163,34 +167,42 @@ impl Opening {
         let mut replay = Replay::new(&self.files, tails, self.options.accept_loss);
         let phase = if self.rebuild { Phase::Rebuild } else { Phase::Replay };
         let mut unflushed = 0;
-        let mut next = replay.next(&mut self.report)?;
-        while next.is_some() {
-            let mut join = new_join(self.rebuild, &self.index, &mut self.books);
-            while let Some((header, chain)) = next.take() {
-                if !join.books.tracks.contains_key(&header.track) {
-                    join.add_track(header.track, row_of(&header));
-                }
-                join_chain(&mut join, &header, &chain, &mut self.report)?;
-                self.newest_chain = self.newest_chain.max(chain.head.seq);
-                next = replay.next(&mut self.report)?;
-                if join.len() >= ROWS_A_BATCH {
-                    break;
-                }
+        loop {
+            let chains = read_ahead(&mut replay, &mut self.report)?;
+            if chains.is_empty() {
+                return Ok(replay.ends);
             }
-            unflushed += join.commit()?;
-            step!("open.replayed");
-            if let Some(on_progress) = &self.options.on_progress {
-                let (done_bytes, records) =
-                    (self.report.replayed_bytes, self.report.replayed_records);
-                on_progress(&Progress { phase, done_bytes, total_bytes, records });
-            }
-            if unflushed >= self.options.memtable_bytes() {
-                // Invariant I1: the tails were synced before they were read.
-                self.index.flush()?;
-                unflushed = 0;
+            let records: Vec<_> = chains.iter().map(|(_, chain)| records_of(chain)).collect();
+            let mut rest = &chains[..];
+            while !rest.is_empty() {
+                let records = &records[chains.len() - rest.len()..];
+                let mut join = new_join(self.rebuild, &self.index, &mut self.books);
+                join.expect(records.iter().flatten())?;
+                for ((header, chain), records) in rest.iter().zip(records) {
+                    rest = &rest[1..];
+                    if !join.books.tracks.contains_key(&header.track) {
+                        join.add_track(header.track, row_of(header));
+                    }
+                    join_chain(&mut join, header, chain, records, &mut self.report)?;
+                    self.newest_chain = self.newest_chain.max(chain.head.seq);
+                    if join.len() >= 2 * ROWS_A_BATCH {
+                        break;
+                    }
+                }
+                unflushed += join.commit()?;
+                step!("open.replayed");
+                if let Some(on_progress) = &self.options.on_progress {
+                    let (done_bytes, records) =
+                        (self.report.replayed_bytes, self.report.replayed_records);
+                    on_progress(&Progress { phase, done_bytes, total_bytes, records });
+                }
+                if unflushed >= self.options.memtable_bytes() {
+                    // Invariant I1: the tails were synced before they were read.
+                    self.index.flush()?;
+                    unflushed = 0;
+                }
             }
         }
-        Ok(replay.ends)
     }
 
     /// Seals a track that the last opening left active, or goes on with it.
@@ -273,10 +285,37 @@ pub(super) fn new_join<'a>(rebuild: bool, index: &'a Index, books: &'a mut Books
     if rebuild { Join::for_rebuild(index, books) } else { Join::new(index, books) }
 }
 
+/// The chains that are brought in next; none at the end.
+fn read_ahead(
+    replay: &mut Replay<'_>,
+    report: &mut RecoveryReport,
+) -> Result<Vec<(TrackHeader, Chain)>> {
+    let (mut chains, mut rows, mut bytes) = (Vec::new(), 0, 0);
+    while rows < ROWS_A_BATCH
+        && bytes < READ_AHEAD_BYTES
+        && let Some((header, chain)) = replay.next(report)?
+    {
+        rows += chain.directories.iter().map(Directory::entry_count).sum::<usize>();
+        bytes += chain.head.head_chunks as usize * CHUNK_BYTES;
+        chains.push((header, chain));
+    }
+    Ok(chains)
+}
+
+/// A chain's records. One that does not decode ends its directory chunk; it was named with the chain.
+fn records_of(chain: &Chain) -> Vec<DirectoryEntry<'_>> {
+    let mut records = Vec::new();
+    for directory in &chain.directories {
+        records.extend(directory.entries().map_while(std::result::Result::ok));
+    }
+    records
+}
+
 fn join_chain(
     join: &mut Join<'_>,
     header: &TrackHeader,
     chain: &Chain,
+    records: &[DirectoryEntry<'_>],
     report: &mut RecoveryReport,
 ) -> Result<()> {
     let head = &chain.head;
@@ -289,13 +328,10 @@ fn join_chain(
         synced: head.end(),
     };
     let mut lost_chunks = head.chunks - head.head_chunks;
-    for directory in &chain.directories {
-        // An entry that does not decode ends its directory chunk; it was named with the chain.
-        for entry in directory.entries().map_while(std::result::Result::ok) {
-            join.record(&facts, &entry)?;
-            lost_chunks = lost_chunks.saturating_sub(entry.room.owned_chunks());
-            report.replayed_records += 1;
-        }
+    for entry in records {
+        join.record(&facts, entry)?;
+        lost_chunks = lost_chunks.saturating_sub(entry.room.owned_chunks());
+        report.replayed_records += 1;
     }
     join.end_chain(&facts, lost_chunks);
     report.replayed_chains += 1;
