@@ -1,5 +1,6 @@
 //! The writer thread: it takes what has queued up, one group a store, one sync a group.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -16,6 +17,13 @@ const QUEUE_LEN: usize = 1024;
 /// A group is not made larger than this by a further request: it bounds how long a small write
 /// waits for the large ones before it.
 const GROUP_BYTES: usize = 4 << 20;
+/// The same while there are small writes that somebody waits to be durable: the sync that ends their
+/// waiting writes all of the group to the device.
+const GROUP_BYTES_BESIDE_SMALL: usize = 1 << 20;
+/// Requests of at most so many bytes go before larger ones.
+const SMALL_BYTES: usize = 64 << 10;
+/// For so many groups one small durable write lets more of them be expected.
+const GROUPS_BESIDE_SMALL: u32 = 16;
 
 /// Disks of this process, so that stores which lie on one share its thread.
 static DISKS: Mutex<Vec<Weak<Disk>>> = Mutex::new(Vec::new());
@@ -33,6 +41,8 @@ enum Job {
     Write(Arc<Volume>, Request),
     Sync(Arc<Volume>, Sender<Result<()>>),
 }
+
+type Write = (Arc<Volume>, Request);
 
 impl Disk {
     /// The disk `id` at `path`, with a thread of its own or one that it has already.
@@ -103,30 +113,113 @@ pub(crate) fn wait_for_all(outcomes: &[Receiver<Result<()>>]) -> Result<()> {
 }
 
 fn run(jobs: &Receiver<Job>) {
-    while let Ok(first) = jobs.recv() {
+    let mut queue = Queue::default();
+    while queue.fill(jobs) {
+        let (requests, syncs) = queue.next();
         let mut groups: Vec<(Arc<Volume>, Vec<Request>)> = Vec::new();
-        let mut syncs = Vec::new();
-        let mut bytes = 0;
-        let mut next = Some(first);
-        while let Some(job) = next {
-            match job {
-                Job::Write(volume, request) => {
-                    bytes += request.proposal.bytes();
-                    match groups.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &volume)) {
-                        Some((_, group)) => group.push(request),
-                        None => groups.push((volume, vec![request])),
-                    }
-                }
-                Job::Sync(volume, reply) => syncs.push((volume, reply)),
+        for (volume, request) in requests {
+            match groups.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &volume)) {
+                Some((_, group)) => group.push(request),
+                None => groups.push((volume, vec![request])),
             }
-            next = if bytes < GROUP_BYTES { jobs.try_recv().ok() } else { None };
         }
         for (volume, group) in groups {
             volume.commit(group);
         }
-        for (volume, reply) in syncs {
+        for Sync { volume, reply, .. } in syncs {
             // A caller that is gone wants no answer.
             let _ = reply.send(volume.sync());
         }
+    }
+}
+
+/// What waits for the thread. A write waits for the group under way, for those of its own kind before
+/// it, and for those of its group; a sync for all writes before it.
+#[derive(Default)]
+struct Queue {
+    small: Line,
+    large: Line,
+    syncs: VecDeque<Sync>,
+    /// Groups for which small durable writes are expected.
+    beside_small: u32,
+}
+
+/// Writes of one kind, in the order in which they came.
+#[derive(Default)]
+struct Line {
+    writes: VecDeque<Write>,
+    /// Those that ever came.
+    came: u64,
+}
+
+/// A sync, and how many writes of each kind came before it.
+struct Sync {
+    small: u64,
+    large: u64,
+    volume: Arc<Volume>,
+    reply: Sender<Result<()>>,
+}
+
+impl Queue {
+    /// Takes in what there is, waiting for the first; gives whether anything is there.
+    fn fill(&mut self, jobs: &Receiver<Job>) -> bool {
+        let is_empty = self.waiting() == 0 && self.syncs.is_empty();
+        let mut next = if is_empty { jobs.recv().ok() } else { jobs.try_recv().ok() };
+        let is_over = is_empty && next.is_none();
+        while let Some(job) = next {
+            match job {
+                Job::Write(volume, request) => {
+                    let is_small = request.proposal.bytes() <= SMALL_BYTES;
+                    let line = if is_small { &mut self.small } else { &mut self.large };
+                    line.writes.push_back((volume, request));
+                    line.came += 1;
+                }
+                Job::Sync(volume, reply) => {
+                    let (small, large) = (self.small.came, self.large.came);
+                    self.syncs.push_back(Sync { small, large, volume, reply });
+                }
+            }
+            // Who brings more waits in the channel.
+            next = if self.waiting() < QUEUE_LEN { jobs.try_recv().ok() } else { None };
+        }
+        !is_over
+    }
+
+    fn waiting(&self) -> usize {
+        self.small.writes.len() + self.large.writes.len()
+    }
+
+    /// The next group, and the syncs that follow it.
+    fn next(&mut self) -> (Vec<Write>, Vec<Sync>) {
+        let waits = |(_, request): &Write| request.durability == Durability::Sync;
+        self.beside_small = match self.small.writes.iter().any(waits) {
+            true => GROUPS_BESIDE_SMALL,
+            false => self.beside_small.saturating_sub(1),
+        };
+        let most = if self.beside_small > 0 { GROUP_BYTES_BESIDE_SMALL } else { GROUP_BYTES };
+        let mut group = self.small.take(GROUP_BYTES);
+        group.append(&mut self.large.take(most));
+        let is_next =
+            |sync: &Sync| sync.small <= self.small.done() && sync.large <= self.large.done();
+        let ready = self.syncs.iter().take_while(|sync| is_next(sync)).count();
+        (group, self.syncs.drain(..ready).collect())
+    }
+}
+
+impl Line {
+    /// The first writes, of about so many bytes, but one at least, so that neither line is starved.
+    fn take(&mut self, most: usize) -> Vec<Write> {
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        while bytes < most
+            && let Some(write) = self.writes.pop_front()
+        {
+            bytes += write.1.proposal.bytes().max(1);
+            taken.push(write);
+        }
+        taken
+    }
+
+    fn done(&self) -> u64 {
+        self.came - self.writes.len() as u64
     }
 }

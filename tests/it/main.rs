@@ -9,6 +9,7 @@ mod compression;
 mod concurrency;
 mod damage;
 mod disks;
+mod fairness;
 mod fixture;
 mod flushing;
 mod full;
