@@ -36,6 +36,7 @@ fn a_lifecycle_is_told_as_it_was_given() {
     assert_eq!(told.all_xml("Prefix"), ["clips/", "old/", "", ""]);
     assert_eq!(told.xml("DaysAfterInitiation").as_deref(), Some("2"));
     let put = s3.put("/bucket/clips/a", "x").expect(200);
+    assert!(put.header("etag").is_some());
     let head = s3.call("HEAD", "/bucket/clips/a").expect(200);
     for reply in [put, head] {
         let said = reply.header("x-amz-expiration").unwrap();
