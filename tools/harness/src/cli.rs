@@ -44,7 +44,7 @@ pub struct Run {
     /// Broken states of each workload and seed
     #[arg(long, default_value_t = 1000, value_name = "N")]
     pub states: u64,
-    /// Threads; default one a processor
+    /// Threads; default two a processor
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
     /// End with the first state that loses something, and do not make it smaller

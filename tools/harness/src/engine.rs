@@ -89,7 +89,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ::kogia::io::Io;
 use serde::{Deserialize, Serialize};
 
-use crate::operation::{Durability, How, Upload};
+use crate::operation::{Durability, How, Print, Upload};
 
 /// The engine of a name.
 pub(crate) fn by_name<'a>(engines: &[&'a dyn Engine], name: &str) -> Option<&'a dyn Engine> {
@@ -199,6 +199,26 @@ pub trait Store: Send + Sync {
     /// Makes an object of all parts of an upload, given by their CRC-32C.
     fn assemble(&self, upload: &Upload, parts: &[u32], durability: Durability) -> Result<()> {
         let _ = (upload, parts, durability);
+        Err(Failure::Unsupported)
+    }
+
+    /// Makes the object of an upload's key longer by all parts of that, given by their CRC-32C;
+    /// [`Failure::Refused`] unless the object is `before`.
+    fn extend(
+        &self,
+        upload: &Upload,
+        before: Print,
+        parts: &[u32],
+        durability: Durability,
+    ) -> Result<()> {
+        let _ = (upload, before, parts, durability);
+        Err(Failure::Unsupported)
+    }
+
+    /// Puts a value behind an object's bytes, and is durable; [`Failure::Refused`] unless the object is
+    /// `before`.
+    fn append(&self, key: &str, before: Print, value: &[u8]) -> Result<()> {
+        let _ = (key, before, value);
         Err(Failure::Unsupported)
     }
 
@@ -399,6 +419,10 @@ pub enum Capability {
     Stream,
     /// [`Store::put_part`], [`Store::parts`] and [`Store::assemble`].
     Parts,
+    /// [`Store::extend`], beside what parts need.
+    Extend,
+    /// [`Store::append`].
+    Append,
     /// [`Store::delete_kept`] and [`Store::versions`]; it heeds [`Setup::versions`].
     Versions,
     /// Calls of several threads at once, in worlds where a run need not be the same again.

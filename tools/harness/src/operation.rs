@@ -53,6 +53,20 @@ pub enum Operation {
         parts: Vec<Value>,
         durability: Durability,
     },
+    /// The object of an upload's key made longer by all parts of it, which are used up. Refused, unless
+    /// its bytes are those of `before`.
+    Extend {
+        upload: Upload,
+        before: Vec<Value>,
+        parts: Vec<Value>,
+        durability: Durability,
+    },
+    /// A value put behind an object's bytes. Refused, unless those are the ones of `before`.
+    Append {
+        key: String,
+        before: Vec<Value>,
+        value: Value,
+    },
     /// Puts of several keys at once, each acknowledged by itself.
     PutAll {
         files: Vec<(String, Value)>,
@@ -198,6 +212,12 @@ impl Value {
         Print::of(&self.bytes())
     }
 
+    /// Of values one behind the other.
+    pub fn print_of_all(values: &[Value]) -> Print {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.bytes()).collect();
+        Print::of(&bytes)
+    }
+
     /// The checksum by which a part of these bytes is found again.
     pub fn crc32c(self) -> u32 {
         kogia::format::checksum::crc32c(&self.bytes())
@@ -281,11 +301,13 @@ impl Operation {
                 steps.iter().map(step).collect()
             }
             Operation::Part { value, .. } => vec![Change::of_part(*value, true)],
-            Operation::Assemble { upload, parts, .. } => {
-                let bytes: Vec<u8> = parts.iter().flat_map(|part| part.bytes()).collect();
-                let object = Change::to(&upload.key, Some(Print::of(&bytes)));
-                let used_up = parts.iter().map(|part| Change::of_part(*part, false));
-                [object].into_iter().chain(used_up).collect()
+            Operation::Assemble { upload, parts, .. } => assembled(&upload.key, &[], parts),
+            Operation::Extend { upload, before, parts, .. } => {
+                assembled(&upload.key, before, parts)
+            }
+            Operation::Append { key, before, value } => {
+                let whole = [&before[..], &[*value]].concat();
+                vec![Change::to(key, Some(Value::print_of_all(&whole)))]
             }
             Operation::Queue(task) => {
                 task.values().iter().map(|item| Change::to("", Some(item.print()))).collect()
@@ -300,7 +322,8 @@ impl Operation {
             Operation::Put { how, .. } | Operation::Stream { how, .. } => how.durability,
             Operation::Delete { durability, .. }
             | Operation::Batch { durability, .. }
-            | Operation::Assemble { durability, .. } => *durability,
+            | Operation::Assemble { durability, .. }
+            | Operation::Extend { durability, .. } => *durability,
             Operation::Queue(task) if !task.is_durable() => Durability::Os,
             _ => Durability::Sync,
         }
@@ -311,6 +334,13 @@ impl Operation {
         use Operation::{Backup, Checkpoint, Close, Compact, Drain, Rebuild, Reopen, Sync};
         matches!(self, Sync | Checkpoint | Compact | Drain | Backup | Close | Reopen | Rebuild)
     }
+}
+
+/// An object of what it had before and of parts, which are gone with that.
+fn assembled(key: &str, before: &[Value], parts: &[Value]) -> Vec<Change> {
+    let print = Value::print_of_all(&[before, parts].concat());
+    let used_up = parts.iter().map(|part| Change::of_part(*part, false));
+    [Change::to(key, Some(print))].into_iter().chain(used_up).collect()
 }
 
 impl Change {
@@ -357,6 +387,10 @@ impl fmt::Display for Operation {
             Operation::Assemble { upload, parts, durability } => {
                 write!(f, "assemble {} of {} parts{durability}", upload.key, parts.len())
             }
+            Operation::Extend { upload, parts, durability, .. } => {
+                write!(f, "extend {} by {} parts{durability}", upload.key, parts.len())
+            }
+            Operation::Append { key, value, .. } => write!(f, "append to {key}, {value}"),
             Operation::PutAll { files } => write!(f, "put {} keys at once", files.len()),
             Operation::PutMissing { files } => {
                 write!(f, "put of {} keys what is missing", files.len())

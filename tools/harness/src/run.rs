@@ -31,7 +31,7 @@ struct Pass<'a> {
 /// Runs what the command line asks for. An error says what is wrong with that, or with the machine.
 pub fn run(options: &cli::Run, engines: &[&dyn Engine]) -> Result<Report, Wrong> {
     check_state(options)?;
-    let threads = options.threads.unwrap_or_else(processors).max(1);
+    let threads = options.threads.unwrap_or_else(default_threads).max(1);
     let mut rows = Vec::new();
     let (mut passes, mut used) = (Vec::new(), Vec::new());
     for world in worlds(&options.world)? {
@@ -99,8 +99,9 @@ fn engine<'a>(
     Ok(Some(engine.ok_or_else(|| Wrong::usage("engine", name))?).filter(fits))
 }
 
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+/// Two a processor: a thread that judges waits for those of its store now and then.
+fn default_threads() -> usize {
+    2 * std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn worlds(names: &[String]) -> Result<Vec<&'static dyn World>, Wrong> {

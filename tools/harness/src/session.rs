@@ -180,6 +180,13 @@ fn carry_out(store: &dyn Store, operation: &Operation) -> Result<Outcome> {
             let parts: Vec<u32> = parts.iter().map(|part| part.crc32c()).collect();
             store.assemble(upload, &parts, *durability)?;
         }
+        Operation::Extend { upload, before, parts, durability } => {
+            let parts: Vec<u32> = parts.iter().map(|part| part.crc32c()).collect();
+            store.extend(upload, Value::print_of_all(before), &parts, *durability)?;
+        }
+        Operation::Append { key, before, value } => {
+            store.append(key, Value::print_of_all(before), &value.bytes())?;
+        }
         Operation::PutAll { .. } | Operation::PutMissing { .. } => {
             return Err(Failure::Unsupported);
         }

@@ -100,6 +100,8 @@ fn needs(operation: &Operation) -> Vec<Capability> {
         Operation::PutAll { .. } | Operation::PutMissing { .. } => vec![Capability::AtOnce],
         Operation::Abandon { .. } => vec![Capability::Stream],
         Operation::Part { .. } | Operation::Assemble { .. } => vec![Capability::Parts],
+        Operation::Extend { .. } => vec![Capability::Parts, Capability::Extend],
+        Operation::Append { .. } => vec![Capability::Append],
         Operation::Checkpoint => vec![Capability::Checkpoint],
         Operation::Compact | Operation::CompactNewest | Operation::CompactSlice => {
             vec![Capability::Compact]
@@ -168,15 +170,34 @@ impl Script {
 
     /// Makes an object of all parts of an upload, which are told the key by that.
     pub fn assemble(&mut self, number: u32, key: String, parts: &[Value], durability: Durability) {
-        let assembled = Upload { number, key };
+        let upload = self.destine(number, key);
+        self.then(Operation::Assemble { upload, parts: parts.to_vec(), durability });
+    }
+
+    /// Makes an object longer by parts, which are told the key by that.
+    pub fn extend(
+        &mut self,
+        number: u32,
+        key: String,
+        [before, parts]: [&[Value]; 2],
+        durability: Durability,
+    ) {
+        let upload = self.destine(number, key);
+        let (before, parts) = (before.to_vec(), parts.to_vec());
+        self.then(Operation::Extend { upload, before, parts, durability });
+    }
+
+    /// Says what the parts of an upload, that were not known to become anything, are for.
+    fn destine(&mut self, number: u32, key: String) -> Upload {
+        let destined = Upload { number, key };
         for operation in &mut self.operations {
             if let Operation::Part { upload, .. } = operation
                 && upload.number == number
             {
-                *upload = assembled.clone();
+                *upload = destined.clone();
             }
         }
-        self.then(Operation::Assemble { upload: assembled, parts: parts.to_vec(), durability });
+        destined
     }
 
     /// A key of few enough that operations meet.

@@ -14,7 +14,7 @@ use ::kogia::{
 };
 
 use super::{Capability, Clock, Engine, Failure, Place, Promises, Result, Setup, Store};
-use crate::operation::{Durability, How, Upload, When};
+use crate::operation::{Durability, How, Print, Upload, When};
 use crate::points;
 
 pub(super) const NEVER: Duration = Duration::from_secs(24 * 3600);
@@ -51,7 +51,8 @@ impl Engine for Kogia {
 
     fn has(&self, capability: Capability) -> bool {
         // Of several threads at once it has no run that is the same again.
-        !matches!(capability, Capability::Queue | Capability::Versions | Capability::AtOnce)
+        use Capability::{Append, AtOnce, Queue, Versions};
+        !matches!(capability, Append | AtOnce | Queue | Versions)
     }
 
     fn open(&self, place: &Place, setup: &Setup) -> Result<Box<dyn Store>> {
@@ -132,6 +133,13 @@ impl Open {
             expires_ms: how.expires_in_ms.map(|ms| self.clock.now_ms() + ms),
             ..PutOptions::default()
         }
+    }
+
+    /// The parts of such checksums; refused where one of them is not there.
+    fn part_ids(&self, parts: &[u32]) -> Result<Vec<PartId>> {
+        let there = self.store.parts()?;
+        let id = |crc: &u32| there.iter().find(|part| part.crc32c == *crc).map(|part| part.id);
+        parts.iter().map(id).collect::<Option<_>>().ok_or(Failure::Refused)
     }
 
     /// No stream is written while somebody looks: what is live belongs to an object or a part.
@@ -225,12 +233,26 @@ impl Store for Open {
     }
 
     fn assemble(&self, upload: &Upload, parts: &[u32], durability: Durability) -> Result<()> {
-        let there = self.store.parts()?;
-        let id = |crc: &u32| there.iter().find(|part| part.crc32c == *crc).map(|part| part.id);
-        let ids: Option<Vec<PartId>> = parts.iter().map(id).collect();
         let options = PutOptions { durability: Some(level(durability)), ..PutOptions::default() };
-        self.store.assemble(&upload.key, &ids.ok_or(Failure::Refused)?, &options)?;
+        self.store.assemble(&upload.key, &self.part_ids(parts)?, &options)?;
         Ok(())
+    }
+
+    fn extend(
+        &self,
+        upload: &Upload,
+        before: Print,
+        parts: &[u32],
+        durability: Durability,
+    ) -> Result<()> {
+        let info = self.store.head(&upload.key)?.ok_or(Failure::Refused)?;
+        if self.get(&upload.key)?.is_none_or(|bytes| Print::of(&bytes) != before) {
+            return Err(Failure::Refused);
+        }
+        let options = PutOptions { durability: Some(level(durability)), ..PutOptions::default() };
+        let extended =
+            self.store.extend(&upload.key, info.seq, &self.part_ids(parts)?, &options)?;
+        extended.map(drop).ok_or(Failure::Refused)
     }
 
     fn checkpoint(&self) -> Result<()> {

@@ -24,7 +24,7 @@ use ::kogia::format::checksum::crc32c;
 use self::client::{Client, Header, Reply, crc32c_of, crc32c_text, encoded, xml};
 use self::running::Running;
 use super::{Capability, Engine, Failure, Place, Promises, Result, Setup, Store, Version};
-use crate::operation::{Durability, How, Upload, When};
+use crate::operation::{Durability, How, Print, Upload, When};
 
 const BUCKET: &str = "objects";
 const ACCESS_KEY: &str = "harness";
@@ -83,11 +83,13 @@ impl Engine for KogiaServer {
     }
 
     fn has(&self, capability: Capability) -> bool {
-        use Capability::{AtOnce, BatchOfDeletes, Compact, Conditions, Parts, Stream, Versions};
-        matches!(
-            capability,
-            AtOnce | BatchOfDeletes | Compact | Conditions | Parts | Stream | Versions
-        )
+        use Capability as C;
+        let upkeep = matches!(capability, C::Compact | C::Versions);
+        upkeep
+            || matches!(
+                capability,
+                C::Append | C::AtOnce | C::BatchOfDeletes | C::Conditions | C::Parts | C::Stream
+            )
     }
 
     fn open(&self, place: &Place, setup: &Setup) -> Result<Box<dyn Store>> {
@@ -412,6 +414,15 @@ impl Store for Open {
         let asked = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
         let target = of_key(&upload.key, &format!("uploadId={id}"));
         self.s3.give("POST", &target, &[], asked.as_bytes())?.expect(200).map(drop)
+    }
+
+    fn append(&self, key: &str, before: Print, value: &[u8]) -> Result<()> {
+        if self.get(key)?.is_none_or(|bytes| Print::of(&bytes) != before) {
+            return Err(Failure::Refused);
+        }
+        let offset = before.len.to_string();
+        let headers: [Header<'_>; 1] = [("x-amz-write-offset-bytes", &offset)];
+        self.s3.give("PUT", &of_key(key, ""), &headers, value)?.expect(200).map(drop)
     }
 
     fn delete_kept(&self, key: &str) -> Result<Option<String>> {

@@ -76,8 +76,15 @@ fn parts(script: &mut Script) {
     let upload = script.upload();
     parts.iter().for_each(|&value| script.part(upload, value));
     let (key, durability) = (script.key(8), script.durability());
-    if !script.random.one_in(4) {
-        script.assemble(upload, key, &parts, durability);
+    if script.random.one_in(4) {
+        return;
+    }
+    script.assemble(upload, key.clone(), &parts, durability);
+    if script.random.one_in(2) {
+        let (upload, more) = (script.upload(), [script.value(7_000)]);
+        script.part(upload, more[0]);
+        let durability = script.durability();
+        script.extend(upload, key, [&parts, &more], durability);
     }
 }
 

@@ -14,6 +14,13 @@ pub(super) const ALL: &[Workload] = &[
         variants: None,
     },
     Workload {
+        name: "appends",
+        about: "objects that grow at their ends, as recorders write them, and are put anew now and then",
+        setup: two_disks,
+        operations: appends,
+        variants: None,
+    },
+    Workload {
         name: "versions",
         about: "puts, streams, uploads and deletes, of which all versions are kept",
         setup: |random| Setup { versions: true, ..one_disk(random) },
@@ -55,6 +62,30 @@ fn uploads(script: &mut Script) {
         // Twice: the second has what the first was killed before.
         script.then(Operation::PutMissing { files: tree.clone() });
         script.then(Operation::PutMissing { files: tree.clone() });
+    }
+}
+
+fn appends(script: &mut Script) {
+    for round in 0..4 {
+        let (key, len) = (script.key(2), script.len());
+        // Some begin as they are small, some in segments.
+        let first = script.random.pick(&[len, 300_000 + len]);
+        let mut whole = vec![script.value(first)];
+        script.then(Operation::Put { key: key.clone(), value: whole[0], how: How::SYNC });
+        for _ in 0..4 {
+            let len = script.random.pick(&LENS) + script.random.below(60) as usize;
+            let value = script.value(len);
+            let before = whole.clone();
+            script.then(Operation::Append { key: key.clone(), before, value });
+            whole.push(value);
+            if script.random.one_in(8) {
+                script.delete(key.clone(), Durability::Sync);
+            }
+        }
+        let compacts = script.random.one_in(2);
+        if round % 2 == 1 {
+            script.then(if compacts { Operation::Compact } else { Operation::Reopen });
+        }
     }
 }
 

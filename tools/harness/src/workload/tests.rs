@@ -7,6 +7,7 @@ use crate::engine::kogia::Kogia;
 use crate::engine::kogia_queue::KogiaQueue;
 use crate::engine::kogia_server::KogiaServer;
 use crate::engine::{Clock, Engine, Failure, Place};
+use crate::operation::Operation;
 use crate::oracle::Oracle;
 use crate::session::{Outcome, Session};
 
@@ -28,6 +29,7 @@ fn carry_out(workload: &Workload, run: &Run, engine: &dyn Engine) {
     let place = Place::below(dir.path(), run.setup.disks, Clock::START_MS);
     let mut session = Session::new(engine, place, run.setup);
     let mut oracle = Oracle::of(engine.promises(), &run.setup);
+    let mut grown = 0;
     for operation in &run.operations {
         let which = format!("{} of {}: {operation}", workload.name, engine.name());
         let members = operation.members();
@@ -47,13 +49,21 @@ fn carry_out(workload: &Workload, run: &Run, engine: &dyn Engine) {
                 _ => true,
             };
             assert!(went_well, "{which}: {outcome:?}");
+            grown += usize::from(grows(member) && outcome == Outcome::Done);
             oracle.end(number, member, &outcome, None);
         }
         let seen = session.observe().unwrap_or_else(|failure| panic!("{which}: {failure}"));
         oracle.look(&seen, session.place().clock.now_ms()).expect(&which);
     }
+    // A condition that never holds would say nothing.
+    let growing = run.operations.iter().filter(|operation| grows(operation)).count();
+    assert!(grown * 2 >= growing, "{}: {grown} of {growing}", workload.name);
     let backup = session.observe_backup().unwrap();
     oracle.judge_backup(backup.as_ref(), session.place().clock.now_ms()).unwrap();
+}
+
+fn grows(operation: &Operation) -> bool {
+    matches!(operation, Operation::Extend { .. } | Operation::Append { .. })
 }
 
 #[test]

@@ -70,6 +70,13 @@ pub(super) const ALL: &[Workload] = &[
         variants: None,
     },
     Workload {
+        name: "extending",
+        about: "objects that become longer by parts, without a copy, overwritten and compacted between",
+        setup: two_disks,
+        operations: extending,
+        variants: None,
+    },
+    Workload {
         name: "conditions",
         about: "puts under conditions that hold, or don't",
         setup: two_disks,
@@ -194,6 +201,31 @@ fn parts(script: &mut Script) {
         }
         let (key, len) = (script.key(2), script.len());
         script.put(key, len, How::OS);
+    }
+}
+
+fn extending(script: &mut Script) {
+    for _ in 0..3 {
+        let (key, mut whole) = (script.key(2), Vec::new());
+        for turn in 0..4 {
+            let upload = script.upload();
+            let len = script.random.pick(&[900, 5_000, 36_000]);
+            let parts = [script.value(len)];
+            script.part(upload, parts[0]);
+            let durability = script.durability();
+            match turn {
+                0 => script.assemble(upload, key.clone(), &parts, durability),
+                _ => script.extend(upload, key.clone(), [&whole, &parts], durability),
+            }
+            whole.extend(parts);
+            match script.random.below(6) {
+                // What the next turn wants to make longer may not be there any more.
+                0 => script.put(key.clone(), 3_000, How::OS),
+                1 => script.then(Operation::Compact),
+                2 => script.then(Operation::Checkpoint),
+                _ => {}
+            }
+        }
     }
 }
 
