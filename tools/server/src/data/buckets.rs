@@ -150,7 +150,7 @@ impl Catalogue {
                 return Err(Error::damaged(what));
             };
             let settings = match partitions.first().get(keys::settings(BucketId(row.id)))? {
-                Some(row) => rows::decode(&row)?,
+                Some(row) => Settings::decode(&row)?,
                 None => Settings::default(),
             };
             by_name.insert(name.clone(), bucket(name, &row, settings, store));
@@ -263,9 +263,9 @@ impl Catalogue {
         presence.check()?;
         let mut settings = Settings::clone(&bucket.settings());
         change(&mut settings)?;
-        let row = rows::encode(&settings);
+        let row = settings.encode();
         // What does not come back would keep the server from starting.
-        if rows::decode::<Settings>(&row).is_err() {
+        if Settings::decode(&row).is_err() {
             return Err(
                 s3s::s3_error!(InvalidRequest, "The bucket's configuration is too long").into()
             );

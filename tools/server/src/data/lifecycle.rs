@@ -1,18 +1,19 @@
 //! Objects, versions and uploads that go by themselves.
 //!
-//! Where a bucket keeps no versions, its rules are rules of the store: an object is gone for every reader
-//! at that moment, and its space follows. Else it is walked through now and then, since the deletion of
-//! an object leaves a version.
+//! Where a bucket keeps no versions, rules by prefix and age are rules of the store: an object is gone for
+//! every reader at that moment, and its space follows. For all else the bucket is walked through now and
+//! then: the deletion of an object leaves a version, and a store knows neither tags nor dates.
 
-use kogia::{Condition, RetentionRule};
+use kogia::{Condition, ErrorKind, RetentionRule};
 
 use super::buckets::{Bucket, walk};
 use super::keys::{self, BucketId, VersionId};
 use super::rows;
 use super::scan::Scan;
 use super::settings::{LifecycleRule, Settings, Versioning};
+use super::tags;
 use super::uploads::{self, UploadRow};
-use super::versions::{Hidden, Place};
+use super::versions::{Hidden, Key, Place};
 use crate::error::{Error, Result};
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
@@ -22,7 +23,7 @@ pub fn retention(bucket: BucketId, settings: &Settings) -> Vec<RetentionRule> {
     if settings.versioning != Versioning::Never {
         return Vec::new();
     }
-    let rules = settings.lifecycle.iter().filter(|rule| rule.enabled);
+    let rules = settings.lifecycle.iter().filter(|rule| rule.enabled && rule.is_of_all());
     rules
         .filter_map(|rule| {
             let age = std::time::Duration::from_millis(u64::from(rule.days?) * DAY_MS);
@@ -35,16 +36,58 @@ pub fn retention(bucket: BucketId, settings: &Settings) -> Vec<RetentionRule> {
         .collect()
 }
 
+/// What rules ask of an object.
+#[derive(Clone, Copy, Debug)]
+pub struct Traits<'a> {
+    pub key: &'a str,
+    pub created_ms: u64,
+    pub len: u64,
+    pub tags: &'a [(String, String)],
+}
+
 /// When an object goes by a rule of its bucket, and by which.
 #[must_use]
-pub fn expiry<'r>(settings: &'r Settings, key: &str, created_ms: u64) -> Option<(u64, &'r str)> {
-    let rules =
-        settings.lifecycle.iter().filter(|rule| rule.enabled && key.starts_with(&rule.prefix));
-    let ends = rules.filter_map(|rule| {
-        let end = created_ms.saturating_add(u64::from(rule.days?).saturating_mul(DAY_MS));
-        Some((end, &*rule.id))
+pub fn expiry<'r>(settings: &'r Settings, object: Traits<'_>) -> Option<(u64, &'r str)> {
+    let rules = settings.lifecycle.iter().filter(|rule| {
+        rule.enabled
+            && object.key.starts_with(&rule.prefix)
+            && rule.fits_len(object.len)
+            && rule.fits_tags(object.tags)
     });
-    ends.min()
+    rules.filter_map(|rule| Some((rule.end_ms(object.created_ms)?, &*rule.id))).min()
+}
+
+impl LifecycleRule {
+    /// When an object goes that was created then, if it is one of those that the rule is about.
+    fn end_ms(&self, created_ms: u64) -> Option<u64> {
+        let by_age = |days| created_ms.saturating_add(u64::from(days).saturating_mul(DAY_MS));
+        // What comes later than the date goes at once.
+        self.days.map(by_age).or(self.date_ms.map(|date| date.max(created_ms)))
+    }
+
+    fn is_over(&self, created_ms: u64, now_ms: u64) -> bool {
+        self.end_ms(created_ms).is_some_and(|end| end <= now_ms)
+    }
+
+    /// Whether objects of a bucket without versions go by it that their store does not delete.
+    fn is_walked(&self) -> bool {
+        self.date_ms.is_some() || self.days.is_some() && !self.is_of_all()
+    }
+
+    fn fits_len(&self, len: u64) -> bool {
+        self.filter.larger_than.is_none_or(|least| len > least)
+            && self.filter.smaller_than.is_none_or(|most| len < most)
+    }
+
+    fn fits_tags(&self, tags: &[(String, String)]) -> bool {
+        self.filter.tags.iter().all(|tag| tags.contains(tag))
+    }
+
+    /// Whether it is about an object, or a version, that has its prefix.
+    fn fits(&self, bucket: &Bucket, place: &Place) -> Result<bool> {
+        Ok(self.fits_len(place.info.len)
+            && (self.filter.tags.is_empty() || self.fits_tags(&tags::of(&bucket.store, place)?)))
+    }
 }
 
 /// Deletes what is due in a bucket, but for what its store deletes. Gives how much. Blocks.
@@ -55,14 +98,12 @@ pub fn apply(bucket: &Bucket, now_ms: u64) -> Result<u64> {
         if let Some(days) = rule.upload_days {
             gone += end_uploads(bucket, &rule.prefix, before(now_ms, days))?;
         }
-        if settings.versioning == Versioning::Never {
-            continue;
+        let has_versions = settings.versioning != Versioning::Never;
+        let expires = rule.days.is_some() || rule.date_ms.is_some();
+        if expires && (has_versions || rule.is_walked()) {
+            gone += delete_objects(bucket, rule, now_ms, settings.versioning)?;
         }
-        if let Some(days) = rule.days {
-            gone +=
-                delete_objects(bucket, &rule.prefix, before(now_ms, days), settings.versioning)?;
-        }
-        if rule.noncurrent.is_some() || rule.lone_markers || rule.days.is_some() {
+        if has_versions && (rule.noncurrent.is_some() || rule.lone_markers || expires) {
             gone += delete_versions(bucket, rule, now_ms)?;
         }
     }
@@ -92,31 +133,41 @@ pub fn end_uploads(bucket: &Bucket, prefix: &str, before_ms: u64) -> Result<u64>
 
 fn delete_objects(
     bucket: &Bucket,
-    prefix: &str,
-    before_ms: u64,
+    rule: &LifecycleRule,
+    now_ms: u64,
     versioning: Versioning,
 ) -> Result<u64> {
     let mut deleted = 0;
-    for row in Scan::new(&bucket.store, keys::object(bucket.id, prefix)) {
+    for row in Scan::new(&bucket.store, keys::object(bucket.id, &rule.prefix)) {
         let (row, info) = row?;
         let name = keys::object_text(&row)?;
         let seq = info.seq;
-        if Place::of(bucket.id, name, info)?.info.created_ms > before_ms {
+        let place = Place::of(bucket.id, name, info)?;
+        if !rule.is_over(place.info.created_ms, now_ms) || !rule.fits(bucket, &place)? {
             continue;
         }
         let _entered = bucket.enter_blocking()?;
         if bucket.versioning() != versioning {
             return Ok(deleted);
         }
-        let named = versioning == Versioning::Enabled;
-        // What was put meanwhile stays.
-        deleted += match bucket.key(name).delete(Condition::IfSeq(seq), named) {
-            Ok(_) => 1,
-            Err(Error::S3(_)) => 0,
-            Err(error) => return Err(error),
-        };
+        deleted += u64::from(delete_object(bucket.key(name), Condition::IfSeq(seq), versioning)?);
     }
     Ok(deleted)
+}
+
+/// Deletes an object unless another one is there by now; whether it did.
+fn delete_object(key: Key<'_>, condition: Condition, versioning: Versioning) -> Result<bool> {
+    let deleted = match versioning {
+        Versioning::Never => key.delete_plain(condition),
+        Versioning::Enabled => key.delete(condition, true).map(drop),
+        Versioning::Suspended => key.delete(condition, false).map(drop),
+    };
+    match deleted {
+        Ok(()) => Ok(true),
+        Err(Error::S3(_)) => Ok(false),
+        Err(Error::Store(error)) if error.kind() == ErrorKind::Condition => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// The versions of a key that come before the one that is looked at.
@@ -138,10 +189,8 @@ fn delete_versions(bucket: &Bucket, rule: &LifecycleRule, now_ms: u64) -> Result
         let _entered = bucket.enter_blocking()?;
         Ok::<_, Error>(u64::from(bucket.key(name).delete_if(id, state)?))
     };
-    // A deletion that hides nothing any more.
-    let is_due = |since: u64| {
-        rule.lone_markers || rule.days.is_some_and(|days| since <= before(now_ms, days))
-    };
+    // A deletion that hides nothing any more. It has neither tags nor a size.
+    let is_due = |since: u64| rule.lone_markers || rule.is_of_all() && rule.is_over(since, now_ms);
     let end = |seen: &Before| match seen.lone_marker {
         Some((id, since)) if is_due(since) => delete(&seen.key, id, Hidden::Nothing),
         _ => Ok(0),
@@ -168,7 +217,8 @@ fn delete_versions(bucket: &Bucket, rule: &LifecycleRule, now_ms: u64) -> Result
         let newer_ms = seen.newer_ms.replace(version.created_ms);
         let (Some(newer_ms), Some(rules)) = (newer_ms, rule.noncurrent) else { continue };
         seen.noncurrent += 1;
-        if seen.noncurrent > rules.keep && newer_ms <= before(now_ms, rules.days) {
+        let is_due = seen.noncurrent > rules.keep && newer_ms <= before(now_ms, rules.days);
+        if is_due && rule.fits(bucket, &place)? {
             deleted += delete(name, version.id, Hidden::ByNewer)?;
         }
     }
@@ -179,12 +229,12 @@ fn delete_versions(bucket: &Bucket, rule: &LifecycleRule, now_ms: u64) -> Result
 mod tests {
     use std::sync::Arc;
 
-    use kogia::{Item, ListOptions};
+    use kogia::{Item, ListOptions, PutOptions};
 
     use super::*;
     use crate::data::buckets::now_ms;
     use crate::data::partitions::PartitionOptions;
-    use crate::data::settings::Noncurrent;
+    use crate::data::settings::{Filter, Noncurrent};
     use crate::data::uploads::create;
     use crate::data::versions::{Adding, Sought, Which};
     use crate::data::{Attributes, Catalogue, Partitions, blocking};
@@ -199,20 +249,26 @@ mod tests {
             lone_markers: false,
             noncurrent: None,
             upload_days: None,
+            filter: Filter::default(),
+            date_ms: None,
         }
     }
 
-    async fn bucket(
-        dir: &std::path::Path,
-        set: impl FnOnce(&mut Settings),
-    ) -> (Arc<Catalogue>, Bucket) {
+    fn open(dir: &std::path::Path) -> Arc<Catalogue> {
         let options = PartitionOptions {
             dir: dir.to_owned(),
             disks: Vec::new(),
             count: 1,
             memory_bytes: 64 << 20,
         };
-        let catalogue = Arc::new(Catalogue::open(&Partitions::open(&options).unwrap()).unwrap());
+        Arc::new(Catalogue::open(&Partitions::open(&options).unwrap()).unwrap())
+    }
+
+    async fn bucket(
+        dir: &std::path::Path,
+        set: impl FnOnce(&mut Settings),
+    ) -> (Arc<Catalogue>, Bucket) {
+        let catalogue = open(dir);
         let bucket = catalogue.create("bucket").await.unwrap();
         let change = |settings: &mut Settings| {
             set(settings);
@@ -223,9 +279,19 @@ mod tests {
     }
 
     fn add(bucket: &Bucket, key: &str, body: &str) {
+        put(bucket, key, body, Vec::new());
+    }
+
+    fn put(bucket: &Bucket, key: &str, body: &str, tags: tags::Tags) {
+        let attributes = Attributes { tags, ..Attributes::of_nothing() };
         let key = bucket.key(key);
+        if bucket.versioning() == Versioning::Never {
+            let options = PutOptions { attributes: attributes.encode(), ..PutOptions::default() };
+            bucket.store.put_with(key.row(), body, &options).unwrap();
+            return;
+        }
         let adding = Adding { key, id: key.begin().unwrap(), condition: Condition::Always };
-        adding.whole(body.as_bytes(), Attributes::of_nothing()).unwrap();
+        adding.whole(body.as_bytes(), attributes).unwrap();
     }
 
     fn count(bucket: &Bucket, key: &str) -> usize {
@@ -290,13 +356,7 @@ mod tests {
         let partitions = catalogue.partitions().clone();
         drop((catalogue, first));
         partitions.close().unwrap();
-        let options = PartitionOptions {
-            dir: dir.path().to_owned(),
-            disks: Vec::new(),
-            count: 1,
-            memory_bytes: 64 << 20,
-        };
-        let catalogue = Arc::new(Catalogue::open(&Partitions::open(&options).unwrap()).unwrap());
+        let catalogue = open(dir.path());
         catalogue.keep_rules(0).unwrap();
         let bucket = catalogue.get("bucket").unwrap();
         assert_eq!(bucket.store.retention(), rules);
@@ -307,6 +367,78 @@ mod tests {
         };
         catalogue.change_settings(&bucket, enable).await.unwrap();
         assert_eq!(bucket.store.retention(), []);
+    }
+
+    #[tokio::test]
+    async fn of_objects_with_the_prefix_those_go_that_the_filter_is_about() {
+        let tag = |value: &str| vec![("keep".to_owned(), value.to_owned())];
+        for versioning in [Versioning::Never, Versioning::Enabled] {
+            let dir = tempfile::tempdir().unwrap();
+            let filter = Filter { tags: tag("short"), larger_than: Some(2), smaller_than: Some(5) };
+            let rules = vec![LifecycleRule { days: Some(3), filter, ..rule() }];
+            let set = |settings: &mut Settings| {
+                (settings.versioning, settings.lifecycle) = (versioning, rules.clone());
+            };
+            let (catalogue, first) = bucket(dir.path(), set).await;
+            assert_eq!(first.store.retention(), []);
+            let bucket = first.clone();
+            let tags = tag("short");
+            blocking(move || {
+                let tagged = [
+                    ("goes", "1234", "short"),
+                    ("small", "12", "short"),
+                    ("large", "12345", "short"),
+                ];
+                for (key, body, value) in [&tagged[..], &[("long", "1234", "long")]].concat() {
+                    put(&bucket, &format!("clips/{key}"), body, tag(value));
+                }
+                // Tags that were set behind their object count as well.
+                for (key, tags) in [("later", tags.clone()), ("no-more", Vec::new())] {
+                    let name = format!("clips/{key}");
+                    put(&bucket, &name, "1234", tag("short"));
+                    let Sought::Object(place) = bucket.key(&name).find(Which::Current)? else {
+                        panic!()
+                    };
+                    tags::set(&bucket.store, &place, tags)?;
+                }
+                let after = |days: u64| now_ms() + days * DAY_MS;
+                assert_eq!(apply(&bucket, after(2))?, 0);
+                assert_eq!(apply(&bucket, after(3))?, 2);
+                let left = ["goes", "small", "large", "long", "later", "no-more"]
+                    .map(|key| is_there(&bucket, &format!("clips/{key}")));
+                assert_eq!(left, [false, true, true, true, false, true]);
+                Ok::<_, Error>(())
+            })
+            .await
+            .unwrap();
+            // All of the rule is there after a start.
+            let partitions = catalogue.partitions().clone();
+            drop((catalogue, first));
+            partitions.close().unwrap();
+            let catalogue = open(dir.path());
+            assert_eq!(catalogue.get("bucket").unwrap().settings().lifecycle, rules);
+        }
+    }
+
+    #[tokio::test]
+    async fn from_a_date_on_objects_go_however_young_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let date = now_ms() + DAY_MS;
+        let (_catalogue, bucket) = bucket(dir.path(), |settings| {
+            settings.lifecycle = vec![LifecycleRule { date_ms: Some(date), ..rule() }];
+        })
+        .await;
+        blocking(move || {
+            for key in ["clips/a", "other"] {
+                put(&bucket, key, "x", Vec::new());
+            }
+            assert_eq!(apply(&bucket, date - 1).unwrap(), 0);
+            assert_eq!(apply(&bucket, date).unwrap(), 1);
+            assert!(!is_there(&bucket, "clips/a") && is_there(&bucket, "other"));
+            let object = Traits { key: "clips/b", created_ms: date + 5, len: 1, tags: &[] };
+            assert_eq!(expiry(&bucket.settings(), object), Some((date + 5, "rule")));
+        })
+        .await;
     }
 
     #[tokio::test]

@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::rows::{self, NoRow};
 use super::tags::Tags;
+
+/// Settings with rules that ask for more than a prefix and days.
+const WITH_FILTERS: u8 = 2;
 
 /// Settings of a bucket.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -41,6 +45,56 @@ pub struct LifecycleRule {
     pub noncurrent: Option<Noncurrent>,
     /// Days after which an upload that was not completed is aborted.
     pub upload_days: Option<u32>,
+    /// What has to hold of an object beside its prefix.
+    #[serde(skip)]
+    pub filter: Filter,
+    /// The moment from which objects go, however old they are, in milliseconds since 1970.
+    #[serde(skip)]
+    pub date_ms: Option<u64>,
+}
+
+/// Which of the objects that have the prefix of a rule it is about: all, where it is empty.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Filter {
+    /// They have all of these.
+    pub tags: Tags,
+    /// They have more bytes than this.
+    pub larger_than: Option<u64>,
+    /// They have fewer.
+    pub smaller_than: Option<u64>,
+}
+
+impl Settings {
+    /// The row of settings, which are decoded by [`decode`](Self::decode).
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let asks_more = |rule: &LifecycleRule| !rule.is_of_all() || rule.date_ms.is_some();
+        if !self.lifecycle.iter().any(asks_more) {
+            return rows::encode(self);
+        }
+        let more: Vec<_> = self.lifecycle.iter().map(|rule| (&rule.filter, rule.date_ms)).collect();
+        rows::encode_as(WITH_FILTERS, &(self, more))
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, NoRow> {
+        if bytes.first() != Some(&WITH_FILTERS) {
+            return rows::decode(bytes);
+        }
+        let (mut settings, more): (Settings, Vec<(Filter, Option<u64>)>) =
+            rows::decode_as(WITH_FILTERS, bytes)?;
+        for (rule, (filter, date_ms)) in settings.lifecycle.iter_mut().zip(more) {
+            (rule.filter, rule.date_ms) = (filter, date_ms);
+        }
+        Ok(settings)
+    }
+}
+
+impl LifecycleRule {
+    /// Whether it is about all objects that have its prefix.
+    #[must_use]
+    pub fn is_of_all(&self) -> bool {
+        self.filter == Filter::default()
+    }
 }
 
 /// When versions go that are not current any more.

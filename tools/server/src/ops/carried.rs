@@ -73,12 +73,7 @@ pub fn refuse(asks: &[(bool, &str)]) -> Result<()> {
 }
 
 pub fn not_implemented(what: &str) -> crate::error::Error {
-    s3_error!(
-        NotImplemented,
-        "A header you provided implies functionality that is not implemented: {}",
-        what
-    )
-    .into()
+    s3_error!(NotImplemented, "This server does not do what the request asks for: {}", what).into()
 }
 
 /// Everything belongs to whoever has the right; what says just that is taken.

@@ -15,8 +15,9 @@ use crate::conditions::WriteConditions;
 use crate::data::attributes::{Etag, PartSizes};
 use crate::data::buckets::Bucket;
 use crate::data::keys::{MAX_PART_NUMBER, UploadId};
+use crate::data::lifecycle::Traits;
 use crate::data::uploads::{self, PartRow, Span, UploadRow};
-use crate::data::{Attributes, blocking, keys};
+use crate::data::{Attributes, blocking, keys, tags};
 use crate::digest::{self, Algorithm, Checksum};
 use crate::error::{Error, Result};
 use crate::service::Service;
@@ -46,7 +47,7 @@ pub async fn call(
         min_part_bytes: service.limits.min_part_bytes,
     };
     let entered = bucket.enter().await?;
-    let Placed { attributes, version } = blocking(move || {
+    let Placed { attributes, version, expiration } = blocking(move || {
         let completed = completion.carry_out();
         drop(entered);
         completed
@@ -58,6 +59,7 @@ pub async fn call(
         key: Some(input.key),
         e_tag: Some(told::etag(attributes.etag)),
         checksum_type: attributes.checksum.as_ref().map(told::checksum_type),
+        expiration,
         version_id: version,
         ..CompleteMultipartUploadOutput::default()
     };
@@ -90,9 +92,15 @@ impl Completion {
 
     fn completed_before(&self) -> Result<Option<Placed>> {
         let Some(place) = self.bucket.key(&self.key).current()? else { return Ok(None) };
+        if !place.attributes.is_of(self.id) {
+            return Ok(None);
+        }
         let version = tell_version(&self.bucket, &place);
-        let attributes = place.attributes;
-        Ok(attributes.is_of(self.id).then_some(Placed { attributes, version }))
+        let tags = &*tags::of(&self.bucket.store, &place)?;
+        let (created_ms, len) = (place.info.created_ms, place.info.len);
+        let object = Traits { key: &self.key, created_ms, len, tags };
+        let expiration = told::expiration(&self.bucket, object);
+        Ok(Some(Placed { attributes: place.attributes, version, expiration }))
     }
 
     fn complete(&self) -> Result<Placed> {

@@ -55,7 +55,7 @@ pub async fn call(
         false => None,
     };
 
-    let (Placed { attributes, version }, source_version) = blocking(move || {
+    let (Placed { attributes, version, expiration }, source_version) = blocking(move || {
         let Source { found, reader, .. } = source;
         let mut reader = reader.into_inner();
         let algorithm = asked.or(found.attributes.checksum.map(|checksum| checksum.algorithm));
@@ -90,6 +90,7 @@ pub async fn call(
     Ok(S3Response::new(CopyObjectOutput {
         copy_object_result: Some(result),
         copy_source_version_id: source_version,
+        expiration,
         version_id: version,
         ..CopyObjectOutput::default()
     }))

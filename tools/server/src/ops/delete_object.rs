@@ -1,16 +1,16 @@
 //! `DeleteObject`.
 
-use kogia::{Batch, Condition};
+use kogia::Condition;
 use s3s::dto::{DeleteObjectInput, DeleteObjectOutput};
 use s3s::{S3Request, S3Response};
 
 use super::carried::refuse;
 use super::told;
 use crate::conditions::WriteConditions;
+use crate::data::blocking;
 use crate::data::buckets::Bucket;
 use crate::data::settings::Versioning;
-use crate::data::versions::{self, Key, Which};
-use crate::data::{blocking, keys, tags};
+use crate::data::versions::{self, Which};
 use crate::error::Result;
 use crate::service::Service;
 
@@ -71,24 +71,10 @@ pub fn delete(
         conditions.resolve(key.store.head(key.row())?.as_ref())?
     };
     if versioning == Versioning::Never {
-        delete_plain(key, condition).map_err(|error| conditions.lost_race(error))?;
+        key.delete_plain(condition).map_err(|error| conditions.lost_race(error))?;
         return Ok(Deleted::default());
     }
     let named = versioning == Versioning::Enabled;
     let version = key.delete(condition, named)?;
     Ok(Deleted { is_marker: true, version: Some(version) })
-}
-
-/// Deletes an object, and its row of tags with it. One that is not there is none to delete.
-fn delete_plain(key: Key<'_>, condition: Condition) -> Result<()> {
-    let (store, row) = (key.store, key.row());
-    if tags::has_row(store, &row)? {
-        let mut batch = Batch::new();
-        batch.delete_with(&row, condition).delete(keys::tags(&row));
-        store.write(batch)?;
-        return Ok(());
-    }
-    let options = kogia::DeleteOptions { condition, ..kogia::DeleteOptions::default() };
-    store.delete_with(row, &options)?;
-    Ok(())
 }

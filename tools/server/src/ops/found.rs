@@ -11,6 +11,7 @@ use s3s::s3_error;
 use super::told;
 use crate::conditions::{ReadConditions, Verdict, no_such_key};
 use crate::data::buckets::Bucket;
+use crate::data::lifecycle::Traits;
 use crate::data::settings::Versioning;
 use crate::data::streams::ObjectReader;
 use crate::data::tags::Tags;
@@ -45,7 +46,9 @@ impl Found {
         let tags = tags::of(&bucket.store, &place)?;
         let version = tell_version(bucket, &place);
         let Place { info, attributes, .. } = place;
-        let expiration = told::expiration(bucket, key, info.created_ms);
+        let (created_ms, len) = (info.created_ms, info.len);
+        let object = Traits { key, created_ms, len, tags: &tags };
+        let expiration = told::expiration(bucket, object);
         Ok(Found { info, attributes, tags, version, expiration })
     }
 

@@ -1,24 +1,27 @@
 //! A bucket's lifecycle: when its objects, versions and uploads go by themselves.
 //!
-//! By prefix and by days. A rule that asks for more is refused as a whole: who gave it would wait for
-//! ever for what it does.
+//! By prefix, tags and size, after days or from a date on. A rule that asks for more is refused as a
+//! whole: who gave it would wait for ever for what it does.
 
 use s3s::dto::{
     AbortIncompleteMultipartUpload, DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput,
     ExpirationStatus, GetBucketLifecycleConfigurationInput, GetBucketLifecycleConfigurationOutput,
-    LifecycleExpiration, LifecycleRule, LifecycleRuleFilter, NoncurrentVersionExpiration,
-    PutBucketLifecycleConfigurationInput, PutBucketLifecycleConfigurationOutput,
+    LifecycleExpiration, LifecycleRule, LifecycleRuleAndOperator, LifecycleRuleFilter,
+    NoncurrentVersionExpiration, PutBucketLifecycleConfigurationInput,
+    PutBucketLifecycleConfigurationOutput, Tag, Timestamp,
 };
 use s3s::{S3Request, S3Response, s3_error};
 
-use super::carried::not_implemented;
+use super::carried::{checked_tags, not_implemented};
+use super::{tagging, told};
 use crate::data::keys::UploadId;
-use crate::data::settings::{self, Noncurrent, Settings};
+use crate::data::settings::{self, Filter, Noncurrent, Settings};
 use crate::error::{Error, Result};
 use crate::service::Service;
 
 const MAX_RULES: usize = 1000;
 const MAX_ID_BYTES: usize = 255;
+const DAY_SECONDS: i64 = 24 * 3600;
 
 pub async fn get(
     service: &Service,
@@ -79,20 +82,19 @@ fn rule(given: LifecycleRule) -> Result<settings::LifecycleRule> {
     {
         return Err(not_implemented("transitions to other storage classes"));
     }
-    let (prefix, prefix_alone) = match (given.prefix, given.filter) {
-        (Some(_), Some(_)) => return Err(malformed()),
-        (Some(prefix), None) => (prefix, true),
+    let ((prefix, filter), prefix_alone) = match (given.prefix, given.filter) {
+        (Some(_), Some(_)) | (None, None) => return Err(malformed()),
+        (Some(prefix), None) => ((prefix, Filter::default()), true),
         (None, Some(filter)) => (filtered(filter)?, false),
-        (None, None) => return Err(malformed()),
     };
-    let (mut days, mut lone_markers) = (None, false);
+    let (mut days, mut date_ms, mut lone_markers) = (None, None, false);
     if let Some(expiration) = given.expiration {
-        if expiration.date.is_some() {
-            return Err(not_implemented("expiration at a date"));
-        }
         days = expiration.days.map(positive).transpose()?;
+        date_ms = expiration.date.map(midnight_ms).transpose()?;
         lone_markers = expiration.expired_object_delete_marker.unwrap_or(false);
-        if days.is_some() && lone_markers {
+        if [days.is_some(), date_ms.is_some(), lone_markers].map(usize::from).iter().sum::<usize>()
+            > 1
+        {
             return Err(malformed());
         }
     }
@@ -107,7 +109,12 @@ fn rule(given: LifecycleRule) -> Result<settings::LifecycleRule> {
         Some(given) => Some(positive(given.days_after_initiation.ok_or_else(malformed)?)?),
         None => None,
     };
-    if days.is_none() && !lone_markers && noncurrent.is_none() && upload_days.is_none() {
+    if days.is_none()
+        && date_ms.is_none()
+        && !lone_markers
+        && noncurrent.is_none()
+        && upload_days.is_none()
+    {
         return Err(s3_error!(
             InvalidRequest,
             "At least one action needs to be specified in a rule"
@@ -125,6 +132,14 @@ fn rule(given: LifecycleRule) -> Result<settings::LifecycleRule> {
             s3_error!(InvalidArgument, "ID length should not exceed allowed limit of 255").into()
         );
     }
+    if filter != Filter::default() && (upload_days.is_some() || lone_markers) {
+        return Err(s3_error!(
+            InvalidRequest,
+            "Uploads and delete markers have neither tags nor a size: give \
+             AbortIncompleteMultipartUpload and ExpiredObjectDeleteMarker in a rule of their own"
+        )
+        .into());
+    }
     let rule = settings::LifecycleRule {
         id,
         enabled,
@@ -134,19 +149,70 @@ fn rule(given: LifecycleRule) -> Result<settings::LifecycleRule> {
         lone_markers,
         noncurrent,
         upload_days,
+        filter,
+        date_ms,
     };
     Ok(rule)
 }
 
-/// The prefix of a filter, where it asks for nothing else.
-fn filtered(filter: LifecycleRuleFilter) -> Result<String> {
-    let asks_more = filter.tag.is_some()
-        || filter.object_size_greater_than.is_some()
-        || filter.object_size_less_than.is_some();
-    if asks_more || filter.and.is_some() {
-        return Err(not_implemented("lifecycle filters by tag or size"));
+/// The prefix of a filter, and what else it asks for.
+fn filtered(given: LifecycleRuleFilter) -> Result<(String, Filter)> {
+    let LifecycleRuleFilter {
+        and,
+        object_size_greater_than,
+        object_size_less_than,
+        prefix,
+        tag,
+        ..
+    } = given;
+    let alone = [
+        prefix.is_some(),
+        tag.is_some(),
+        object_size_greater_than.is_some(),
+        object_size_less_than.is_some(),
+        and.is_some(),
+    ];
+    if alone.into_iter().filter(|is_given| *is_given).count() > 1 {
+        return Err(malformed());
     }
-    Ok(filter.prefix.unwrap_or_default())
+    let all = and.unwrap_or(LifecycleRuleAndOperator {
+        object_size_greater_than,
+        object_size_less_than,
+        prefix,
+        tags: tag.map(|tag| vec![tag]),
+    });
+    let filter = Filter {
+        tags: checked_tags(tagging::pairs(all.tags.unwrap_or_default()))?,
+        larger_than: all.object_size_greater_than.map(size).transpose()?,
+        smaller_than: all.object_size_less_than.map(size).transpose()?,
+    };
+    if let (Some(least), Some(most)) = (filter.larger_than, filter.smaller_than)
+        && least >= most
+    {
+        return Err(s3_error!(
+            InvalidRequest,
+            "'ObjectSizeLessThan' has to be a value greater than 'ObjectSizeGreaterThan'"
+        )
+        .into());
+    }
+    Ok((all.prefix.unwrap_or_default(), filter))
+}
+
+fn size(bytes: i64) -> Result<u64> {
+    u64::try_from(bytes)
+        .map_err(|_| s3_error!(InvalidArgument, "Sizes of objects can't be negative").into())
+}
+
+/// A date, which has to be the beginning of a day.
+fn midnight_ms(date: Timestamp) -> Result<u64> {
+    let date = time::OffsetDateTime::from(date);
+    let seconds = date.unix_timestamp();
+    match u64::try_from(seconds) {
+        Ok(since_1970) if seconds % DAY_SECONDS == 0 && date.nanosecond() == 0 => {
+            Ok(since_1970.saturating_mul(1000))
+        }
+        _ => Err(s3_error!(InvalidArgument, "'Date' must be at midnight GMT").into()),
+    }
 }
 
 fn positive(number: i32) -> Result<u32> {
@@ -158,18 +224,18 @@ fn positive(number: i32) -> Result<u32> {
 
 fn told(rule: &settings::LifecycleRule) -> LifecycleRule {
     let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
-    let prefix = Some(rule.prefix.clone());
     let (prefix, filter) = match rule.prefix_alone {
-        true => (prefix, None),
-        false => (None, Some(LifecycleRuleFilter { prefix, ..LifecycleRuleFilter::default() })),
+        true => (Some(rule.prefix.clone()), None),
+        false => (None, Some(told_filter(rule))),
     };
-    let expires = rule.days.is_some() || rule.lone_markers;
+    let expires = rule.days.is_some() || rule.date_ms.is_some() || rule.lone_markers;
     LifecycleRule {
         abort_incomplete_multipart_upload: rule.upload_days.map(|days| {
             AbortIncompleteMultipartUpload { days_after_initiation: Some(number(days)) }
         }),
         expiration: expires.then(|| LifecycleExpiration {
             days: rule.days.map(number),
+            date: rule.date_ms.map(told::time),
             expired_object_delete_marker: rule.lone_markers.then_some(true),
             ..LifecycleExpiration::default()
         }),
@@ -186,6 +252,34 @@ fn told(rule: &settings::LifecycleRule) -> LifecycleRule {
             false => ExpirationStatus::DISABLED,
         }),
         transitions: None,
+    }
+}
+
+/// What is asked for, in an `And` where it is more than one thing.
+fn told_filter(rule: &settings::LifecycleRule) -> LifecycleRuleFilter {
+    let Filter { tags, larger_than, smaller_than } = &rule.filter;
+    let mut tags: Vec<Tag> = tagging::told(tags.clone());
+    let (object_size_greater_than, object_size_less_than) =
+        (larger_than.map(told::len), smaller_than.map(told::len));
+    let prefix = Some(rule.prefix.clone());
+    let more =
+        tags.len() + usize::from(larger_than.is_some()) + usize::from(smaller_than.is_some());
+    if more + usize::from(!rule.prefix.is_empty()) > 1 {
+        let tags = (!tags.is_empty()).then_some(tags);
+        let and = LifecycleRuleAndOperator {
+            object_size_greater_than,
+            object_size_less_than,
+            prefix,
+            tags,
+        };
+        return LifecycleRuleFilter { and: Some(and), ..LifecycleRuleFilter::default() };
+    }
+    LifecycleRuleFilter {
+        object_size_greater_than,
+        object_size_less_than,
+        prefix: prefix.filter(|_| more == 0),
+        tag: tags.pop(),
+        ..LifecycleRuleFilter::default()
     }
 }
 

@@ -15,7 +15,7 @@ use super::told;
 use crate::bodies::{BodyFault, Expected, Incoming, PIECE_BYTES, given_checksums, tell_checksum};
 use crate::conditions::WriteConditions;
 use crate::data::attributes::{Etag, Headers};
-use crate::data::buckets::{Bucket, now_ms};
+use crate::data::buckets::Bucket;
 use crate::data::streams::ObjectStream;
 use crate::data::tags::Tags;
 use crate::data::{Attributes, blocking, keys};
@@ -57,9 +57,8 @@ pub async fn call(
             return append.carry_out(incoming).await;
         }
     }
-    let expiration = told::expiration(&bucket, &key, now_ms());
     let put = Put { bucket, key, expected, headers: headers_of!(input)?, tags };
-    let Placed { attributes, version } = match offset {
+    let Placed { attributes, version, expiration } = match offset {
         Some(_) => {
             conditions.resolve(None)?;
             let begun = put.carry_out(incoming, Condition::IfAbsent).await;

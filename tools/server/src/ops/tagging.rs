@@ -4,7 +4,7 @@ use s3s::dto::{
     DeleteBucketTaggingInput, DeleteBucketTaggingOutput, DeleteObjectTaggingInput,
     DeleteObjectTaggingOutput, GetBucketTaggingInput, GetBucketTaggingOutput,
     GetObjectTaggingInput, GetObjectTaggingOutput, PutBucketTaggingInput, PutBucketTaggingOutput,
-    PutObjectTaggingInput, PutObjectTaggingOutput, Tag, Tagging,
+    PutObjectTaggingInput, PutObjectTaggingOutput, Tag,
 };
 use s3s::{S3Request, S3Response, s3_error};
 
@@ -38,7 +38,7 @@ pub async fn put(
     let input = request.input;
     let which = told::which(input.version_id.as_deref())?;
     let bucket = service.bucket(&input.bucket)?;
-    let given = checked_tags(given(input.tagging))?;
+    let given = checked_tags(pairs(input.tagging.tag_set))?;
     let version_id = set(bucket, input.key, which, given).await?;
     Ok(S3Response::new(PutObjectTaggingOutput { version_id }))
 }
@@ -84,7 +84,7 @@ pub async fn put_of_bucket(
     service: &Service,
     request: S3Request<PutBucketTaggingInput>,
 ) -> Result<S3Response<PutBucketTaggingOutput>> {
-    let given = checked_bucket_tags(given(request.input.tagging))?;
+    let given = checked_bucket_tags(pairs(request.input.tagging.tag_set))?;
     set_of_bucket(service, &request.input.bucket, given).await?;
     Ok(S3Response::new(PutBucketTaggingOutput::default()))
 }
@@ -105,11 +105,11 @@ async fn set_of_bucket(service: &Service, bucket: &str, tags: Tags) -> Result<()
     service.catalogue.change_settings(&service.bucket(bucket)?, set).await
 }
 
-fn given(tagging: Tagging) -> Tags {
-    let tags = tagging.tag_set.into_iter();
+pub fn pairs(given: Vec<Tag>) -> Tags {
+    let tags = given.into_iter();
     tags.map(|tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default())).collect()
 }
 
-fn told(tags: Tags) -> Vec<Tag> {
+pub fn told(tags: Tags) -> Vec<Tag> {
     tags.into_iter().map(|(key, value)| Tag { key: Some(key), value: Some(value) }).collect()
 }

@@ -3,9 +3,11 @@
 use kogia::{Condition, PutOptions};
 use s3s::s3_error;
 
+use super::told;
 use crate::data::Attributes;
-use crate::data::buckets::Bucket;
+use crate::data::buckets::{Bucket, now_ms};
 use crate::data::keys::{self, VersionId};
+use crate::data::lifecycle::Traits;
 use crate::data::settings::Versioning;
 use crate::data::versions::{self, Adding, Key, KeyLock};
 use crate::error::Result;
@@ -24,6 +26,8 @@ pub struct Placed {
     pub attributes: Attributes,
     /// How its version is called, where the bucket has or had any.
     pub version: Option<String>,
+    /// When it goes, and by which rule of its bucket, as `x-amz-expiration` says it.
+    pub expiration: Option<String>,
 }
 
 impl Target {
@@ -48,12 +52,12 @@ impl Target {
     /// Puts an object whole. The bucket has been entered.
     pub fn put(self, body: &[u8], attributes: Attributes, condition: Condition) -> Result<Placed> {
         match self.adding(condition)? {
-            Some(adding) => Ok(placed(adding.whole(body, attributes)?)),
+            Some(adding) => Ok(self.version(adding.whole(body, attributes)?, body.len() as u64)),
             None => {
                 let _alone = self.alone()?;
                 let options = options(&attributes, condition);
                 self.bucket.store.put_with(self.row(), body, &options)?;
-                self.plain(attributes)
+                self.plain(attributes, body.len() as u64)
             }
         }
     }
@@ -68,11 +72,11 @@ impl Target {
         put: impl FnOnce(&[u8], PutOptions) -> Result<()>,
     ) -> Result<Placed> {
         match self.adding(condition)? {
-            Some(adding) => Ok(placed(adding.streamed(len, attributes, put)?)),
+            Some(adding) => Ok(self.version(adding.streamed(len, attributes, put)?, len)),
             None => {
                 let _alone = self.alone()?;
                 put(&self.row(), options(&attributes, condition))?;
-                self.plain(attributes)
+                self.plain(attributes, len)
             }
         }
     }
@@ -102,7 +106,7 @@ impl Target {
     }
 
     /// What was put in its own row takes the place of a version without a name.
-    fn plain(&self, attributes: Attributes) -> Result<Placed> {
+    fn plain(&self, attributes: Attributes, len: u64) -> Result<Placed> {
         let version = match self.versioning {
             Versioning::Suspended => {
                 self.key().forget_null()?;
@@ -110,12 +114,20 @@ impl Target {
             }
             Versioning::Never | Versioning::Enabled => None,
         };
-        Ok(Placed { attributes, version })
+        Ok(self.placed(attributes, version, len))
     }
-}
 
-fn placed(attributes: Attributes) -> Placed {
-    Placed { version: Some(versions::name(attributes.version.as_ref())), attributes }
+    fn version(&self, attributes: Attributes, len: u64) -> Placed {
+        let version = Some(versions::name(attributes.version.as_ref()));
+        self.placed(attributes, version, len)
+    }
+
+    fn placed(&self, attributes: Attributes, version: Option<String>, len: u64) -> Placed {
+        let (key, tags) = (&*self.key, &*attributes.tags);
+        let object = Traits { key, created_ms: now_ms(), len, tags };
+        let expiration = told::expiration(&self.bucket, object);
+        Placed { attributes, version, expiration }
+    }
 }
 
 fn options(attributes: &Attributes, condition: Condition) -> PutOptions {

@@ -13,7 +13,7 @@ use s3s::{S3Response, s3_error};
 use crate::data::attributes::Etag;
 use crate::data::buckets::Bucket;
 use crate::data::keys::UploadId;
-use crate::data::lifecycle;
+use crate::data::lifecycle::{self, Traits};
 use crate::data::uploads::Span;
 use crate::data::versions::Which;
 use crate::digest::{Algorithm, Checksum};
@@ -21,6 +21,9 @@ use crate::error::{Error, Result};
 
 /// The one owner of everything: there are no accounts.
 const OWNER: &str = "kogia";
+
+/// The last of the year 9999, beyond which no date can be written.
+const LAST_SECOND: u64 = 253_402_300_799;
 
 /// What is left as it is in a listing with `encoding-type=url`.
 const KEPT: &AsciiSet =
@@ -42,13 +45,13 @@ pub fn initiator() -> Initiator {
 }
 
 pub fn time(ms: u64) -> Timestamp {
-    (UNIX_EPOCH + Duration::from_millis(ms.min(u64::from(u32::MAX) * 1000))).into()
+    (UNIX_EPOCH + Duration::from_millis(ms.min(LAST_SECOND * 1000))).into()
 }
 
-/// `x-amz-expiration` of an object of this age, where a rule of its bucket says when it goes.
-pub fn expiration(bucket: &Bucket, key: &str, created_ms: u64) -> Option<String> {
+/// `x-amz-expiration` of an object, where a rule of its bucket says when it goes.
+pub fn expiration(bucket: &Bucket, object: Traits<'_>) -> Option<String> {
     let settings = bucket.settings();
-    let (ms, rule) = lifecycle::expiry(&settings, key, created_ms)?;
+    let (ms, rule) = lifecycle::expiry(&settings, object)?;
     let mut date = Vec::new();
     time(ms).format(TimestampFormat::HttpDate, &mut date).ok()?;
     let rule = utf8_percent_encode(rule, NON_ALPHANUMERIC);

@@ -71,14 +71,34 @@ fn a_lifecycle_that_asks_for_what_is_not_done_is_refused_whole() {
             "NotImplemented",
         ),
         (
-            "<Filter><Tag><Key>k</Key><Value>v</Value></Tag></Filter><Expiration><Days>1</Days></Expiration>",
-            501,
-            "NotImplemented",
+            "<Filter><Tag><Key>k</Key><Value>v</Value></Tag><Prefix>a</Prefix></Filter><Expiration><Days>1</Days></Expiration>",
+            400,
+            "MalformedXML",
         ),
         (
-            "<Filter><ObjectSizeGreaterThan>5</ObjectSizeGreaterThan></Filter><Expiration><Days>1</Days></Expiration>",
-            501,
-            "NotImplemented",
+            "<Filter><And><ObjectSizeGreaterThan>5</ObjectSizeGreaterThan><ObjectSizeLessThan>5</ObjectSizeLessThan></And></Filter><Expiration><Days>1</Days></Expiration>",
+            400,
+            "InvalidRequest",
+        ),
+        (
+            "<Filter><ObjectSizeLessThan>5</ObjectSizeLessThan></Filter><AbortIncompleteMultipartUpload><DaysAfterInitiation>2</DaysAfterInitiation></AbortIncompleteMultipartUpload>",
+            400,
+            "InvalidRequest",
+        ),
+        (
+            "<Filter><ObjectSizeGreaterThan>-5</ObjectSizeGreaterThan></Filter><Expiration><Days>1</Days></Expiration>",
+            400,
+            "InvalidArgument",
+        ),
+        (
+            "<Filter/><Expiration><Date>2027-01-02T03:04:05Z</Date></Expiration>",
+            400,
+            "InvalidArgument",
+        ),
+        (
+            "<Filter/><Expiration><Date>2027-01-02T00:00:00Z</Date><Days>1</Days></Expiration>",
+            400,
+            "MalformedXML",
         ),
         ("<Filter/><Expiration><Days>0</Days></Expiration>", 400, "InvalidArgument"),
         ("<Filter/><Expiration><Days>-5</Days></Expiration>", 400, "InvalidArgument"),
@@ -91,6 +111,53 @@ fn a_lifecycle_that_asks_for_what_is_not_done_is_refused_whole() {
     }
     let twice = lifecycle(&[good.clone(), good].concat());
     s3.put("/bucket?lifecycle", twice).refused(400, "InvalidArgument");
+    running.stop();
+}
+
+#[test]
+fn a_lifecycle_by_tags_size_and_date_is_told_as_it_was_given_and_says_when_objects_go() {
+    let dir = dir();
+    let running = start(dir.path());
+    let s3 = &running.client;
+    s3.put("/bucket", "").expect(200);
+    let tag = "<Tag><Key>keep</Key><Value>short</Value></Tag>";
+    let filters = [
+        format!("<Filter>{tag}</Filter>"),
+        "<Filter><ObjectSizeGreaterThan>3</ObjectSizeGreaterThan></Filter>".to_owned(),
+        format!(
+            "<Filter><And><Prefix>clips/</Prefix>{tag}<ObjectSizeLessThan>9</ObjectSizeLessThan></And></Filter>"
+        ),
+    ];
+    let [tagged, large, all] = &filters;
+    let rules = [
+        rule("tagged", &format!("{tagged}{DAYS}")),
+        rule(
+            "large",
+            &format!("{large}<Expiration><Date>2500-01-01T00:00:00Z</Date></Expiration>"),
+        ),
+        rule("all", &format!("{all}<Expiration><Days>1</Days></Expiration>")),
+    ];
+    s3.put("/bucket?lifecycle", lifecycle(&rules.concat())).expect(200);
+    let told = s3.get("/bucket?lifecycle").expect(200);
+    for filter in ["Tag", "ObjectSizeGreaterThan", "And"] {
+        assert!(told.text().contains(&format!("<Filter><{filter}>")), "{filter}: {}", told.text());
+    }
+    assert_eq!(told.all_xml("ObjectSizeLessThan"), ["9"]);
+    assert_eq!(told.xml("Date").as_deref(), Some("2500-01-01T00:00:00.000Z"));
+    assert_eq!(told.all_xml("Value"), ["short", "short"]);
+
+    let by = |key: &str, body: &str, tags: &str| {
+        let call = Call::new("PUT", key).header("x-amz-tagging", tags).body(body);
+        let put = s3.send(&call).expect(200).header("x-amz-expiration").map(str::to_owned);
+        let head = s3.call("HEAD", key).expect(200).header("x-amz-expiration").map(str::to_owned);
+        assert_eq!(put, head, "{key}");
+        put.map(|said| said.split('"').nth(3).unwrap().to_owned())
+    };
+    assert_eq!(by("/bucket/other", "abc", "keep=long"), None);
+    assert_eq!(by("/bucket/other", "abcd", "keep=long").as_deref(), Some("large"));
+    assert_eq!(by("/bucket/other", "abcd", "keep=short").as_deref(), Some("tagged"));
+    assert_eq!(by("/bucket/clips/a", "abcd", "keep=short").as_deref(), Some("all"));
+    assert_eq!(by("/bucket/clips/a", "abcdefghi", "keep=short").as_deref(), Some("tagged"));
     running.stop();
 }
 

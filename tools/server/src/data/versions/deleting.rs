@@ -1,13 +1,13 @@
 //! Versions that go.
 
-use kogia::{Batch, Condition};
+use kogia::{Batch, Condition, DeleteOptions};
 
 use super::adding::options_of;
 use super::{Key, Place, Which, name};
 use crate::data::attributes::{Version, VersionKind};
 use crate::data::buckets::now_ms;
 use crate::data::keys::VersionId;
-use crate::data::{Attributes, tags};
+use crate::data::{Attributes, keys, tags};
 use crate::error::Result;
 
 /// What hides a version that is to be deleted by itself.
@@ -44,6 +44,20 @@ impl Key<'_> {
         batch.put_with(self.version_row(id), b"", &options_of(&marker));
         self.store.write(batch)?;
         Ok(name(marker.version.as_ref()))
+    }
+
+    /// Deletes an object where no versions are kept, and its row of tags with it. One that is not there
+    /// is none to delete.
+    pub fn delete_plain(&self, condition: Condition) -> Result<()> {
+        let row = self.row();
+        if tags::has_row(self.store, &row)? {
+            let mut batch = Batch::new();
+            batch.delete_with(&row, condition).delete(keys::tags(&row));
+            self.store.write(batch)?;
+            return Ok(());
+        }
+        self.store.delete_with(row, &DeleteOptions { condition, ..DeleteOptions::default() })?;
+        Ok(())
     }
 
     /// Forgets the version without a name, whose place an object has taken that is in its own row. The
