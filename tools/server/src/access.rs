@@ -199,6 +199,8 @@ fn right_for(operation: &str) -> Right {
         | "PostObject"
         | "PutObject"
         | "PutObjectAcl"
+        | "PutObjectLegalHold"
+        | "PutObjectRetention"
         | "PutObjectTagging"
         | "UploadPart"
         | "UploadPartCopy" => Right::Write,
@@ -208,6 +210,8 @@ fn right_for(operation: &str) -> Right {
         | "GetObject"
         | "GetObjectAcl"
         | "GetObjectAttributes"
+        | "GetObjectLegalHold"
+        | "GetObjectRetention"
         | "GetObjectTagging"
         | "HeadBucket"
         | "HeadObject"

@@ -75,7 +75,9 @@ operations! {
     get_bucket_tagging: GetBucketTaggingInput => GetBucketTaggingOutput, ops::tagging::of_bucket;
     get_bucket_website: GetBucketWebsiteInput => GetBucketWebsiteOutput, ops::bucket_settings::website;
     get_object_acl: GetObjectAclInput => GetObjectAclOutput, ops::acl::of_object;
-    get_object_lock_configuration: GetObjectLockConfigurationInput => GetObjectLockConfigurationOutput, ops::bucket_settings::object_lock;
+    get_object_lock_configuration: GetObjectLockConfigurationInput => GetObjectLockConfigurationOutput, ops::object_lock::get;
+    get_object_legal_hold: GetObjectLegalHoldInput => GetObjectLegalHoldOutput, ops::object_lock::legal_hold;
+    get_object_retention: GetObjectRetentionInput => GetObjectRetentionOutput, ops::object_lock::retention;
     get_public_access_block: GetPublicAccessBlockInput => GetPublicAccessBlockOutput, ops::bucket_settings::public_access_block;
     get_bucket_location: GetBucketLocationInput => GetBucketLocationOutput, ops::bucket_facts::location;
     get_bucket_versioning: GetBucketVersioningInput => GetBucketVersioningOutput, ops::bucket_facts::versioning;
@@ -97,6 +99,9 @@ operations! {
     put_object_acl: PutObjectAclInput => PutObjectAclOutput, ops::acl::set_of_object;
     put_bucket_versioning: PutBucketVersioningInput => PutBucketVersioningOutput, ops::bucket_facts::set_versioning;
     put_object: PutObjectInput => PutObjectOutput, ops::put_object::call;
+    put_object_legal_hold: PutObjectLegalHoldInput => PutObjectLegalHoldOutput, ops::object_lock::set_legal_hold;
+    put_object_lock_configuration: PutObjectLockConfigurationInput => PutObjectLockConfigurationOutput, ops::object_lock::put;
+    put_object_retention: PutObjectRetentionInput => PutObjectRetentionOutput, ops::object_lock::set_retention;
     put_object_tagging: PutObjectTaggingInput => PutObjectTaggingOutput, ops::tagging::put;
     upload_part: UploadPartInput => UploadPartOutput, ops::upload_part::call;
     upload_part_copy: UploadPartCopyInput => UploadPartCopyOutput, ops::upload_part_copy::call;

@@ -188,15 +188,20 @@ impl Catalogue {
 
     /// Creates a bucket in the partition that has the fewest; durable when this returns.
     pub async fn create(self: &Arc<Self>, name: &str) -> Result<Bucket> {
+        self.create_with(name, Settings::default()).await
+    }
+
+    /// The same with settings that are not the default.
+    pub async fn create_with(self: &Arc<Self>, name: &str, settings: Settings) -> Result<Bucket> {
         let _changing = self.changing.lock().await;
         if self.lock_names().contains_key(name) {
             return Err(Error::BucketExists);
         }
         let (catalogue, name) = (self.clone(), Arc::<str>::from(name));
-        super::blocking(move || catalogue.put(name)).await
+        super::blocking(move || catalogue.put(name, settings)).await
     }
 
-    fn put(&self, name: Arc<str>) -> Result<Bucket> {
+    fn put(&self, name: Arc<str>, settings: Settings) -> Result<Bucket> {
         let first = self.partitions.first();
         let next = match first.get(keys::NEXT_BUCKET)? {
             Some(row) => rows::decode::<Counter>(&row)?.0,
@@ -210,9 +215,12 @@ impl Catalogue {
         let mut batch = Batch::new();
         batch.put_with(keys::bucket(&name), rows::encode(&row), &once);
         batch.put(keys::NEXT_BUCKET, rows::encode(&Counter(after)));
+        if settings != Settings::default() {
+            batch.put(keys::settings(BucketId(row.id)), settings.encode());
+        }
         first.write(batch)?;
         let store = self.partitions.get(partition).expect("it was chosen from them");
-        let bucket = bucket(name.clone(), &row, Settings::default(), store);
+        let bucket = bucket(name.clone(), &row, settings, store);
         self.by_name.write().expect("nobody panics here").insert(name, bucket.clone());
         Ok(bucket)
     }

@@ -5,6 +5,7 @@
 //! | object | `o/0000002a/` and its S3 key | its bytes; [`Attributes`](super::Attributes) beside them |
 //! | version | `v/0000002a/`, the S3 key, a zero byte, 16 hexadecimal digits | its bytes; [`Attributes`](super::Attributes) beside them |
 //! | version that is being added | `n/` and so on | nothing |
+//! | lock | `l/` and the rest of the version's or upload's key | [`Lock`](super::locks::Lock) |
 //! | tags | `t/` and the rest of the object's or version's key | [`TagsRow`](super::tags::TagsRow) |
 //! | upload | `u/0000002a/`, the S3 key, a zero byte, 32 hexadecimal digits | [`UploadRow`](super::uploads::UploadRow) |
 //! | part of one | `p/0000002a/`, 32 hexadecimal digits, `/`, 5 decimal digits | [`PartRow`](super::uploads::PartRow) |
@@ -45,8 +46,9 @@ pub const UPLOADS: &[u8] = b"u/";
 pub const PARTS: &[u8] = b"p/";
 pub const PENDING: &[u8] = b"n/";
 pub const TAGS: &[u8] = b"t/";
+pub const LOCKS: &[u8] = b"l/";
 /// What the rows of buckets begin with, in the partition that each lies in.
-pub const KINDS: [&[u8]; 6] = [b"o/", b"v/", TAGS, PENDING, UPLOADS, PARTS];
+pub const KINDS: [&[u8]; 7] = [b"o/", b"v/", TAGS, LOCKS, PENDING, UPLOADS, PARTS];
 pub const NEXT_BUCKET: &[u8] = b"s/next-bucket";
 
 const UPLOAD_DIGITS: usize = 32;
@@ -191,6 +193,12 @@ pub fn object_text(row: &[u8]) -> Result<&str> {
 #[must_use]
 pub fn tags(of: &[u8]) -> Vec<u8> {
     [b"t", of.get(1..).unwrap_or_default()].concat()
+}
+
+/// The row of the lock of a version or an upload.
+#[must_use]
+pub fn lock(of: &[u8]) -> Vec<u8> {
+    [b"l", of.get(1..).unwrap_or_default()].concat()
 }
 
 /// What the rows of all uploads of a bucket begin with.

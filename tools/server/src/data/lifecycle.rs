@@ -233,6 +233,7 @@ mod tests {
 
     use super::*;
     use crate::data::buckets::now_ms;
+    use crate::data::locks::Lock;
     use crate::data::partitions::PartitionOptions;
     use crate::data::settings::{Filter, Noncurrent};
     use crate::data::uploads::create;
@@ -290,7 +291,8 @@ mod tests {
             bucket.store.put_with(key.row(), body, &options).unwrap();
             return;
         }
-        let adding = Adding { key, id: key.begin().unwrap(), condition: Condition::Always };
+        let (id, condition) = (key.begin().unwrap(), Condition::Always);
+        let adding = Adding { key, id, condition, lock: Lock::default() };
         adding.whole(body.as_bytes(), attributes).unwrap();
     }
 
@@ -334,9 +336,31 @@ mod tests {
                 bucket.store.list(&ListOptions { prefix, ..ListOptions::default() }).unwrap();
             let Some(Item::Object { key, .. }) = page.items.into_iter().nth(1) else { panic!() };
             let (_, id) = keys::parse_version(&key).unwrap();
-            bucket.key("clips/a").delete_version(Which::Id(id)).unwrap();
+            bucket.key("clips/a").delete_version(Which::Id(id), false).unwrap();
             assert_eq!(apply(&bucket, after(3)).unwrap(), 1);
             assert_eq!((count(&bucket, "clips/a"), count(&bucket, "other")), (0, 4));
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn what_is_locked_stays_when_it_is_due() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_catalogue, bucket) = bucket(dir.path(), |settings| {
+            settings.versioning = Versioning::Enabled;
+            let noncurrent = Some(Noncurrent { days: 1, keep: 0 });
+            settings.lifecycle = vec![LifecycleRule { noncurrent, ..rule() }];
+        })
+        .await;
+        blocking(move || {
+            let key = bucket.key("clips/a");
+            for legal_hold in [Some(true), None, Some(false), None] {
+                let (id, condition) = (key.begin().unwrap(), Condition::Always);
+                let lock = Lock { legal_hold, ..Lock::default() };
+                Adding { key, id, condition, lock }.whole(b"x", Attributes::of_nothing()).unwrap();
+            }
+            assert_eq!(apply(&bucket, now_ms() + 2 * DAY_MS).unwrap(), 2);
+            assert_eq!(count(&bucket, "clips/a"), 2);
         })
         .await;
     }
@@ -456,7 +480,7 @@ mod tests {
                 created_ms: now_ms(),
             };
             for key in ["clips/a", "other"] {
-                create(&bucket.store, bucket.id, key, &row).unwrap();
+                create(&bucket.store, bucket.id, key, &row, Lock::default()).unwrap();
             }
             assert_eq!(apply(&bucket, now_ms() + DAY_MS).unwrap(), 0);
             assert_eq!(apply(&bucket, now_ms() + 2 * DAY_MS).unwrap(), 1);

@@ -15,6 +15,7 @@ pub mod attributes;
 pub mod buckets;
 pub mod keys;
 pub mod lifecycle;
+pub mod locks;
 pub mod moving;
 pub mod partitions;
 pub mod rows;

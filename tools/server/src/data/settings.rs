@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::locks::Locking;
 use super::rows::{self, NoRow};
 use super::tags::Tags;
 
-/// Settings with rules that ask for more than a prefix and days.
-const WITH_FILTERS: u8 = 2;
+/// Settings with locks, or with rules that ask for more than a prefix and days.
+const WITH_MORE: u8 = 2;
 
 /// Settings of a bucket.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -15,6 +16,9 @@ pub struct Settings {
     pub lifecycle: Vec<LifecycleRule>,
     pub cors: Vec<CorsRule>,
     pub tags: Tags,
+    /// Whether versions can be locked, and for how long they are.
+    #[serde(skip)]
+    pub locking: Option<Locking>,
 }
 
 /// What becomes of an object that is overwritten or deleted.
@@ -69,19 +73,20 @@ impl Settings {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let asks_more = |rule: &LifecycleRule| !rule.is_of_all() || rule.date_ms.is_some();
-        if !self.lifecycle.iter().any(asks_more) {
+        if !self.lifecycle.iter().any(asks_more) && self.locking.is_none() {
             return rows::encode(self);
         }
         let more: Vec<_> = self.lifecycle.iter().map(|rule| (&rule.filter, rule.date_ms)).collect();
-        rows::encode_as(WITH_FILTERS, &(self, more))
+        rows::encode_as(WITH_MORE, &(self, more, self.locking))
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, NoRow> {
-        if bytes.first() != Some(&WITH_FILTERS) {
+        if bytes.first() != Some(&WITH_MORE) {
             return rows::decode(bytes);
         }
-        let (mut settings, more): (Settings, Vec<(Filter, Option<u64>)>) =
-            rows::decode_as(WITH_FILTERS, bytes)?;
+        let (mut settings, more, locking): (Settings, Vec<(Filter, Option<u64>)>, _) =
+            rows::decode_as(WITH_MORE, bytes)?;
+        settings.locking = locking;
         for (rule, (filter, date_ms)) in settings.lifecycle.iter_mut().zip(more) {
             (rule.filter, rule.date_ms) = (filter, date_ms);
         }

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::attributes::Headers;
 use super::buckets::walk;
 use super::keys::{self, BucketId, UploadId};
+use super::locks::{self, Lock};
 use super::tags::Tags;
 use super::{Attributes, rows};
 use crate::digest::{Algorithm, Checksum};
@@ -54,10 +55,20 @@ pub struct PartRow {
 }
 
 /// Begins an upload; durable when this returns.
-pub fn create(store: &Store, bucket: BucketId, key: &str, row: &UploadRow) -> Result<UploadId> {
+pub fn create(
+    store: &Store,
+    bucket: BucketId,
+    key: &str,
+    row: &UploadRow,
+    lock: Lock,
+) -> Result<UploadId> {
     let upload = UploadId::random();
+    let name = keys::upload(bucket, key, upload);
     let once = PutOptions { condition: Condition::IfAbsent, ..PutOptions::default() };
-    store.put_with(keys::upload(bucket, key, upload), rows::encode(row), &once)?;
+    let mut batch = Batch::new();
+    batch.put_with(&name, rows::encode(row), &once);
+    locks::put(&mut batch, &name, lock);
+    store.write(batch)?;
     Ok(upload)
 }
 
@@ -156,7 +167,11 @@ pub fn end(
     upload: UploadId,
     used: &HashSet<u64>,
 ) -> Result<bool> {
-    let was_there = store.delete(keys::upload(bucket, key, upload))?;
+    let name = keys::upload(bucket, key, upload);
+    let was_there = store.delete(&name)?;
+    if store.exists(keys::lock(&name))? {
+        store.delete(keys::lock(&name))?;
+    }
     discard_all(store, &keys::parts(bucket, upload), used)?;
     Ok(was_there)
 }

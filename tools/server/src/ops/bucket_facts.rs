@@ -70,6 +70,13 @@ pub async fn set_versioning(
     };
     let bucket = service.bucket(&request.input.bucket)?;
     let set = |settings: &mut Settings| {
+        if settings.locking.is_some() && versioning != Versioning::Enabled {
+            return Err(s3_error!(
+                InvalidBucketState,
+                "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed."
+            )
+            .into());
+        }
         settings.versioning = versioning;
         Ok(())
     };

@@ -42,9 +42,6 @@ absent! {
     encryption: GetBucketEncryptionInput => GetBucketEncryptionOutput,
         S3ErrorCode::ServerSideEncryptionConfigurationNotFoundError,
         "The server side encryption configuration was not found";
-    object_lock: GetObjectLockConfigurationInput => GetObjectLockConfigurationOutput,
-        S3ErrorCode::ObjectLockConfigurationNotFoundError,
-        "Object Lock configuration does not exist for this bucket";
     policy: GetBucketPolicyInput => GetBucketPolicyOutput,
         S3ErrorCode::NoSuchBucketPolicy, "The bucket policy does not exist";
     public_access_block: GetPublicAccessBlockInput => GetPublicAccessBlockOutput,

@@ -35,17 +35,26 @@ macro_rules! headers_of {
     };
 }
 
-/// Fails where a request asks that its object be encrypted, locked or shared: nothing of that is done,
-/// and nobody is to believe it.
+/// [`Lock`](crate::data::locks::Lock) that a request asks for.
+macro_rules! lock_of {
+    ($bucket:expr, $input:expr) => {
+        $crate::ops::object_lock::asked(
+            &$bucket,
+            $input.object_lock_mode.as_ref().map(|mode| mode.as_str()),
+            $input.object_lock_retain_until_date.clone(),
+            $input.object_lock_legal_hold_status.as_ref().map(|hold| hold.as_str()),
+        )
+    };
+}
+
+/// Fails where a request asks that its object be encrypted or shared: nothing of that is done, and nobody
+/// is to believe it.
 macro_rules! refuse_unsupported {
     ($input:expr) => {{
         let asks = [
             ($input.server_side_encryption.is_some(), "server-side encryption"),
             ($input.sse_customer_algorithm.is_some(), "server-side encryption"),
             ($input.ssekms_key_id.is_some(), "server-side encryption"),
-            ($input.object_lock_mode.is_some(), "object lock"),
-            ($input.object_lock_legal_hold_status.is_some(), "object lock"),
-            ($input.object_lock_retain_until_date.is_some(), "object lock"),
         ];
         $crate::ops::carried::refuse(&asks)?;
         $crate::ops::carried::check_grants(&[
@@ -61,7 +70,7 @@ macro_rules! refuse_unsupported {
     }};
 }
 
-pub(super) use {headers_of, refuse_unsupported};
+pub(super) use {headers_of, lock_of, refuse_unsupported};
 
 use crate::data::attributes::Headers;
 

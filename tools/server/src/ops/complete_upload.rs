@@ -17,7 +17,7 @@ use crate::data::buckets::Bucket;
 use crate::data::keys::{MAX_PART_NUMBER, UploadId};
 use crate::data::lifecycle::Traits;
 use crate::data::uploads::{self, PartRow, Span, UploadRow};
-use crate::data::{Attributes, blocking, keys, tags};
+use crate::data::{Attributes, blocking, keys, locks, tags};
 use crate::digest::{self, Algorithm, Checksum};
 use crate::error::{Error, Result};
 use crate::service::Service;
@@ -113,7 +113,8 @@ impl Completion {
         let ids: Vec<_> = parts.iter().map(|part| PartId(part.part)).collect();
         let len = parts.iter().map(|part| part.len).sum();
         let put = |row: &[u8], options| Ok(store.assemble(row, &ids, &options).map(drop)?);
-        let placed = Target::new(self.bucket.clone(), self.key.clone())?
+        let lock = locks::of(store, &keys::upload(bucket, &self.key, self.id))?;
+        let placed = Target::new(self.bucket.clone(), self.key.clone(), lock)?
             .commit(len, attributes, condition, put)
             .map_err(|error| self.conditions.lost_race(error))?;
         let used: HashSet<_> = parts.iter().map(|part| part.part).collect();

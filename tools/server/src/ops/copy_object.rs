@@ -4,7 +4,7 @@ use kogia::Condition;
 use s3s::dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource};
 use s3s::{S3Request, S3Response, s3_error};
 
-use super::carried::{self, headers_of, refuse_unsupported};
+use super::carried::{self, headers_of, lock_of, refuse_unsupported};
 use super::source::{Source, copy, source_conditions};
 use super::target::{Placed, Target};
 use super::told;
@@ -49,6 +49,7 @@ pub async fn call(
         true => Some(carried::tags_of_header(input.tagging.as_deref())?),
         false => None,
     };
+    let lock = lock_of!(bucket, input)?;
     let key = input.key;
     let given_headers = match replaces {
         true => Some(headers_of!(input)?),
@@ -60,7 +61,7 @@ pub async fn call(
         let mut reader = reader.into_inner();
         let algorithm = asked.or(found.attributes.checksum.map(|checksum| checksum.algorithm));
         let mut digests = Digests::new(algorithm);
-        let target = Target::new(bucket, key)?;
+        let target = Target::new(bucket, key, lock)?;
         let mut stream = ObjectStream::open(&target.bucket.store, &target.row())?;
         copy(&mut reader, 0..found.info.len, &mut stream, &mut digests)?;
         let sums = digests.finish();

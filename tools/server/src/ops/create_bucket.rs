@@ -3,7 +3,9 @@
 use s3s::dto::{CreateBucketInput, CreateBucketOutput};
 use s3s::{S3Request, S3Response, s3_error};
 
-use super::carried::{check_acl, check_grants, refuse};
+use super::carried::{check_acl, check_grants};
+use crate::data::locks::Locking;
+use crate::data::settings::{Settings, Versioning};
 use crate::error::Result;
 use crate::service::Service;
 
@@ -13,7 +15,6 @@ pub async fn call(
 ) -> Result<S3Response<CreateBucketOutput>> {
     let input = request.input;
     check_acl(input.acl.as_ref().map(|acl| acl.as_str()))?;
-    refuse(&[(input.object_lock_enabled_for_bucket == Some(true), "object lock")])?;
     check_grants(&[
         &input.grant_full_control,
         &input.grant_read,
@@ -30,7 +31,13 @@ pub async fn call(
         )
         .into());
     }
-    service.catalogue.create(&input.bucket).await?;
+    let mut settings = Settings::default();
+    if input.object_lock_enabled_for_bucket == Some(true) {
+        // Only versions can be locked.
+        settings.versioning = Versioning::Enabled;
+        settings.locking = Some(Locking::default());
+    }
+    service.catalogue.create_with(&input.bucket, settings).await?;
     let location = Some(format!("/{}", input.bucket));
     Ok(S3Response::new(CreateBucketOutput { location }))
 }

@@ -3,7 +3,7 @@
 use s3s::dto::{ChecksumType, CreateMultipartUploadInput, CreateMultipartUploadOutput};
 use s3s::{S3Request, S3Response, s3_error};
 
-use super::carried::{self, headers_of, refuse_unsupported};
+use super::carried::{self, headers_of, lock_of, refuse_unsupported};
 use super::told;
 use crate::bodies::algorithm_named;
 use crate::data::blocking;
@@ -25,11 +25,12 @@ pub async fn call(
         input.checksum_type.as_ref().map(ChecksumType::as_str),
     )?;
     let tags = carried::tags_of_header(input.tagging.as_deref())?;
+    let lock = lock_of!(bucket, input)?;
     let key = input.key;
     let row = UploadRow { headers: headers_of!(input)?, tags, checksum, created_ms: now_ms() };
     let entered = bucket.enter().await?;
     let (key, upload) = blocking(move || {
-        let upload = uploads::create(&bucket.store, bucket.id, &key, &row)?;
+        let upload = uploads::create(&bucket.store, bucket.id, &key, &row, lock)?;
         drop(entered);
         Ok::<_, Error>((key, upload))
     })

@@ -5,6 +5,7 @@ use s3s::dto::{DeleteObjectInput, DeleteObjectOutput};
 use s3s::{S3Request, S3Response};
 
 use super::carried::refuse;
+use super::object_lock::bypasses;
 use super::told;
 use crate::conditions::WriteConditions;
 use crate::data::blocking;
@@ -18,7 +19,9 @@ pub async fn call(
     service: &Service,
     request: S3Request<DeleteObjectInput>,
 ) -> Result<S3Response<DeleteObjectOutput>> {
-    let input = request.input;
+    let S3Request { input, credentials, .. } = request;
+    let said = input.bypass_governance_retention;
+    let bypasses = bypasses(service, credentials.as_ref(), &input.bucket, said);
     let which = told::which(input.version_id.as_deref())?;
     refuse(&[
         (input.if_match_last_modified_time.is_some(), "x-amz-if-match-last-modified-time"),
@@ -28,7 +31,7 @@ pub async fn call(
     let conditions = WriteConditions { if_match: input.if_match, if_none_match: None };
     let entered = bucket.enter().await?;
     let deleted = blocking(move || {
-        let deleted = delete(&bucket, &input.key, which, &conditions);
+        let deleted = delete(&bucket, &input.key, which, &conditions, bypasses);
         drop(entered);
         deleted
     })
@@ -48,17 +51,19 @@ pub struct Deleted {
     pub version: Option<String>,
 }
 
-/// Deletes an object as its bucket is set to, or one version of it for good.
+/// Deletes an object as its bucket is set to, or one version of it for good, which `bypasses` locks that
+/// allow it.
 pub fn delete(
     bucket: &Bucket,
     key: &str,
     which: Which,
     conditions: &WriteConditions,
+    bypasses: bool,
 ) -> Result<Deleted> {
     let (key, versioning) = (bucket.key(key), bucket.versioning());
     if which != Which::Current && (versioning, which) != (Versioning::Never, Which::Null) {
         refuse(&[(!conditions.is_empty(), "a condition on the deletion of a version")])?;
-        let is_marker = key.delete_version(which)?.unwrap_or(false);
+        let is_marker = key.delete_version(which, bypasses)?.unwrap_or(false);
         let version = match which {
             Which::Id(id) => id.to_string(),
             _ => versions::NULL.to_owned(),

@@ -8,6 +8,7 @@ use s3s::{S3Error, S3Request, S3Response, s3_error};
 
 use super::carried::not_implemented;
 use super::delete_object::{self, Deleted};
+use super::object_lock::bypasses;
 use super::told;
 use crate::conditions::WriteConditions;
 use crate::data::buckets::Bucket;
@@ -24,7 +25,9 @@ pub async fn call(
     service: &Service,
     request: S3Request<DeleteObjectsInput>,
 ) -> Result<S3Response<DeleteObjectsOutput>> {
-    let input = request.input;
+    let S3Request { input, credentials, .. } = request;
+    let said = input.bypass_governance_retention;
+    let bypasses = bypasses(service, credentials.as_ref(), &input.bucket, said);
     let bucket = service.bucket(&input.bucket)?;
     let asked = input.delete.objects;
     if asked.is_empty() || asked.len() > MAX_KEYS {
@@ -36,7 +39,7 @@ pub async fn call(
     }
     let entered = bucket.enter().await?;
     let outcomes = blocking(move || {
-        let outcomes = delete(&bucket, asked);
+        let outcomes = delete(&bucket, asked, bypasses);
         drop(entered);
         outcomes
     })
@@ -73,7 +76,7 @@ fn tell(object: ObjectIdentifier, error: S3Error) -> dto::Error {
 
 type Outcomes = Vec<(ObjectIdentifier, Result<Deleted>)>;
 
-fn delete(bucket: &Bucket, asked: Vec<ObjectIdentifier>) -> Result<Outcomes> {
+fn delete(bucket: &Bucket, asked: Vec<ObjectIdentifier>, bypasses: bool) -> Result<Outcomes> {
     let (mut batch, mut outcomes) = (Batch::new(), Outcomes::new());
     let is_plain = bucket.versioning() == Versioning::Never;
     for object in asked {
@@ -84,7 +87,7 @@ fn delete(bucket: &Bucket, asked: Vec<ObjectIdentifier>) -> Result<Outcomes> {
             }
             let condition = object.e_tag.clone().map(ETagCondition::ETag);
             let conditions = WriteConditions { if_match: condition, if_none_match: None };
-            delete_object::delete(bucket, &object.key, which, &conditions)
+            delete_object::delete(bucket, &object.key, which, &conditions, bypasses)
         });
         outcomes.push((object, outcome));
     }

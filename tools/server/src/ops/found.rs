@@ -12,6 +12,7 @@ use super::told;
 use crate::conditions::{ReadConditions, Verdict, no_such_key};
 use crate::data::buckets::Bucket;
 use crate::data::lifecycle::Traits;
+use crate::data::locks::{self, Lock};
 use crate::data::settings::Versioning;
 use crate::data::streams::ObjectReader;
 use crate::data::tags::Tags;
@@ -31,6 +32,7 @@ pub struct Found {
     pub version: Option<String>,
     /// When it goes, and by which rule of its bucket, as `x-amz-expiration` says it.
     pub expiration: Option<String>,
+    pub lock: Lock,
 }
 
 /// What of an object was asked for.
@@ -45,11 +47,15 @@ impl Found {
     fn new(bucket: &Bucket, key: &str, place: Place) -> Result<Self> {
         let tags = tags::of(&bucket.store, &place)?;
         let version = tell_version(bucket, &place);
+        let lock = match bucket.settings().locking {
+            Some(_) => locks::of(&bucket.store, &place.row)?,
+            None => Lock::default(),
+        };
         let Place { info, attributes, .. } = place;
         let (created_ms, len) = (info.created_ms, info.len);
         let object = Traits { key, created_ms, len, tags: &tags };
         let expiration = told::expiration(bucket, object);
-        Ok(Found { info, attributes, tags, version, expiration })
+        Ok(Found { info, attributes, tags, version, expiration, lock })
     }
 
     pub fn head(bucket: &Bucket, key: &str, which: Which) -> Result<Self> {
@@ -208,6 +214,13 @@ macro_rules! describe {
         $output.website_redirect_location = headers.website_redirect.clone();
         $output.version_id = found.version.clone();
         $output.expiration = found.expiration.clone();
+        $output.object_lock_legal_hold_status =
+            found.lock.legal_hold.map($crate::ops::object_lock::told_hold);
+        if let Some(kept) = found.lock.retention {
+            let mode = $crate::ops::object_lock::told_mode(kept.mode);
+            $output.object_lock_mode = Some(mode.as_str().to_owned().into());
+            $output.object_lock_retain_until_date = Some($crate::ops::told::time(kept.until_ms));
+        }
         // A checksum is of the whole; who asked for a range could not verify it.
         let asked = $checksum_mode.is_some() && selected.of.is_none();
         let checksum = found.attributes.checksum.as_ref().filter(|_| asked);

@@ -22,6 +22,7 @@ pub mod list_parts;
 pub mod list_uploads;
 pub mod list_versions;
 pub mod object_attributes;
+pub mod object_lock;
 pub mod put_object;
 pub mod tagging;
 pub mod upload_part;

@@ -9,13 +9,14 @@ use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3Request, S3Response, s3_error};
 
 use super::append::{self, Append};
-use super::carried::{self, headers_of, refuse_unsupported};
+use super::carried::{self, headers_of, lock_of, refuse_unsupported};
 use super::target::{Placed, Target};
 use super::told;
 use crate::bodies::{BodyFault, Expected, Incoming, PIECE_BYTES, given_checksums, tell_checksum};
 use crate::conditions::WriteConditions;
 use crate::data::attributes::{Etag, Headers};
 use crate::data::buckets::Bucket;
+use crate::data::locks::Lock;
 use crate::data::streams::ObjectStream;
 use crate::data::tags::Tags;
 use crate::data::{Attributes, blocking, keys};
@@ -57,7 +58,8 @@ pub async fn call(
             return append.carry_out(incoming).await;
         }
     }
-    let put = Put { bucket, key, expected, headers: headers_of!(input)?, tags };
+    let lock = lock_of!(bucket, input)?;
+    let put = Put { bucket, key, expected, headers: headers_of!(input)?, tags, lock };
     let Placed { attributes, version, expiration } = match offset {
         Some(_) => {
             conditions.resolve(None)?;
@@ -103,6 +105,7 @@ struct Put {
     expected: Expected,
     headers: Headers,
     tags: Tags,
+    lock: Lock,
 }
 
 impl Put {
@@ -116,7 +119,7 @@ impl Put {
 
     async fn carry_out(self, incoming: Incoming, condition: Condition) -> Result<Placed> {
         let Put { bucket, key, .. } = &self;
-        let (bucket, key) = (bucket.clone(), key.clone());
+        let (bucket, key, lock) = (bucket.clone(), key.clone(), self.lock);
         if incoming.announced().is_some_and(|len| len <= PIECE_BYTES as u64) {
             let body = incoming.whole().await?;
             let entered = bucket.enter().await?;
@@ -124,14 +127,14 @@ impl Put {
                 let mut digests = self.expected.digests();
                 digests.update(&body);
                 let attributes = self.finish(digests.finish())?;
-                let placed = Target::new(bucket, key)?.put(&body, attributes, condition);
+                let placed = Target::new(bucket, key, lock)?.put(&body, attributes, condition);
                 drop(entered);
                 placed
             })
             .await;
         }
         let (target, stream) = blocking(move || {
-            let target = Target::new(bucket, key)?;
+            let target = Target::new(bucket, key, lock)?;
             let stream = ObjectStream::open(&target.bucket.store, &target.row())?;
             Ok::<_, Error>((target, stream))
         })

@@ -8,6 +8,7 @@ use crate::data::Attributes;
 use crate::data::buckets::{Bucket, now_ms};
 use crate::data::keys::{self, VersionId};
 use crate::data::lifecycle::Traits;
+use crate::data::locks::Lock;
 use crate::data::settings::Versioning;
 use crate::data::versions::{self, Adding, Key, KeyLock};
 use crate::error::Result;
@@ -19,6 +20,8 @@ pub struct Target {
     versioning: Versioning,
     /// The version that it becomes.
     id: Option<VersionId>,
+    /// What was asked of that one's lock.
+    lock: Lock,
 }
 
 /// An object that is there.
@@ -32,13 +35,13 @@ pub struct Placed {
 
 impl Target {
     /// Blocks, where the bucket keeps versions.
-    pub fn new(bucket: Bucket, key: String) -> Result<Self> {
+    pub fn new(bucket: Bucket, key: String, lock: Lock) -> Result<Self> {
         let versioning = bucket.versioning();
         let id = match versioning {
             Versioning::Enabled => Some(bucket.key(&key).begin()?),
             Versioning::Never | Versioning::Suspended => None,
         };
-        Ok(Target { bucket, key, versioning, id })
+        Ok(Target { bucket, key, versioning, id, lock })
     }
 
     /// The row that its bytes go to.
@@ -93,7 +96,8 @@ impl Target {
             )
             .into());
         }
-        Ok(self.id.map(|id| Adding { key: self.key(), id, condition }))
+        let lock = self.lock.or_default(&self.bucket.settings(), now_ms());
+        Ok(self.id.map(|id| Adding { key: self.key(), id, condition, lock }))
     }
 
     /// Keeps others from the rows of the key, where there may be several.

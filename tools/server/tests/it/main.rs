@@ -9,6 +9,7 @@ mod hostile;
 mod kills;
 mod life;
 mod listings;
+mod locks;
 mod moving;
 mod objects;
 mod running;

@@ -387,7 +387,6 @@ fn what_is_not_there_is_said_not_to_be() {
     for (name, value) in [
         ("x-amz-server-side-encryption", "AES256"),
         ("x-amz-acl", "public-read"),
-        ("x-amz-object-lock-legal-hold", "ON"),
         ("x-amz-grant-read", "id=x"),
     ] {
         let put = Call::new("PUT", "/bucket/key").header(name, value).body("x");

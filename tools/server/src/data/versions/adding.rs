@@ -9,6 +9,7 @@ use crate::conditions::precondition_failed;
 use crate::data::attributes::{Version, VersionKind};
 use crate::data::buckets::{now_ms, walk};
 use crate::data::keys::{self, BucketId, VersionId};
+use crate::data::locks::{self, Lock};
 use crate::data::{Attributes, streams, tags};
 use crate::error::Result;
 
@@ -21,6 +22,7 @@ pub struct Adding<'a> {
     pub id: VersionId,
     /// What has to hold of the current object.
     pub condition: Condition,
+    pub lock: Lock,
 }
 
 impl Adding<'_> {
@@ -31,6 +33,7 @@ impl Adding<'_> {
         let attributes = self.described(attributes, body.len() as u64);
         let mut batch = Batch::new();
         self.displace(&mut batch, current)?;
+        locks::put(&mut batch, &self.key.version_row(self.id), self.lock);
         batch.put_with(self.key.version_row(self.id), body, &options_of(&attributes));
         self.make_current(&mut batch, &attributes)?;
         self.key.store.write(batch)?;
@@ -52,8 +55,11 @@ impl Adding<'_> {
         let mut batch = Batch::new();
         // First, since it may need room: `put` may use up parts, which are nowhere else.
         let displaced = self.displace(&mut batch, current)?;
-        store.put(&pending, b"")?;
         let row = self.key.version_row(self.id);
+        let mut before = Batch::new();
+        before.put(&pending, b"");
+        locks::put(&mut before, &row, self.lock);
+        store.write(before)?;
         let added = put(&row, options_of(&attributes)).and_then(|()| {
             batch.delete(&pending);
             self.make_current(&mut batch, &attributes)?;
@@ -167,6 +173,7 @@ impl Key<'_> {
     fn take_back(&self, id: VersionId) -> Result<()> {
         let mut batch = Batch::new();
         tags::delete_with(self.store, &mut batch, &self.version_row(id))?;
+        locks::delete(self.store, &mut batch, &self.version_row(id))?;
         batch.delete(self.pending_row(id));
         self.store.write(batch)?;
         Ok(())
@@ -177,7 +184,8 @@ impl Key<'_> {
         let mut batch = Batch::new();
         // An object in its own row stays there: as if this version had come before it.
         if self.current()?.is_none_or(|place| !place.is_plain()) {
-            let adding = Adding { key: self, id, condition: Condition::Always };
+            let (condition, lock) = (Condition::Always, Lock::default());
+            let adding = Adding { key: self, id, condition, lock };
             adding.make_current(&mut batch, attributes)?;
         }
         batch.delete(self.pending_row(id));

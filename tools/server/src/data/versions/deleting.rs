@@ -1,14 +1,15 @@
 //! Versions that go.
 
 use kogia::{Batch, Condition, DeleteOptions};
+use s3s::s3_error;
 
 use super::adding::options_of;
 use super::{Key, Place, Which, name};
 use crate::data::attributes::{Version, VersionKind};
 use crate::data::buckets::now_ms;
 use crate::data::keys::VersionId;
-use crate::data::{Attributes, keys, tags};
-use crate::error::Result;
+use crate::data::{Attributes, keys, locks, tags};
+use crate::error::{Error, Result};
 
 /// What hides a version that is to be deleted by itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,10 +80,10 @@ impl Key<'_> {
     }
 
     /// Deletes one version for good. Says whether it was a deletion itself; `None` where it was not
-    /// there.
-    pub fn delete_version(&self, which: Which) -> Result<Option<bool>> {
+    /// there. `bypasses` passes over locks that allow it.
+    pub fn delete_version(&self, which: Which, bypasses: bool) -> Result<Option<bool>> {
         let _alone = self.lock();
-        self.delete_locked(which)
+        self.delete_alone(which, bypasses)
     }
 
     /// Deletes a version for good, if it still is what it was found to be; whether it did.
@@ -95,10 +96,14 @@ impl Key<'_> {
             (Hidden::Nothing, Some(_)) => false,
             (Hidden::Nothing, None) => newest == Some(id) && self.newest_but(newest)?.is_none(),
         };
-        Ok(holds && self.delete_locked(Which::Id(id))?.is_some())
+        if !holds || locks::of(self.store, &self.version_row(id))?.holds(now_ms(), false) {
+            return Ok(false);
+        }
+        Ok(self.delete_alone(Which::Id(id), false)?.is_some())
     }
 
-    fn delete_locked(&self, which: Which) -> Result<Option<bool>> {
+    /// The caller holds the key's lock.
+    fn delete_alone(&self, which: Which, bypasses: bool) -> Result<Option<bool>> {
         let current = self.current()?;
         let deleted = match which {
             Which::Current => None,
@@ -109,7 +114,11 @@ impl Key<'_> {
             },
         };
         let Some(deleted) = deleted else { return Ok(None) };
+        if locks::of(self.store, &deleted.row)?.holds(now_ms(), bypasses) {
+            return Err(denied());
+        }
         let mut batch = Batch::new();
+        locks::delete(self.store, &mut batch, &deleted.row)?;
         let (mut gone, was_current) = (deleted.id(), is_current(self, &deleted, current.as_ref())?);
         if deleted.is_plain() {
             // What a crash has left of one whose place was taken.
@@ -143,6 +152,11 @@ impl Key<'_> {
         }
         Ok(None)
     }
+}
+
+/// What is answered of a version that is locked.
+pub fn denied() -> Error {
+    s3_error!(AccessDenied, "Access Denied because object protected by object lock.").into()
 }
 
 /// Whether a version is the one that a key has without saying which.

@@ -29,7 +29,7 @@ use super::scan::Scan;
 use crate::error::Result;
 
 pub use adding::{Adding, sweep_start};
-pub use deleting::Hidden;
+pub use deleting::{Hidden, denied};
 pub use lock::KeyLock;
 
 /// The newest version that was begun.
