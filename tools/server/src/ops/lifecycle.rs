@@ -237,7 +237,6 @@ fn told(rule: &settings::LifecycleRule) -> LifecycleRule {
             days: rule.days.map(number),
             date: rule.date_ms.map(told::time),
             expired_object_delete_marker: rule.lone_markers.then_some(true),
-            ..LifecycleExpiration::default()
         }),
         filter,
         id: Some(rule.id.clone()),
