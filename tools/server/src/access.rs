@@ -211,6 +211,7 @@ fn right_for(operation: &str) -> Right {
         | "GetObjectAcl"
         | "GetObjectAttributes"
         | "GetObjectLegalHold"
+        | "GetObjectLockConfiguration"
         | "GetObjectRetention"
         | "GetObjectTagging"
         | "HeadBucket"

@@ -233,7 +233,7 @@ mod tests {
 
     use super::*;
     use crate::data::buckets::now_ms;
-    use crate::data::locks::Lock;
+    use crate::data::locks::{Lock, Mode, Retention};
     use crate::data::partitions::PartitionOptions;
     use crate::data::settings::{Filter, Noncurrent};
     use crate::data::uploads::create;
@@ -354,13 +354,25 @@ mod tests {
         .await;
         blocking(move || {
             let key = bucket.key("clips/a");
-            for legal_hold in [Some(true), None, Some(false), None] {
+            let held = |legal_hold| Lock { legal_hold: Some(legal_hold), ..Lock::default() };
+            let until = |until_ms| {
+                let retention = Some(Retention { mode: Mode::Governance, until_ms });
+                Lock { retention, ..Lock::default() }
+            };
+            let none = Lock::default();
+            let mut ids = Vec::new();
+            // The last one is current.
+            for lock in [held(true), none, held(false), until(u64::MAX), until(1), none] {
                 let (id, condition) = (key.begin().unwrap(), Condition::Always);
-                let lock = Lock { legal_hold, ..Lock::default() };
-                Adding { key, id, condition, lock }.whole(b"x", Attributes::of_nothing()).unwrap();
+                let adding = Adding { key, id, condition, lock };
+                adding.whole(b"x", Attributes::of_nothing()).unwrap();
+                ids.push(id);
             }
-            assert_eq!(apply(&bucket, now_ms() + 2 * DAY_MS).unwrap(), 2);
-            assert_eq!(count(&bucket, "clips/a"), 2);
+            assert_eq!(apply(&bucket, now_ms() + 2 * DAY_MS).unwrap(), 3);
+            let is_there =
+                |id: &VersionId| matches!(key.find(Which::Id(*id)).unwrap(), Sought::Object(_));
+            let there: Vec<bool> = ids.iter().map(is_there).collect();
+            assert_eq!(there, [true, false, false, true, false, true]);
         })
         .await;
     }
@@ -442,6 +454,40 @@ mod tests {
             let catalogue = open(dir.path());
             assert_eq!(catalogue.get("bucket").unwrap().settings().lifecycle, rules);
         }
+    }
+
+    #[tokio::test]
+    async fn of_versions_those_go_that_the_filter_is_about_and_a_deletion_has_no_size() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_catalogue, bucket) = bucket(dir.path(), |settings| {
+            settings.versioning = Versioning::Enabled;
+            let noncurrent = Some(Noncurrent { days: 1, keep: 0 });
+            let filter = Filter { larger_than: Some(2), ..Filter::default() };
+            settings.lifecycle =
+                vec![LifecycleRule { noncurrent, filter, days: Some(9), ..rule() }];
+        })
+        .await;
+        blocking(move || {
+            for body in ["1", "123", "1", "1234", "1"] {
+                add(&bucket, "clips/a", body);
+            }
+            add(&bucket, "clips/gone", "1");
+            let key = bucket.key("clips/gone");
+            key.delete(Condition::Always, true).unwrap();
+            let all = || (count(&bucket, "clips/a"), count(&bucket, "clips/gone"));
+            assert_eq!(apply(&bucket, now_ms() + 20 * DAY_MS).unwrap(), 2);
+            assert_eq!(all(), (3, 2));
+            // Alone, the deletion is not what the filter is about either.
+            let versions = keys::versions(bucket.id, "clips/gone");
+            let page =
+                bucket.store.list(&ListOptions { prefix: versions, ..ListOptions::default() });
+            let Some(Item::Object { key: row, .. }) = page.unwrap().items.into_iter().nth(1) else {
+                panic!()
+            };
+            key.delete_version(Which::Id(keys::parse_version(&row).unwrap().1), false).unwrap();
+            assert_eq!((apply(&bucket, now_ms() + 20 * DAY_MS).unwrap(), all()), (0, (3, 1)));
+        })
+        .await;
     }
 
     #[tokio::test]

@@ -309,7 +309,7 @@ fn next(old: &mut Scan<'_>, new: &mut Scan<'_>) -> Result<Option<Step>> {
 }
 
 /// Whether two rows are the same, as far as can be told without reading them; that each was put alone
-/// at its millisecond does not matter, since the attributes have the sum of the bytes.
+/// at its millisecond does not matter, since that of its bytes' sum is told as well.
 fn is_same(one: &Info, other: &Info) -> bool {
     Info { seq: one.seq, ..other.clone() } == *one
 }

@@ -12,6 +12,13 @@ pub const MAX_ROW_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub struct NoRow(String);
 
+impl NoRow {
+    #[must_use]
+    pub fn new(why: impl Into<String>) -> Self {
+        NoRow(why.into())
+    }
+}
+
 impl std::fmt::Display for NoRow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)

@@ -87,6 +87,9 @@ impl Settings {
         let (mut settings, more, locking): (Settings, Vec<(Filter, Option<u64>)>, _) =
             rows::decode_as(WITH_MORE, bytes)?;
         settings.locking = locking;
+        if more.len() != settings.lifecycle.len() {
+            return Err(NoRow::new("a bucket's settings have rules without filters"));
+        }
         for (rule, (filter, date_ms)) in settings.lifecycle.iter_mut().zip(more) {
             (rule.filter, rule.date_ms) = (filter, date_ms);
         }

@@ -1,7 +1,7 @@
 //! Uploads in parts: what of them is durable, and in which order.
 //!
-//! A part's bytes are a part of the store, and its row names it. The upload's row is the first to be
-//! there and the first to go, so that a part's row counts while its upload's row is there:
+//! A part's bytes are a part of the store, and its row names it. The upload's row, with that of its
+//! object's lock if that has one, is the first to be there and the first to go, so that a part's row counts while its upload's row is there:
 //!
 //! - to add a part: finish the part, put its row, *then* look whether the upload is still there, and
 //!   take both back if not;
@@ -168,10 +168,14 @@ pub fn end(
     used: &HashSet<u64>,
 ) -> Result<bool> {
     let name = keys::upload(bucket, key, upload);
-    let was_there = store.delete(&name)?;
-    if store.exists(keys::lock(&name))? {
-        store.delete(keys::lock(&name))?;
-    }
+    let was_there = if store.exists(keys::lock(&name))? {
+        let mut batch = Batch::new();
+        batch.delete(keys::lock(&name)).delete(&name);
+        store.write(batch)?;
+        true
+    } else {
+        store.delete(&name)?
+    };
     discard_all(store, &keys::parts(bucket, upload), used)?;
     Ok(was_there)
 }

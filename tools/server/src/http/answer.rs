@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONNECTION, EXPECT, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONNECTION, EXPECT, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use s3s::service::S3Service;
 use s3s::{Body, S3Error, StdError, s3_error};
@@ -134,6 +134,9 @@ fn refusal<B>(request: &Request<B>) -> Option<S3Error> {
             "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
         ));
     }
+    if let Some(error) = unsigned_lock(request) {
+        return Some(error);
+    }
     let query = request.uri().query().unwrap_or_default();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         let is_long = |seconds: &str| seconds.parse().is_ok_and(|s: u64| s > WEEK_SECONDS);
@@ -152,6 +155,38 @@ fn refusal<B>(request: &Request<B>) -> Option<S3Error> {
     }
     None
 }
+
+/// What a request asks of locks without having signed it: s3s does not look.
+fn unsigned_lock<B>(request: &Request<B>) -> Option<S3Error> {
+    let denied = |what| Some(s3_error!(AccessDenied, "{}", what));
+    let query = request.uri().query().unwrap_or_default();
+    let query: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
+    let of_query = |name: &str| query.iter().find(|(key, _)| key == name);
+    // Version 2 does not cover these parameters: whoever may put an object could lock it.
+    if of_query("Signature").is_some()
+        && let Some((name, _)) = of_query("legal-hold").or(of_query("retention"))
+    {
+        return denied(format!("A signature of version 2 does not cover `{name}`; use version 4"));
+    }
+    let by_header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let by_header = by_header
+        .and_then(|value| value.split_once("SignedHeaders="))
+        .map(|(_, rest)| rest.split([',', ' ']).next().unwrap_or_default());
+    let by_query = of_query("X-Amz-SignedHeaders").map(|(_, value)| &**value);
+    let signed = by_header.or(by_query)?;
+    let is_signed = |name: &str| signed.split(';').any(|other| other.eq_ignore_ascii_case(name));
+    let is_of_lock = |name: &str| name == BYPASS || name.starts_with(OF_LOCK);
+    let mut names = request.headers().keys().map(HeaderName::as_str);
+    match names.find(|name| is_of_lock(name) && !is_signed(name)) {
+        Some(name) => denied(format!(
+            "There were headers present in the request which were not signed: {name}"
+        )),
+        None => None,
+    }
+}
+
+const BYPASS: &str = "x-amz-bypass-governance-retention";
+const OF_LOCK: &str = "x-amz-object-lock-";
 
 /// For how long a signed URL may be good at most: s3s does not look.
 const WEEK_SECONDS: u64 = 7 * 24 * 3600;

@@ -105,6 +105,8 @@ impl Completion {
 
     fn complete(&self) -> Result<Placed> {
         let (store, bucket) = (&self.bucket.store, self.bucket.id);
+        // Before it is seen that the upload is there: whoever ends it takes both away.
+        let lock = locks::of(store, &keys::upload(bucket, &self.key, self.id))?;
         let upload = uploads::find(store, bucket, &self.key, self.id)?;
         let parts = self.chosen()?;
         let row = keys::object(bucket, &self.key);
@@ -113,7 +115,6 @@ impl Completion {
         let ids: Vec<_> = parts.iter().map(|part| PartId(part.part)).collect();
         let len = parts.iter().map(|part| part.len).sum();
         let put = |row: &[u8], options| Ok(store.assemble(row, &ids, &options).map(drop)?);
-        let lock = locks::of(store, &keys::upload(bucket, &self.key, self.id))?;
         let placed = Target::new(self.bucket.clone(), self.key.clone(), lock)?
             .commit(len, attributes, condition, put)
             .map_err(|error| self.conditions.lost_race(error))?;

@@ -265,6 +265,7 @@ fn told_filter(rule: &settings::LifecycleRule) -> LifecycleRuleFilter {
         tags.len() + usize::from(larger_than.is_some()) + usize::from(smaller_than.is_some());
     if more + usize::from(!rule.prefix.is_empty()) > 1 {
         let tags = (!tags.is_empty()).then_some(tags);
+        let prefix = prefix.filter(|prefix| !prefix.is_empty());
         let and = LifecycleRuleAndOperator {
             object_size_greater_than,
             object_size_less_than,

@@ -109,7 +109,8 @@ pub async fn set_retention(
     let S3Request { input, credentials, .. } = request;
     let given = input.retention.ok_or_else(malformed)?;
     let new = match (given.mode, given.retain_until_date) {
-        (None, None) => None,
+        // What is taken back is said to be: elements of another spelling look like none.
+        (None, None) if input.bypass_governance_retention == Some(true) => None,
         (Some(mode), Some(until)) => {
             let mode = mode_named(mode.as_str()).ok_or_else(malformed)?;
             Some(Retention { mode, until_ms: in_future(until)? })
@@ -145,10 +146,15 @@ pub async fn set_legal_hold(
     service: &Service,
     request: S3Request<PutObjectLegalHoldInput>,
 ) -> Result<S3Response<PutObjectLegalHoldOutput>> {
-    let input = request.input;
+    let S3Request { input, credentials, .. } = request;
     let status = input.legal_hold.and_then(|hold| hold.status).ok_or_else(malformed)?;
     let on = hold_named(status.as_str()).ok_or_else(malformed)?;
+    // Whoever may put may hold; to let go is for those who may end retentions.
+    let lets_go = service.access.allows(credentials.as_ref(), &input.bucket, Right::Admin);
     change(service, &input.bucket, input.key, input.version_id, move |lock| {
+        if lock.legal_hold == Some(true) && !on && !lets_go {
+            return Err(versions::denied());
+        }
         lock.legal_hold = Some(on);
         Ok(())
     })
@@ -244,10 +250,15 @@ async fn change(
         // Nobody deletes it meanwhile.
         let _alone = bucket.key(&key).lock();
         let place = place(&bucket, &key, which)?;
+        if let Some(id) = place.id()
+            && bucket.key(&key).is_pending(id)?
+        {
+            return Err(s3_error!(OperationAborted, "The version is not put yet. Try again.").into());
+        }
         if place.is_plain() || place.version() == versions::NULL {
             return Err(s3_error!(
                 InvalidRequest,
-                "This object is from before its bucket kept versions, and can't be locked; copy it onto itself"
+                "This object is from before its bucket kept versions, and can't be locked; copy its version `null` onto it"
             )
             .into());
         }

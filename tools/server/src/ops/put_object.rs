@@ -47,6 +47,7 @@ pub async fn call(
     let tags = carried::tags_of_header(input.tagging.as_deref())?;
     let conditions =
         WriteConditions { if_match: input.if_match, if_none_match: input.if_none_match };
+    let lock = lock_of!(bucket, input)?;
     let offset = input.write_offset_bytes;
     let key = input.key.clone();
     if let Some(offset) = offset {
@@ -58,7 +59,6 @@ pub async fn call(
             return append.carry_out(incoming).await;
         }
     }
-    let lock = lock_of!(bucket, input)?;
     let put = Put { bucket, key, expected, headers: headers_of!(input)?, tags, lock };
     let Placed { attributes, version, expiration } = match offset {
         Some(_) => {

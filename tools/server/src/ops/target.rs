@@ -58,9 +58,10 @@ impl Target {
             Some(adding) => Ok(self.version(adding.whole(body, attributes)?, body.len() as u64)),
             None => {
                 let _alone = self.alone()?;
-                let options = options(&attributes, condition);
+                let created_ms = now_ms();
+                let options = options(&attributes, condition, created_ms);
                 self.bucket.store.put_with(self.row(), body, &options)?;
-                self.plain(attributes, body.len() as u64)
+                self.plain(attributes, body.len() as u64, created_ms)
             }
         }
     }
@@ -78,8 +79,9 @@ impl Target {
             Some(adding) => Ok(self.version(adding.streamed(len, attributes, put)?, len)),
             None => {
                 let _alone = self.alone()?;
-                put(&self.row(), options(&attributes, condition))?;
-                self.plain(attributes, len)
+                let created_ms = now_ms();
+                put(&self.row(), options(&attributes, condition, created_ms))?;
+                self.plain(attributes, len, created_ms)
             }
         }
     }
@@ -110,7 +112,7 @@ impl Target {
     }
 
     /// What was put in its own row takes the place of a version without a name.
-    fn plain(&self, attributes: Attributes, len: u64) -> Result<Placed> {
+    fn plain(&self, attributes: Attributes, len: u64, created_ms: u64) -> Result<Placed> {
         let version = match self.versioning {
             Versioning::Suspended => {
                 self.key().forget_null()?;
@@ -118,22 +120,30 @@ impl Target {
             }
             Versioning::Never | Versioning::Enabled => None,
         };
-        Ok(self.placed(attributes, version, len))
+        Ok(self.placed(attributes, version, len, created_ms))
     }
 
     fn version(&self, attributes: Attributes, len: u64) -> Placed {
         let version = Some(versions::name(attributes.version.as_ref()));
-        self.placed(attributes, version, len)
+        let created_ms = attributes.version.as_ref().map_or(0, |version| version.created_ms);
+        self.placed(attributes, version, len, created_ms)
     }
 
-    fn placed(&self, attributes: Attributes, version: Option<String>, len: u64) -> Placed {
+    fn placed(
+        &self,
+        attributes: Attributes,
+        version: Option<String>,
+        len: u64,
+        created_ms: u64,
+    ) -> Placed {
         let (key, tags) = (&*self.key, &*attributes.tags);
-        let object = Traits { key, created_ms: now_ms(), len, tags };
+        let object = Traits { key, created_ms, len, tags };
         let expiration = told::expiration(&self.bucket, object);
         Placed { attributes, version, expiration }
     }
 }
 
-fn options(attributes: &Attributes, condition: Condition) -> PutOptions {
-    PutOptions { attributes: attributes.encode(), condition, ..PutOptions::default() }
+fn options(attributes: &Attributes, condition: Condition, created_ms: u64) -> PutOptions {
+    let (attributes, created_ms) = (attributes.encode(), Some(created_ms));
+    PutOptions { attributes, condition, created_ms, ..PutOptions::default() }
 }

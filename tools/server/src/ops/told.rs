@@ -53,7 +53,8 @@ pub fn expiration(bucket: &Bucket, object: Traits<'_>) -> Option<String> {
     let settings = bucket.settings();
     let (ms, rule) = lifecycle::expiry(&settings, object)?;
     let mut date = Vec::new();
-    time(ms).format(TimestampFormat::HttpDate, &mut date).ok()?;
+    // It is gone by then: dates are of whole seconds.
+    time(ms.saturating_add(999)).format(TimestampFormat::HttpDate, &mut date).ok()?;
     let rule = utf8_percent_encode(rule, NON_ALPHANUMERIC);
     Some(format!("expiry-date=\"{}\", rule-id=\"{rule}\"", String::from_utf8(date).ok()?))
 }

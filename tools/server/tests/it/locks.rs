@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::admin::{self, done};
-use crate::client::{Call, Client, Reply};
+use crate::client::{Call, Client, Reply, amz_date};
 use crate::objects::bytes;
 use crate::running::{dir, start, start_with};
 use crate::uploads::{SMALL_PARTS, complete, part};
@@ -87,6 +87,10 @@ fn a_version_is_kept_until_its_time_and_by_some_who_may_not_even_then() {
     locked(s3, "/bucket/b", &strict, true);
     // To say that it is meant is not enough.
     locked(camera, "/bucket/a", &governed, true);
+    let held = version(&put(camera, "/bucket/e", &[]).expect(200));
+    hold(camera, "/bucket/e?legal-hold", "ON").expect(200);
+    hold(camera, "/bucket/e?legal-hold", "OFF").refused(403, "AccessDenied");
+    locked(camera, "/bucket/e", &held, false);
     let objects = format!(
         "<Delete><Object><Key>b</Key><VersionId>{strict}</VersionId></Object>\
          <Object><Key>a</Key><VersionId>{governed}</VersionId></Object></Delete>"
@@ -115,12 +119,45 @@ fn a_version_is_kept_until_its_time_and_by_some_who_may_not_even_then() {
     delete(s3, "/bucket/a", &governed, true).expect(204);
     s3.get(&format!("/bucket/a?versionId={governed}")).refused(404, "NoSuchVersion");
     // One that is over keeps nothing.
-    let soon = time::OffsetDateTime::now_utc() + Duration::from_secs(2);
-    let soon = soon.format(&time::format_description::well_known::Rfc3339).unwrap();
+    let over = time::OffsetDateTime::now_utc() + Duration::from_secs(6);
+    let soon = over.format(&time::format_description::well_known::Rfc3339).unwrap();
     let short = kept(s3, "/bucket/d", "COMPLIANCE", &soon);
     locked(s3, "/bucket/d", &short, true);
-    std::thread::sleep(Duration::from_secs(3));
+    let left = over + Duration::from_millis(50) - time::OffsetDateTime::now_utc();
+    std::thread::sleep(left.try_into().unwrap_or_default());
     delete(s3, "/bucket/d", &short, false).expect(204);
+    running.stop();
+}
+
+#[test]
+fn what_is_asked_of_locks_is_signed() {
+    let dir = dir();
+    let running = start(dir.path());
+    let s3 = &running.client;
+    make(s3, "/bucket");
+    let governed = kept(s3, "/bucket/a", "GOVERNANCE", FAR);
+    let bypass = ("x-amz-bypass-governance-retention", "true");
+    type Headers<'h> = &'h [(&'h str, &'h str)];
+    let by_url = |method: &'static str, target: &str, headers: Headers<'_>, body: &str| {
+        let url = s3.presigned(method, target, 60, &amz_date(0));
+        let call = Call::new(method, &url).body(body);
+        s3.send_unsigned(&headers.iter().fold(call, |call, (name, value)| call.header(name, value)))
+    };
+    let target = format!("/bucket/a?versionId={governed}");
+    by_url("DELETE", &target, &[bypass], "").refused(403, "AccessDenied");
+    by_url("PUT", "/bucket/b", &[("x-amz-object-lock-legal-hold", "ON")], "x")
+        .refused(403, "AccessDenied");
+    by_url("PUT", "/bucket/b", &[], "x").expect(200);
+    // What a signature of version 2 does not cover, whoever has the URL may have added.
+    for added in ["legal-hold", "retention"] {
+        let old = format!("/bucket/b?AWSAccessKeyId={}&Expires=9999999999", s3.access_key);
+        let hold = "<LegalHold><Status>ON</Status></LegalHold>";
+        let call = |target: &str| s3.send_unsigned(&Call::new("PUT", target).body(hold));
+        call(&format!("{old}&Signature=x")).refused(403, "SignatureDoesNotMatch");
+        call(&format!("{old}&Signature=x&{added}")).refused(403, "AccessDenied");
+    }
+    s3.get("/bucket/b?legal-hold").refused(404, "NoSuchObjectLockConfiguration");
+    s3.get(&target).expect(200);
     running.stop();
 }
 
@@ -131,6 +168,8 @@ fn a_retention_becomes_longer_and_a_hold_is_taken_back() {
     let s3 = &running.client;
     make(s3, "/bucket");
     let strict = kept(s3, "/bucket/a", "COMPLIANCE", FAR);
+    // As if the elements had another spelling.
+    retain(s3, "/bucket/a?retention", "", false).refused(400, "MalformedXML");
     for rest in [until("COMPLIANCE", NEARER), until("GOVERNANCE", FARTHER), String::new()] {
         retain(s3, "/bucket/a?retention", &rest, true).refused(403, "AccessDenied");
     }

@@ -148,6 +148,7 @@ fn a_lifecycle_by_tags_size_and_date_is_told_as_it_was_given_and_says_when_objec
 
     let by = |key: &str, body: &str, tags: &str| {
         let call = Call::new("PUT", key).header("x-amz-tagging", tags).body(body);
+        // Of the same moment, which is rounded up to a second.
         let put = s3.send(&call).expect(200).header("x-amz-expiration").map(str::to_owned);
         let head = s3.call("HEAD", key).expect(200).header("x-amz-expiration").map(str::to_owned);
         assert_eq!(put, head, "{key}");

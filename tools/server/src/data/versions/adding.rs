@@ -105,6 +105,11 @@ impl Key<'_> {
         keys::pending(self.bucket, self.name, id)
     }
 
+    /// Whether a version is on its way, or was left so by what failed: the next start may remove it.
+    pub fn is_pending(&self, id: VersionId) -> Result<bool> {
+        Ok(self.store.exists(self.pending_row(id))?)
+    }
+
     /// Whether no version is newer.
     pub(super) fn is_newest(&self, id: VersionId) -> Result<bool> {
         Ok(self.newest_id()?.is_none_or(|newest| newest <= id))
