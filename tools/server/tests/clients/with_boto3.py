@@ -6,6 +6,7 @@ import os
 import threading
 import urllib.error
 import urllib.request
+from datetime import datetime, timedelta, timezone
 
 import boto3
 from boto3.s3.transfer import TransferConfig
@@ -168,6 +169,39 @@ def versions():
     versions.delete()
 
 
+def locks():
+    bucket = "boto3-locks"
+    s3.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    refused("InvalidBucketState", s3.put_bucket_versioning, Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
+    rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}
+    s3.put_object_lock_configuration(
+        Bucket=bucket, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
+    )
+    told = s3.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"]
+    assert told == {"ObjectLockEnabled": "Enabled", "Rule": rule}, told
+    default = s3.put_object(Bucket=bucket, Key="default", Body=b"x")["VersionId"]
+    until = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=7)
+    own = s3.put_object(
+        Bucket=bucket, Key="own", Body=b"x", ObjectLockMode="GOVERNANCE", ObjectLockRetainUntilDate=until,
+        ObjectLockLegalHoldStatus="ON",
+    )["VersionId"]
+    head = s3.head_object(Bucket=bucket, Key="own")
+    assert (head["ObjectLockMode"], head["ObjectLockRetainUntilDate"]) == ("GOVERNANCE", until), head
+    assert head["ObjectLockLegalHoldStatus"] == "ON"
+    assert s3.get_object_retention(Bucket=bucket, Key="own")["Retention"]["RetainUntilDate"] == until
+    for key, version in (("default", default), ("own", own)):
+        refused("AccessDenied", s3.delete_object, Bucket=bucket, Key=key, VersionId=version)
+    shorter = {"Mode": "GOVERNANCE", "RetainUntilDate": until - timedelta(days=1)}
+    refused("AccessDenied", s3.put_object_retention, Bucket=bucket, Key="own", Retention=shorter)
+    s3.put_object_retention(Bucket=bucket, Key="own", Retention=shorter, BypassGovernanceRetention=True)
+    refused("AccessDenied", s3.delete_object, Bucket=bucket, Key="own", VersionId=own, BypassGovernanceRetention=True)
+    s3.put_object_legal_hold(Bucket=bucket, Key="own", LegalHold={"Status": "OFF"})
+    assert s3.get_object_legal_hold(Bucket=bucket, Key="own")["LegalHold"]["Status"] == "OFF"
+    for key, version in (("default", default), ("own", own)):
+        s3.delete_object(Bucket=bucket, Key=key, VersionId=version, BypassGovernanceRetention=True)
+    s3.delete_bucket(Bucket=bucket)
+
+
 def settings():
     refused("NoSuchLifecycleConfiguration", s3.get_bucket_lifecycle_configuration, Bucket=BUCKET)
     rule = {"ID": "clips", "Status": "Enabled", "Filter": {"Prefix": "clips/"}, "Expiration": {"Days": 3}}
@@ -175,6 +209,17 @@ def settings():
     assert s3.get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"] == [rule]
     s3.put_object(Bucket=BUCKET, Key="clips/a", Body=b"x")
     assert 'rule-id="clips"' in s3.head_object(Bucket=BUCKET, Key="clips/a")["Expiration"]
+    by_tag = {"And": {"Prefix": "clips/", "Tags": [{"Key": "keep", "Value": "short"}], "ObjectSizeGreaterThan": 2}}
+    date = datetime(2500, 1, 1, tzinfo=timezone.utc)
+    rules = [
+        {"ID": "tag", "Status": "Enabled", "Filter": by_tag, "Expiration": {"Days": 2}},
+        {"ID": "date", "Status": "Enabled", "Filter": {"ObjectSizeLessThan": 3}, "Expiration": {"Date": date}},
+    ]
+    s3.put_bucket_lifecycle_configuration(Bucket=BUCKET, LifecycleConfiguration={"Rules": rules})
+    assert s3.get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"] == rules
+    tagged = s3.put_object(Bucket=BUCKET, Key="clips/a", Body=b"1234", Tagging="keep=short")
+    assert 'rule-id="tag"' in tagged["Expiration"], tagged
+    assert 'rule-id="date"' in s3.put_object(Bucket=BUCKET, Key="clips/b", Body=b"12")["Expiration"]
     s3.delete_bucket_lifecycle(Bucket=BUCKET)
     cors = {"AllowedOrigins": ["https://*.example.org"], "AllowedMethods": ["GET"], "MaxAgeSeconds": 60}
     s3.put_bucket_cors(Bucket=BUCKET, CORSConfiguration={"CORSRules": [cors]})
@@ -230,7 +275,7 @@ def keys():
 
 s3.create_bucket(Bucket=BUCKET)
 refused("BucketAlreadyOwnedByYou", s3.create_bucket, Bucket=BUCKET)
-for check in (objects, conditions, transfers, listings, urls, forms, tags, versions, settings, keys):
+for check in (objects, conditions, transfers, listings, urls, forms, tags, versions, locks, settings, keys):
     check()
     print(f"{check.__name__} passed")
 bucket = boto3.resource("s3", endpoint_url=os.environ["KOGIA_ENDPOINT"]).Bucket(BUCKET)
