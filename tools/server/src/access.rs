@@ -70,6 +70,13 @@ struct Keys {
 #[derive(Clone, Default, Debug)]
 pub struct Operation(Arc<OnceLock<String>>);
 
+/// That a put is that of a form, which has an answer of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Posted {
+    /// Whether the answer says where to go to.
+    pub redirects: bool,
+}
+
 impl Operation {
     #[must_use]
     pub fn name(&self) -> &str {
@@ -182,6 +189,8 @@ impl S3Access for Access {
                 "This server does not put the name of the file into the key; give the whole key"
             ));
         }
+        let redirects = form.input.success_action_redirect.is_some();
+        form.extensions.insert(Posted { redirects });
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use hyper::HeaderMap;
+use hyper::header::HeaderValue;
 use kogia::{Condition, Store};
 use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3Request, S3Response, s3_error};
@@ -12,6 +13,7 @@ use super::append::{self, Append};
 use super::carried::{self, headers_of, lock_of, refuse_unsupported};
 use super::target::{Placed, Target};
 use super::told;
+use crate::access::Posted;
 use crate::bodies::{BodyFault, Expected, Incoming, PIECE_BYTES, given_checksums, tell_checksum};
 use crate::conditions::WriteConditions;
 use crate::data::attributes::{Etag, Headers};
@@ -50,6 +52,8 @@ pub async fn call(
     let lock = lock_of!(bucket, input)?;
     let offset = input.write_offset_bytes;
     let key = input.key.clone();
+    let place = || format!("/{}/{}", input.bucket, told::path(&key));
+    let form = extensions.get::<Posted>().map(|form| (!form.redirects).then(place));
     if let Some(offset) = offset {
         append::check(&bucket)?;
         let (store, row) = (bucket.store.clone(), keys::object(bucket.id, &key));
@@ -80,7 +84,23 @@ pub async fn call(
         ..PutObjectOutput::default()
     };
     tell_checksum!(output, attributes.checksum.as_ref());
-    Ok(S3Response::new(output))
+    let mut response = S3Response::new(output);
+    if let Some(place) = form {
+        tell_form(&mut response, place);
+    }
+    Ok(response)
+}
+
+/// The answer to a form may have no body: s3s tells neither where the object is nor what it is.
+fn tell_form(response: &mut S3Response<PutObjectOutput>, place: Option<String>) {
+    let PutObjectOutput { e_tag, version_id, .. } = &response.output;
+    let etag = e_tag.as_ref().map(|etag| format!("\"{}\"", etag.value()));
+    let version = version_id.clone();
+    for (name, value) in [("location", place), ("etag", etag), ("x-amz-version-id", version)] {
+        if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
+            response.headers.insert(name, value);
+        }
+    }
 }
 
 /// The length of a body as the client gave it, without what frames its chunks.

@@ -25,7 +25,7 @@ const OWNER: &str = "kogia";
 /// The last of the year 9999, beyond which no date can be written.
 const LAST_SECOND: u64 = 253_402_300_799;
 
-/// What is left as it is in a listing with `encoding-type=url`.
+/// What is left as it is in a listing with `encoding-type=url`, and in a path.
 const KEPT: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 
@@ -81,6 +81,11 @@ pub fn checksum_algorithm(algorithm: Algorithm) -> ChecksumAlgorithm {
     ChecksumAlgorithm::from_static(algorithm.name())
 }
 
+/// A key as the path of a URL has it.
+pub fn path(key: &str) -> String {
+    utf8_percent_encode(key, KEPT).to_string()
+}
+
 /// How the names in a listing are written.
 #[derive(Clone, Copy)]
 pub struct Names(bool);
@@ -98,7 +103,7 @@ impl Names {
     }
 
     pub fn write(self, name: &str) -> String {
-        if self.0 { utf8_percent_encode(name, KEPT).to_string() } else { name.to_owned() }
+        if self.0 { path(name) } else { name.to_owned() }
     }
 }
 

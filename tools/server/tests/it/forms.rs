@@ -88,8 +88,11 @@ fn a_form_with_a_policy_puts_its_file() {
             .field("Content-Type", "video/mp2t")
             .field("x-amz-meta-camera", "door")
             .signed(s3, &[json!(["content-length-range", 0, 4 << 20])]);
-        form.send(s3).expect(204);
-        let found = s3.get(&format!("/bucket/{}", crate::client::path(key))).expect(200);
+        let posted = form.send(s3).expect(204);
+        let place = posted.header("location").unwrap();
+        let found = s3.get(place).expect(200);
+        assert_eq!(place, format!("/bucket/{}", crate::client::path(key)));
+        assert_eq!(posted.header("etag"), found.header("etag"), "{key}");
         assert_eq!(found.body, bytes(len), "{key}");
         assert_eq!(found.header("content-type"), Some("video/mp2t"));
         assert_eq!(found.header("x-amz-meta-camera"), Some("door"));
@@ -107,6 +110,7 @@ fn a_form_with_a_policy_puts_its_file() {
     let redirected = told("success_action_redirect", "http://example.org/done").expect(303);
     let place = redirected.header("location").unwrap();
     assert!(place.starts_with("http://example.org/done?bucket=bucket&key=told&etag="), "{place}");
+    assert!(redirected.header("etag").is_some());
     running.stop();
 }
 
