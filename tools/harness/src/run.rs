@@ -1,6 +1,7 @@
 //! Deals worlds and workloads over threads, and puts together what they say.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -20,6 +21,8 @@ const STATES_A_VARIANT: u64 = 40;
 
 /// No state takes so long, nor does making a failing history smaller.
 const STALLED: Duration = Duration::from_secs(15 * 60);
+/// So often it is said how far a run is, where there is no terminal that shows it.
+const TOLD: Duration = Duration::from_secs(60);
 
 /// A piece of work that one thread does.
 struct Pass<'a> {
@@ -51,7 +54,9 @@ pub fn run(options: &cli::Run, engines: &[&dyn Engine]) -> Result<Report, Wrong>
     let progress = progress(total, options.json);
     let watches: Vec<Watch> =
         rows.iter().map(|_| Watch::with(progress.clone(), options.first)).collect();
-    let covered = go_through(&passes, &watches, threads, options.first)?;
+    let is_told = !options.json && !std::io::stderr().is_terminal();
+    let tell = is_told.then_some(Teller { rows: &rows, total, started });
+    let covered = go_through(&passes, &watches, threads, options.first, tell)?;
     progress.finish_and_clear();
     for (at, (row, watch)) in rows.iter_mut().zip(&watches).enumerate() {
         row.states = watch.states();
@@ -160,13 +165,41 @@ fn tasks<'a>(
     (0..count).map(|n| Task { seed: seed(n), states, ..task }).collect()
 }
 
+/// Says on standard error how far a run is: it may take hours, and be ended.
+#[derive(Clone, Copy)]
+struct Teller<'a> {
+    rows: &'a [Row],
+    total: u64,
+    started: Instant,
+}
+
+impl Teller<'_> {
+    fn so_far(&self, states: u64) {
+        let seconds = self.started.elapsed().as_secs_f64();
+        let rate = states as f64 / seconds;
+        let left = self.total.saturating_sub(states) as f64 / rate.max(f64::MIN_POSITIVE) / 60.0;
+        let (total, a_minute) = (self.total, rate * 60.0);
+        eprintln!("{states} of {total} states at most, {a_minute:.0} a minute, {left:.0} min left");
+    }
+
+    /// All passes of a row have come to their end.
+    fn done(&self, row: usize, states: u64, coverage: Coverage) {
+        let (Row { world, workload, .. }, Coverage { points, points_hit }) =
+            (&self.rows[row], coverage);
+        eprintln!("{world}, {workload}: {states} states, {points_hit} of {points} points");
+    }
+}
+
 /// Goes through all passes; gives what was covered, by row.
 fn go_through(
     passes: &[Pass<'_>],
     watches: &[Watch],
     threads: usize,
     first: bool,
+    tell: Option<Teller<'_>>,
 ) -> Result<BTreeMap<usize, Coverage>, Wrong> {
+    let of_row = |row| passes.iter().filter(|pass| pass.row == row).count();
+    let left: Vec<_> = (0..watches.len()).map(|row| AtomicUsize::new(of_row(row))).collect();
     let (next, covered) = (AtomicUsize::new(0), Mutex::new(BTreeMap::<usize, Coverage>::new()));
     let work = || {
         while let Some(pass) = passes.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -175,13 +208,19 @@ fn go_through(
                 continue;
             }
             let coverage = pass.world.run(&pass.task, &watches[pass.row])?;
-            covered.lock().expect("no panic holds it").entry(pass.row).or_default().add(coverage);
+            let mut covered = covered.lock().expect("no panic holds it");
+            let of_row = covered.entry(pass.row).or_default();
+            of_row.add(coverage);
+            let is_last = left[pass.row].fetch_sub(1, Ordering::Relaxed) == 1;
+            if let Some(tell) = tell.filter(|_| is_last) {
+                tell.done(pass.row, watches[pass.row].states(), *of_row);
+            }
         }
         Ok(())
     };
     let (done, is_done) = channel::<()>();
     let ended: Vec<Result<(), String>> = std::thread::scope(|scope| {
-        scope.spawn(|| watch_over(watches, is_done));
+        scope.spawn(|| watch_over(watches, is_done, tell));
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         let join = |worker: ScopedJoinHandle<'_, _>| worker.join().expect("worlds catch panics");
         let ended = workers.into_iter().map(join).collect();
@@ -194,18 +233,24 @@ fn go_through(
 
 /// Ends the process where nothing is judged any more: an engine that waits for ever has lost
 /// everything, and its threads can't be ended.
-fn watch_over(watches: &[Watch], is_done: Receiver<()>) {
+fn watch_over(watches: &[Watch], is_done: Receiver<()>, tell: Option<Teller<'_>>) {
     let judged = || watches.iter().map(Watch::states).sum::<u64>();
-    let mut before = judged();
-    while is_done.recv_timeout(STALLED) == Err(RecvTimeoutError::Timeout) {
-        if judged() == before {
-            let (after, minutes) = (before, STALLED.as_secs() / 60);
+    let mut last = (judged(), Instant::now());
+    while is_done.recv_timeout(TOLD) == Err(RecvTimeoutError::Timeout) {
+        let states = judged();
+        if states != last.0 {
+            last = (states, Instant::now());
+        }
+        if let Some(tell) = tell {
+            tell.so_far(states);
+        }
+        if last.1.elapsed() >= STALLED {
+            let minutes = STALLED.as_secs() / 60;
             eprintln!(
-                "kogia-crash: nothing was judged for {minutes} minutes, after {after} states"
+                "kogia-crash: nothing was judged for {minutes} minutes, after {states} states"
             );
             std::process::exit(i32::from(crate::LOST));
         }
-        before = judged();
     }
 }
 

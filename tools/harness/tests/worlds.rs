@@ -61,6 +61,15 @@ fn a_plan_that_a_failure_would_name_is_followed() {
 }
 
 #[test]
+fn who_watches_no_terminal_is_told_what_has_come_to_its_end() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kogia-crash"));
+    command.args(["run", "--world", "sim", "--workload", "queue-append", "--states", "20"]);
+    let output = command.output().expect("it starts");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("sim, queue-append: ") && told.contains(" points\n"), "{told}");
+}
+
+#[test]
 fn a_state_that_no_world_names_so_is_a_wrong_command_line() {
     for world in ["sim", "errors", "bitrot", "kill", "disk", "disk-errors-xfs"] {
         let arguments = ["--world", world, "--workload", "small-puts", "--state", "no-such,@"];
