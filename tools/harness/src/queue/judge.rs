@@ -199,10 +199,14 @@ impl Ledger {
         })
     }
 
-    /// Of these places one of an item that is missing, of the same batch as one behind it.
+    /// Of these places one of an item that is missing, of the same batch as one behind it, and that no
+    /// rewrite may have dropped.
     fn part(&self, mut of: std::ops::Range<usize>, behind: usize) -> Option<usize> {
         let operation = self.items[behind].operation;
-        of.find(|at| self.items[*at].id.is_none() && self.items[*at].operation == operation)
+        let is_part = |item: &Item| {
+            item.id.is_none() && item.operation == operation && item.unclear.is_none()
+        };
+        of.find(|at| is_part(&self.items[*at]))
     }
 
     fn wrong_end(&self, matched: &Matched, required: usize) -> Option<Loss> {

@@ -262,15 +262,10 @@ impl Ledger {
         let changes = changed(changes, &prints_of(changes));
         let is_other = |of: &Rewriting| of.operation != operation;
         if let Some(earlier) = self.rewriting.take().filter(is_other) {
-            // It may have been carried out: what this one has seen says so.
-            let wrote = |(at, print): &(usize, Option<Print>)| {
-                let id = self.items[*at].id;
-                print.is_some_and(|print| {
-                    was.iter().any(|item| (Some(item.0), item.1) == (id, print))
-                })
-            };
-            if earlier.changes.iter().any(wrote) {
-                self.apply(&earlier);
+            match self.was_carried_out(&earlier, was) {
+                Some(true) => self.apply(&earlier),
+                Some(false) => {}
+                None => self.rewriting = Some(earlier),
             }
         }
         for ((id, print), change) in was.iter().zip(changes) {
@@ -292,6 +287,25 @@ impl Ledger {
         }
         // It has synced everything before.
         self.settle();
+    }
+
+    /// Whether a rewrite without an answer was carried out, by what a later one has come to; nothing,
+    /// where that was none of what it changes.
+    fn was_carried_out(&self, earlier: &Rewriting, was: &[(u64, Print)]) -> Option<bool> {
+        let (first, last) = (was.first()?.0, was.last()?.0);
+        earlier.changes.iter().find_map(|(at, change)| {
+            let item = &self.items[*at];
+            let id = item.id?;
+            let found = was.iter().find(|of| of.0 == id).map(|of| of.1);
+            match (found, change) {
+                // As it was before and is then.
+                (Some(_), Some(new)) if *new == item.print => None,
+                (Some(print), Some(new)) => Some(print == *new),
+                (Some(_), None) => Some(false),
+                (None, None) if (first..last).contains(&id) => Some(true),
+                (None, _) => None,
+            }
+        })
     }
 
     /// Makes a rewrite's changes.

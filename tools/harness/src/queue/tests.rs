@@ -263,6 +263,58 @@ fn what_a_rewrite_may_have_dropped_is_not_said_to_be_lost() {
     }
 }
 
+/// Symptom: a rewrite that had failed when all was done was said to have left wrong bytes, where another
+/// rewrite was carried out behind it. Cause: that one had come to none of the items that the first one
+/// changes, and was taken to say that they were as before. Rule: who has not seen an item says nothing of
+/// it.
+#[test]
+fn a_rewrite_says_of_an_earlier_one_what_it_has_come_to_and_no_more() {
+    let items =
+        [done(1, Level::Sync), done(2, Level::Sync), done(3, Level::Sync), done(4, Level::Sync)];
+    let first = Task::Rewrite { skip: 0, changes: vec![Change::Replace(value(9)), Change::Drop] };
+    let then = |skip, was: &[(u64, u64)]| {
+        let was = was.iter().map(|(id, tag)| (*id, value(*tag).print())).collect();
+        let changes = vec![Change::Replace(value(7))];
+        (Task::Rewrite { skip, changes }, Some(Outcome::Queue(Answer::Rewritten(was))))
+    };
+    let judge = |ledger: &Ledger, shown: &[(u64, u64)]| {
+        let shown: Vec<Shown> =
+            shown.iter().map(|(id, tag)| Shown::Item(*id, value(*tag).print())).collect();
+        ledger.judge(&seen(&shown), POWER, 0).is_ok()
+    };
+    let after = |then| after(&[&items[..], &[(first.clone(), Some(FAILED)), then]].concat());
+    let (old, new) = ([(1, 1), (2, 2)], [(1, 9)]);
+    let behind = [(3, 3), (4, 7)];
+    // It has come to the last one alone.
+    let ledger = after(then(3, &[(4, 4)]));
+    assert!(judge(&ledger, &[&old[..], &behind].concat()));
+    assert!(judge(&ledger, &[&new[..], &behind].concat()));
+    assert!(!judge(&ledger, &[&old[..], &[(3, 3), (4, 4)]].concat()));
+    // To the first, as it was before, and as it is then.
+    let ledger = after(then(0, &[(1, 1)]));
+    assert!(judge(&ledger, &[(1, 7), (2, 2), (3, 3), (4, 4)]));
+    assert!(!judge(&ledger, &[(1, 9), (2, 2), (3, 3), (4, 4)]));
+    let ledger = after(then(0, &[(1, 9)]));
+    assert!(judge(&ledger, &[(1, 7), (3, 3), (4, 4)]));
+    assert!(!judge(&ledger, &[(1, 7), (2, 2), (3, 3), (4, 4)]));
+}
+
+/// Symptom: a batch was said to be there with a hole. Cause: it had failed and was there, and a rewrite had
+/// dropped some of its items, of which nobody knew the ids. Rule: what a rewrite may have dropped is not
+/// missing.
+#[test]
+fn of_a_batch_without_an_answer_a_rewrite_may_drop_any_item() {
+    let batch = Task::Batch { items: vec![value(2), value(3), value(4)] };
+    let changes = vec![Change::Keep, Change::Keep, Change::Drop, Change::Keep];
+    let was = [1, 2, 3, 4].map(|tag| (tag, value(tag).print())).to_vec();
+    let rewrite =
+        (Task::Rewrite { skip: 0, changes }, Some(Outcome::Queue(Answer::Rewritten(was))));
+    let failed = [done(1, Level::Sync), (batch, Some(FAILED))];
+    assert_eq!(wrong(&after(&failed), POWER, &[1, 2, 4]), Some(LossKind::Half));
+    let ledger = after(&[&failed[..], &[rewrite]].concat());
+    assert_eq!(wrong(&ledger, POWER, &[1, 2, 4]), None);
+}
+
 #[test]
 fn what_was_shown_before_the_queue_was_opened_is_still_there() {
     let before = || vec![Entry::Item(1, value(1).bytes()), Entry::Item(2, value(2).bytes())];
