@@ -177,12 +177,10 @@ fn carry_out(store: &dyn Store, operation: &Operation) -> Result<Outcome> {
         Operation::Abandon { key, value } => store.abandon(key, &value.bytes())?,
         Operation::Part { upload, value } => store.put_part(upload, &value.bytes())?,
         Operation::Assemble { upload, parts, durability } => {
-            let parts: Vec<u32> = parts.iter().map(|part| part.crc32c()).collect();
-            store.assemble(upload, &parts, *durability)?;
+            store.assemble(upload, &crcs(parts), *durability)?;
         }
         Operation::Extend { upload, before, parts, durability } => {
-            let parts: Vec<u32> = parts.iter().map(|part| part.crc32c()).collect();
-            store.extend(upload, Value::print_of_all(before), &parts, *durability)?;
+            store.extend(upload, Value::print_of_all(before), &crcs(parts), *durability)?;
         }
         Operation::Append { key, before, value } => {
             store.append(key, Value::print_of_all(before), &value.bytes())?;
@@ -220,6 +218,11 @@ fn carry_out(store: &dyn Store, operation: &Operation) -> Result<Outcome> {
         }
     }
     Ok(Outcome::Done)
+}
+
+/// What an engine knows parts by.
+fn crcs(parts: &[Value]) -> Vec<u32> {
+    parts.iter().map(|part| part.crc32c()).collect()
 }
 
 /// Puts files, several at once; of those that are listed already, where they are to be missing, says that

@@ -192,13 +192,18 @@ pub fn object_text(row: &[u8]) -> Result<&str> {
 /// The row of the tags of an object or a version.
 #[must_use]
 pub fn tags(of: &[u8]) -> Vec<u8> {
-    [b"t", of.get(1..).unwrap_or_default()].concat()
+    beside(of, TAGS)
 }
 
 /// The row of the lock of a version or an upload.
 #[must_use]
 pub fn lock(of: &[u8]) -> Vec<u8> {
-    [b"l", of.get(1..).unwrap_or_default()].concat()
+    beside(of, LOCKS)
+}
+
+/// The row of another kind with the same name.
+fn beside(of: &[u8], kind: &[u8]) -> Vec<u8> {
+    [kind, of.get(kind.len()..).unwrap_or_default()].concat()
 }
 
 /// What the rows of all uploads of a bucket begin with.

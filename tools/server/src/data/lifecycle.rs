@@ -10,13 +10,12 @@ use super::buckets::{Bucket, walk};
 use super::keys::{self, BucketId, VersionId};
 use super::rows;
 use super::scan::Scan;
+use super::settings::DAY_MS;
 use super::settings::{LifecycleRule, Settings, Versioning};
 use super::tags;
 use super::uploads::{self, UploadRow};
 use super::versions::{Hidden, Key, Place};
 use crate::error::{Error, Result};
-
-const DAY_MS: u64 = 24 * 3600 * 1000;
 
 /// The store's rules for a bucket with these settings.
 pub fn retention(bucket: BucketId, settings: &Settings) -> Vec<RetentionRule> {

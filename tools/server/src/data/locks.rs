@@ -9,11 +9,10 @@
 use kogia::{Batch, Store};
 use serde::{Deserialize, Serialize};
 
-use super::settings::Settings;
+use super::settings::{DAY_MS, Settings};
 use super::{keys, rows};
 use crate::error::Result;
 
-const DAY_MS: u64 = 24 * 3600 * 1000;
 const YEAR_DAYS: u64 = 365;
 
 /// Who may end a retention early.
@@ -101,8 +100,13 @@ impl Lock {
 
 /// The lock of the version, or upload, of this row.
 pub fn of(store: &Store, row: &[u8]) -> Result<Lock> {
+    Ok(find(store, row)?.unwrap_or_default())
+}
+
+/// The same, if it has a row: one without a lock may have had one.
+pub fn find(store: &Store, row: &[u8]) -> Result<Option<Lock>> {
     let found = store.get(keys::lock(row))?;
-    Ok(found.map(|row| rows::decode(&row)).transpose()?.unwrap_or_default())
+    Ok(found.map(|row| rows::decode(&row)).transpose()?)
 }
 
 /// Sets the lock of the version of this row; durable when this returns. The caller holds the key's lock.

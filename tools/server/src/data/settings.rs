@@ -9,6 +9,9 @@ use super::tags::Tags;
 /// Settings with locks, or with rules that ask for more than a prefix and days.
 const WITH_MORE: u8 = 2;
 
+/// What settings are counted in.
+pub const DAY_MS: u64 = 24 * 3600 * 1000;
+
 /// Settings of a bucket.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Settings {

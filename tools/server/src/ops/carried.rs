@@ -85,6 +85,14 @@ pub fn not_implemented(what: &str) -> crate::error::Error {
     s3_error!(NotImplemented, "This server does not do what the request asks for: {}", what).into()
 }
 
+pub fn malformed() -> crate::error::Error {
+    s3_error!(
+        MalformedXML,
+        "The XML you provided was not well-formed or did not validate against our published schema"
+    )
+    .into()
+}
+
 /// Everything belongs to whoever has the right; what says just that is taken.
 pub fn check_acl(acl: Option<&str>) -> Result<()> {
     match acl {

@@ -7,6 +7,7 @@ use kogia::{ErrorKind, PartId};
 use s3s::dto::{CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedPart};
 use s3s::{S3Request, S3Response, s3_error};
 
+use super::carried::{self, malformed};
 use super::found::tell_version;
 use super::target::{Placed, Target};
 use super::told;
@@ -28,7 +29,7 @@ pub async fn call(
 ) -> Result<S3Response<CompleteMultipartUploadOutput>> {
     let input = request.input;
     if input.sse_customer_algorithm.is_some() {
-        return Err(super::carried::not_implemented("server-side encryption"));
+        return Err(carried::not_implemented("server-side encryption"));
     }
     let bucket = service.bucket(&input.bucket)?;
     let given = given_checksums!(input);
@@ -129,11 +130,7 @@ impl Completion {
     /// The parts that are asked for, in their order, each as it was uploaded.
     fn chosen(&self) -> Result<Vec<PartRow>> {
         if self.asked.is_empty() || self.asked.len() > usize::from(MAX_PART_NUMBER) {
-            return Err(s3_error!(
-                MalformedXML,
-                "The XML you provided was not well-formed or did not validate against our published schema"
-            )
-            .into());
+            return Err(malformed());
         }
         let (store, bucket) = (&self.bucket.store, self.bucket.id);
         let uploaded = uploads::parts(store, bucket, self.id, 0, MAX_PART_NUMBER.into())?;

@@ -7,6 +7,7 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, s3_error};
 
+use super::carried::malformed;
 use crate::data::settings::{CorsRule, Settings};
 use crate::error::{Error, Result};
 use crate::service::Service;
@@ -35,11 +36,7 @@ pub async fn put(
 ) -> Result<S3Response<PutBucketCorsOutput>> {
     let given = request.input.cors_configuration.cors_rules;
     if given.is_empty() || given.len() > MAX_RULES {
-        return Err(s3_error!(
-            MalformedXML,
-            "The XML you provided was not well-formed or did not validate against our published schema"
-        )
-        .into());
+        return Err(malformed());
     }
     let rules = given.into_iter().map(rule).collect::<Result<Vec<_>>>()?;
     let texts =

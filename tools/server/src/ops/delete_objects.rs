@@ -6,7 +6,7 @@ use s3s::dto::{
 };
 use s3s::{S3Error, S3Request, S3Response, s3_error};
 
-use super::carried::not_implemented;
+use super::carried::{malformed, not_implemented};
 use super::delete_object::{self, Deleted};
 use super::object_lock::bypasses;
 use super::told;
@@ -31,11 +31,7 @@ pub async fn call(
     let bucket = service.bucket(&input.bucket)?;
     let asked = input.delete.objects;
     if asked.is_empty() || asked.len() > MAX_KEYS {
-        return Err(s3_error!(
-            MalformedXML,
-            "The XML you provided was not well-formed or did not validate against our published schema"
-        )
-        .into());
+        return Err(malformed());
     }
     let entered = bucket.enter().await?;
     let outcomes = blocking(move || {

@@ -12,16 +12,15 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, s3_error};
 
-use super::carried::{checked_tags, not_implemented};
+use super::carried::{checked_tags, malformed, not_implemented};
 use super::{tagging, told};
 use crate::data::keys::UploadId;
-use crate::data::settings::{self, Filter, Noncurrent, Settings};
-use crate::error::{Error, Result};
+use crate::data::settings::{self, DAY_MS, Filter, Noncurrent, Settings};
+use crate::error::Result;
 use crate::service::Service;
 
 const MAX_RULES: usize = 1000;
 const MAX_ID_BYTES: usize = 255;
-const DAY_SECONDS: i64 = 24 * 3600;
 
 pub async fn get(
     service: &Service,
@@ -92,11 +91,7 @@ fn rule(given: LifecycleRule) -> Result<settings::LifecycleRule> {
         days = expiration.days.map(positive).transpose()?;
         date_ms = expiration.date.map(midnight_ms).transpose()?;
         lone_markers = expiration.expired_object_delete_marker.unwrap_or(false);
-        if [days.is_some(), date_ms.is_some(), lone_markers].map(usize::from).iter().sum::<usize>()
-            > 1
-        {
-            return Err(malformed());
-        }
+        one_at_most(&[days.is_some(), date_ms.is_some(), lone_markers])?;
     }
     let noncurrent = match given.noncurrent_version_expiration {
         Some(given) => Some(Noncurrent {
@@ -165,16 +160,13 @@ fn filtered(given: LifecycleRuleFilter) -> Result<(String, Filter)> {
         tag,
         ..
     } = given;
-    let alone = [
+    one_at_most(&[
         prefix.is_some(),
         tag.is_some(),
         object_size_greater_than.is_some(),
         object_size_less_than.is_some(),
         and.is_some(),
-    ];
-    if alone.into_iter().filter(|is_given| *is_given).count() > 1 {
-        return Err(malformed());
-    }
+    ])?;
     let all = and.unwrap_or(LifecycleRuleAndOperator {
         object_size_greater_than,
         object_size_less_than,
@@ -198,6 +190,14 @@ fn filtered(given: LifecycleRuleFilter) -> Result<(String, Filter)> {
     Ok((all.prefix.unwrap_or_default(), filter))
 }
 
+/// Of elements that exclude each other, which are given.
+fn one_at_most(given: &[bool]) -> Result<()> {
+    match given.iter().filter(|is_given| **is_given).count() {
+        0 | 1 => Ok(()),
+        _ => Err(malformed()),
+    }
+}
+
 fn size(bytes: i64) -> Result<u64> {
     u64::try_from(bytes)
         .map_err(|_| s3_error!(InvalidArgument, "Sizes of objects can't be negative").into())
@@ -206,11 +206,9 @@ fn size(bytes: i64) -> Result<u64> {
 /// A date, which has to be the beginning of a day.
 fn midnight_ms(date: Timestamp) -> Result<u64> {
     let date = time::OffsetDateTime::from(date);
-    let seconds = date.unix_timestamp();
-    match u64::try_from(seconds) {
-        Ok(since_1970) if seconds % DAY_SECONDS == 0 && date.nanosecond() == 0 => {
-            Ok(since_1970.saturating_mul(1000))
-        }
+    let since_1970 = u64::try_from(date.unix_timestamp());
+    match since_1970.map(|seconds| seconds.saturating_mul(1000)) {
+        Ok(ms) if ms % DAY_MS == 0 && date.nanosecond() == 0 => Ok(ms),
         _ => Err(s3_error!(InvalidArgument, "'Date' must be at midnight GMT").into()),
     }
 }
@@ -281,12 +279,4 @@ fn told_filter(rule: &settings::LifecycleRule) -> LifecycleRuleFilter {
         tag: tags.pop(),
         ..LifecycleRuleFilter::default()
     }
-}
-
-fn malformed() -> Error {
-    s3_error!(
-        MalformedXML,
-        "The XML you provided was not well-formed or did not validate against our published schema"
-    )
-    .into()
 }

@@ -11,6 +11,7 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, s3_error};
 
+use super::carried::malformed;
 use super::found::place;
 use super::told;
 use crate::access::Right;
@@ -328,14 +329,6 @@ fn no_lock() -> Error {
     s3_error!(
         NoSuchObjectLockConfiguration,
         "The specified object does not have a ObjectLock configuration"
-    )
-    .into()
-}
-
-fn malformed() -> Error {
-    s3_error!(
-        MalformedXML,
-        "The XML you provided was not well-formed or did not validate against our published schema"
     )
     .into()
 }

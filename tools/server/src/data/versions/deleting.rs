@@ -114,11 +114,13 @@ impl Key<'_> {
             },
         };
         let Some(deleted) = deleted else { return Ok(None) };
-        if locks::of(self.store, &deleted.row)?.holds(now_ms(), bypasses) {
-            return Err(denied());
-        }
         let mut batch = Batch::new();
-        locks::delete(self.store, &mut batch, &deleted.row)?;
+        if let Some(lock) = locks::find(self.store, &deleted.row)? {
+            if lock.holds(now_ms(), bypasses) {
+                return Err(denied());
+            }
+            batch.delete(keys::lock(&deleted.row));
+        }
         let (mut gone, was_current) = (deleted.id(), is_current(self, &deleted, current.as_ref())?);
         if deleted.is_plain() {
             // What a crash has left of one whose place was taken.
