@@ -17,10 +17,9 @@ use crate::history::{History, Moment};
 use crate::operation::{Operation, Print};
 use crate::oracle::{Loss, LossKind};
 use crate::queue;
-use crate::random::Random;
 use crate::session::{Observation, Outcome, Session};
 use damage::Damage;
-use plan::Plan;
+use plan::{Plan, spread};
 
 /// Before the name of damage that is done under the open store.
 const LIVE: &str = "live,";
@@ -104,12 +103,6 @@ fn tells_without_index(damage: &Damage) -> bool {
         Damage::Flip { file, .. } => file.ends_with("META"),
         _ => false,
     }
-}
-
-/// So many numbers below `count`, evenly, or all.
-fn spread(count: u64, wanted: u64) -> impl Iterator<Item = u64> {
-    let wanted = wanted.min(count);
-    (0..wanted).map(move |n| n * count / wanted)
 }
 
 impl<'a> Closed<'a> {
@@ -255,23 +248,16 @@ impl<'a> Closed<'a> {
         watch: &Watch,
         fail: &dyn Fn(String, Vec<Loss>),
     ) -> u64 {
-        let bytes = plan.bytes();
-        let rounds = flips.div_ceil(bytes.max(1)).min(8);
-        let mut random = Random::of(task.seed, "bits");
-        let first_bit = random.below(8);
-        let numbers = (0..rounds).flat_map(|round| {
-            spread(bytes, flips / rounds)
-                .map(move |number| (number, (first_bit + round + number) % 8))
-        });
+        let numbers = plan.flips(flips, task.seed);
         let mine = numbers.enumerate().filter(|(n, _)| task.share.has(*n));
         let live = self.with_live(|live| {
             let mut hit = 0;
-            for (n, (number, bit)) in mine {
-                let Some(damage) = plan.flip(number, bit as u8) else { continue };
+            for (n, flip) in mine {
+                let Some(damage) = plan.flip(flip.byte, flip.bit) else { continue };
                 let is_opened = (n / task.share.of).is_multiple_of(OPENED) || !live.sees(&damage);
                 let judged = if is_opened { self.judge(&damage) } else { live.judge(&damage) };
                 let live = if is_opened { "" } else { LIVE };
-                hit += 1;
+                hit += u64::from(flip.is_first);
                 match judged {
                     Ok(()) => watch.judged(),
                     Err(losses) => fail(format!("{live}{damage}"), losses),
@@ -282,7 +268,7 @@ impl<'a> Closed<'a> {
             }
             hit
         });
-        live.map_or(0, |hit: u64| hit.min(bytes))
+        live.unwrap_or(0)
     }
 
     /// Opens the store as it was closed, to be damaged while it is open.

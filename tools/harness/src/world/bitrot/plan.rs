@@ -13,6 +13,14 @@ pub struct Plan {
     files: Vec<(Arc<str>, usize)>,
 }
 
+/// A bit that is flipped: byte so and so of all, and whether that byte was left alone so far.
+#[derive(Debug, PartialEq)]
+pub struct Flip {
+    pub byte: u64,
+    pub bit: u8,
+    pub is_first: bool,
+}
+
 impl Plan {
     pub fn of(image: &Image, recording: &Recording, seed: u64) -> Self {
         let files: Vec<(Arc<str>, usize)> = image
@@ -53,6 +61,20 @@ impl Plan {
         self.files.iter().map(|(_, len)| *len as u64).sum()
     }
 
+    /// As many flips as are wanted, evenly over all bytes; where there are more than bytes, each byte is
+    /// flipped before any of them is flipped again, in another bit.
+    pub fn flips(&self, wanted: u64, seed: u64) -> impl Iterator<Item = Flip> {
+        let bytes = self.bytes();
+        let rounds = (wanted / bytes.max(1)).clamp(1, 8);
+        let first_bit = Random::of(seed, "bits").below(8);
+        (0..rounds).flat_map(move |round| {
+            spread(bytes, wanted / rounds).map(move |byte| {
+                let bit = ((first_bit + round + byte) % 8) as u8;
+                Flip { byte, bit, is_first: round == 0 }
+            })
+        })
+    }
+
     /// A flip of byte so and so of all.
     pub fn flip(&self, mut number: u64, bit: u8) -> Option<Damage> {
         for (file, len) in &self.files {
@@ -63,6 +85,12 @@ impl Plan {
         }
         None
     }
+}
+
+/// So many numbers below `count`, evenly, or all.
+pub fn spread(count: u64, wanted: u64) -> impl Iterator<Item = u64> {
+    let wanted = wanted.min(count);
+    (0..wanted).map(move |n| n * count / wanted)
 }
 
 fn chunks(file: &Arc<str>, len: usize) -> impl Iterator<Item = Chunk> {
@@ -88,4 +116,32 @@ fn older(image: &Image, recording: &Recording, chunk: &Chunk) -> Option<Damage> 
     let mut cuts = recording.cuts.iter().rev();
     let cut = cuts.find(|cut| read(&cut.image, chunk).is_some_and(|bytes| another(&bytes)))?;
     Some(Damage::Old { chunk: chunk.clone(), call: cut.call })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn plan() -> Plan {
+        Plan { whole: Vec::new(), files: vec![("one".into(), 300), ("other".into(), 700)] }
+    }
+
+    /// What `Coverage` counts as hit is bytes, each once, however often it is flipped.
+    #[test]
+    fn where_there_are_as_many_flips_as_bytes_each_byte_is_flipped() {
+        for (wanted, flipped) in
+            [(999, 999), (1000, 1000), (1999, 1000), (2000, 2000), (2500, 2000)]
+        {
+            let flips: Vec<Flip> = plan().flips(wanted, 1).collect();
+            assert_eq!(flips.len(), flipped, "of {wanted}");
+            let bytes: BTreeSet<u64> = flips.iter().map(|flip| flip.byte).collect();
+            assert_eq!(bytes.len() as u64, wanted.min(1000));
+            assert_eq!(flips.iter().filter(|flip| flip.is_first).count(), bytes.len());
+            assert!(bytes.iter().all(|byte| plan().flip(*byte, 0).is_some()));
+        }
+        let bits: BTreeSet<(u64, u8)> = plan().flips(1 << 20, 1).map(|f| (f.byte, f.bit)).collect();
+        assert_eq!(bits.len(), 8000, "and in the end each bit of it");
+    }
 }
