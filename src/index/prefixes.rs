@@ -262,10 +262,11 @@ impl PrefixCursor<'_> {
         Ok(self.rows.row()?.map(|(key, _)| &key[1..]))
     }
 
-    /// What was counted below that.
-    pub(crate) fn counts(&self) -> Result<PrefixRow> {
-        let row = self.rows.row()?.map(|(_, row)| PrefixRow::decode(row)).transpose();
-        Ok(row.map_err(|fault| self.index.fault(fault))?.unwrap_or_default())
+    /// The same, and what was counted below it.
+    pub(crate) fn counted(&self) -> Result<Option<(&[u8], PrefixRow)>> {
+        let Some((key, row)) = self.rows.row()? else { return Ok(None) };
+        let counts = PrefixRow::decode(row).map_err(|fault| self.index.fault(fault))?;
+        Ok(Some((&key[1..], counts)))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::{Bound, RangeBounds};
 
-use super::paging::{self, ListOptions, Step};
+use super::paging::{self, ListOptions};
 use super::walk::{Merged, Objects, Present};
 use super::{Info, Moment};
 use crate::error::Result;
@@ -75,14 +75,11 @@ pub(crate) fn list(view: &View<'_>, moment: &Moment, options: &ListOptions) -> R
 fn page<O: Objects>(mut objects: O, options: &ListOptions) -> Result<Page> {
     let take = |objects: &O| {
         let (key, entry) = objects.entry()?.expect("the walk is at a key");
-        Ok((key.to_vec(), Info::of(&entry)))
+        Ok(Item::Object { key: key.to_vec(), info: Info::of(&entry) })
     };
-    let (steps, next) = paging::page(&mut objects, options, take)?;
-    let items = steps.into_iter().map(|step| match step {
-        Step::Key((key, info)) => Item::Object { key, info },
-        Step::Prefix(prefix) => Item::Prefix(prefix),
-    });
-    Ok(Page { items: items.collect(), next })
+    let common = |prefix: &[u8]| Item::Prefix(prefix.to_vec());
+    let (items, next) = paging::page(&mut objects, options, take, common)?;
+    Ok(Page { items, next })
 }
 
 /// Iterates over the objects of a range, from either end, as they were when it began.

@@ -45,50 +45,51 @@ pub(crate) trait Walk {
     /// To the next key.
     fn next(&mut self);
 
+    /// From a common prefix, or a key below it, to the first key that is not below it: to the first at
+    /// or behind `behind`, the least key that can be.
+    fn pass(&mut self, behind: &[u8]) {
+        self.seek(behind);
+    }
+
     /// The key it is at; `None` at the end.
     fn key(&self) -> Result<Option<&[u8]>, Self::Error>;
 }
 
-/// An entry of a page.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Step<T> {
-    Key(T),
-    Prefix(Vec<u8>),
-}
-
 /// The entries of one page, and where the next one goes on.
-pub(crate) type Steps<T> = (Vec<Step<T>>, Option<Vec<u8>>);
+pub(crate) type Entries<T> = (Vec<T>, Option<Vec<u8>>);
 
-/// Walks one page; `take` is called at each key that is an entry.
+/// Walks one page. `take` makes an entry of the key that the walk is at, and `common` one of a common
+/// prefix.
 pub(crate) fn page<W: Walk, T>(
     walk: &mut W,
     options: &ListOptions,
     mut take: impl FnMut(&W) -> Result<T, W::Error>,
-) -> Result<Steps<T>, W::Error> {
-    let mut steps = Vec::new();
-    let mut last = None;
+    mut common: impl FnMut(&[u8]) -> T,
+) -> Result<Entries<T>, W::Error> {
+    let mut entries = Vec::new();
     if !seek_start(walk, options) || options.max_keys == 0 {
-        return Ok((steps, None));
+        return Ok((entries, None));
     }
+    // Both in the same memory for all of the page.
+    let (mut last, mut behind) = (Vec::new(), Vec::new());
     loop {
         let Some(key) = walk.key()?.filter(|key| key.starts_with(&options.prefix)) else {
-            return Ok((steps, None));
+            return Ok((entries, None));
         };
-        if steps.len() == options.max_keys {
-            return Ok((steps, last));
+        if entries.len() == options.max_keys {
+            return Ok((entries, Some(last)));
         }
-        if let Some(common) = common_prefix(key, options) {
-            let common = common.to_vec();
-            let behind = successor(&common);
-            steps.push(Step::Prefix(common.clone()));
-            last = Some(common);
-            match behind {
-                Some(behind) => walk.seek(&behind),
-                None => return Ok((steps, None)),
+        last.clear();
+        if let Some(prefix) = common_prefix(key, options) {
+            last.extend_from_slice(prefix);
+            entries.push(common(prefix));
+            if !successor(&last, &mut behind) {
+                return Ok((entries, None));
             }
+            walk.pass(&behind);
         } else {
-            last = Some(key.to_vec());
-            steps.push(Step::Key(take(walk)?));
+            last.extend_from_slice(key);
+            entries.push(take(walk)?);
             walk.next();
         }
     }
@@ -101,12 +102,14 @@ fn seek_start<W: Walk>(walk: &mut W, options: &ListOptions) -> bool {
         return true;
     };
     if common_prefix(after, options).is_some_and(|common| common.len() == after.len()) {
-        let behind = successor(after);
-        return behind.map(|behind| walk.seek(&behind)).is_some();
+        let mut behind = Vec::new();
+        let is_there = successor(after, &mut behind);
+        if is_there {
+            walk.seek(&behind);
+        }
+        return is_there;
     }
-    let mut behind = after.clone();
-    behind.push(0);
-    walk.seek(&behind);
+    walk.seek(&[&after[..], &[0]].concat());
     true
 }
 
@@ -114,16 +117,20 @@ fn seek_start<W: Walk>(walk: &mut W, options: &ListOptions) -> bool {
 pub(super) fn common_prefix<'k>(key: &'k [u8], options: &ListOptions) -> Option<&'k [u8]> {
     let delimiter = options.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty())?;
     let rest = key.strip_prefix(&options.prefix[..])?;
-    let at = rest.windows(delimiter.len()).position(|window| window == delimiter)?;
+    let at = match delimiter {
+        [byte] => rest.iter().position(|other| other == byte)?,
+        _ => rest.windows(delimiter.len()).position(|window| window == delimiter)?,
+    };
     Some(&key[..options.prefix.len() + at + delimiter.len()])
 }
 
-/// The least key that is greater than all that begin with `prefix`; `None` if there is none.
-fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
-    let kept = prefix.iter().rposition(|&byte| byte != u8::MAX)?;
-    let mut next = prefix[..=kept].to_vec();
+/// Makes `next` the least key that is greater than all that begin with `prefix`; whether there is one.
+fn successor(prefix: &[u8], next: &mut Vec<u8>) -> bool {
+    let Some(kept) = prefix.iter().rposition(|&byte| byte != u8::MAX) else { return false };
+    next.clear();
+    next.extend_from_slice(&prefix[..=kept]);
     next[kept] += 1;
-    Some(next)
+    true
 }
 
 #[cfg(test)]
@@ -165,15 +172,23 @@ mod tests {
         }
     }
 
-    fn list(keys: &BTreeSet<Vec<u8>>, options: &ListOptions) -> Steps<Vec<u8>> {
-        let take = |walk: &Keys<'_>| Ok(walk.at.expect("at a key").clone());
-        let Ok(steps) = page(&mut Keys::new(keys), options, take);
+    /// An entry of a page.
+    #[derive(Clone, PartialEq, Eq, Debug)]
+    enum Step {
+        Key(Vec<u8>),
+        Prefix(Vec<u8>),
+    }
+
+    fn list(keys: &BTreeSet<Vec<u8>>, options: &ListOptions) -> Entries<Step> {
+        let take = |walk: &Keys<'_>| Ok(Step::Key(walk.at.expect("at a key").clone()));
+        let common = |prefix: &[u8]| Step::Prefix(prefix.to_vec());
+        let Ok(steps) = page(&mut Keys::new(keys), options, take, common);
         steps
     }
 
     /// The listing by its definition, walking every key.
-    fn reference(keys: &BTreeSet<Vec<u8>>, options: &ListOptions) -> Vec<Step<Vec<u8>>> {
-        let mut steps: Vec<Step<Vec<u8>>> = Vec::new();
+    fn reference(keys: &BTreeSet<Vec<u8>>, options: &ListOptions) -> Vec<Step> {
+        let mut steps: Vec<Step> = Vec::new();
         for key in keys.iter().filter(|key| key.starts_with(&options.prefix)) {
             let step = match common_prefix(key, options) {
                 Some(common) => Step::Prefix(common.to_vec()),
@@ -239,7 +254,7 @@ mod tests {
             (0..10_000).map(|i| format!("{:02}/{i}", i % 10).into_bytes()).collect();
         let options = ListOptions { delimiter: Some(b"/".to_vec()), ..ListOptions::default() };
         let mut walk = Keys::new(&keys);
-        let Ok((steps, _)) = page(&mut walk, &options, |_| Ok(()));
+        let Ok((steps, _)) = page(&mut walk, &options, |_| Ok(()), |_| ());
         assert_eq!((steps.len(), walk.moves), (10, 11));
     }
 }

@@ -4,7 +4,7 @@
 use super::Moment;
 use super::paging::{ListOptions, Walk, common_prefix};
 use crate::error::{Error, Result};
-use crate::format::entry::{Entry, PREFIX_DELIMITER};
+use crate::format::entry::{Entry, PREFIX_DELIMITER, PrefixRow};
 use crate::format::record::Space;
 use crate::index::{Cursor, PrefixCursor, View};
 
@@ -101,28 +101,26 @@ impl<'v> Merged<'v> {
         Ok(Some(Merged { view, options, prefixes, objects, any_direct, objects_count, at }))
     }
 
-    fn seek_both(&mut self, key: &[u8]) -> Result<()> {
-        self.seek_prefix(key)?;
+    fn seek_both(&mut self, key: &[u8]) {
+        self.prefixes.seek(key);
         // Behind a key below a prefix there may be more below it, and then it is to be listed.
         let is_below = common_prefix(key, self.options).is_some_and(|common| common != key);
-        let objects_counted = self.objects_count;
         self.objects_count = self.any_direct || is_below;
-        let is_there = objects_counted && self.objects.key()?.is_none_or(|at| at >= key);
-        if self.objects_count && !is_there {
+        if self.objects_count {
             self.objects.seek(key);
         }
-        Ok(())
     }
 
-    fn seek_prefix(&mut self, key: &[u8]) -> Result<()> {
-        // Mostly the next one is sought, and it is near.
-        if self.prefixes.prefix()?.is_some_and(|at| at < key) {
+    fn pass_both(&mut self, behind: &[u8]) -> Result<()> {
+        // At an object the prefix above it is passed already: only because the listing began below it
+        // is it looked at.
+        if matches!(self.at, Ok(At::Prefix)) {
             self.prefixes.next();
-            if self.prefixes.prefix()?.is_none_or(|at| at >= key) {
-                return Ok(());
-            }
         }
-        self.prefixes.seek(key);
+        self.objects_count = self.any_direct;
+        if self.objects_count && self.objects.key()?.is_some_and(|at| at < behind) {
+            self.objects.seek(behind);
+        }
         Ok(())
     }
 
@@ -130,23 +128,23 @@ impl<'v> Merged<'v> {
     fn find(&mut self) -> Result<At> {
         loop {
             let object = if self.objects_count { self.objects.key()? } else { None };
-            let Some(prefix) = self.prefixes.prefix()? else {
+            let Some((prefix, counts)) = self.prefixes.counted()? else {
                 return Ok(if object.is_some() { At::Object } else { At::End });
             };
             if object.is_some_and(|key| key < prefix) {
                 return Ok(At::Object);
             }
             // One that is not of this listing ends it.
-            if !prefix.starts_with(&self.options.prefix) || self.is_present(prefix)? {
+            if !prefix.starts_with(&self.options.prefix) || self.is_present(prefix, &counts)? {
                 return Ok(At::Prefix);
             }
             self.prefixes.next();
         }
     }
 
-    fn is_present(&self, prefix: &[u8]) -> Result<bool> {
+    fn is_present(&self, prefix: &[u8], counts: &PrefixRow) -> Result<bool> {
         let moment = self.objects.moment;
-        if self.prefixes.counts()?.lasting > 0 && !moment.has_ages(prefix) {
+        if counts.lasting > 0 && !moment.has_ages(prefix) {
             return Ok(true);
         }
         // No further than the prefix goes: what has expired behind it is looked at in its turn.
@@ -166,7 +164,8 @@ impl Walk for Merged<'_> {
     type Error = Error;
 
     fn seek(&mut self, key: &[u8]) {
-        self.at = self.seek_both(key).and_then(|()| self.find());
+        self.seek_both(key);
+        self.at = self.find();
     }
 
     fn next(&mut self) {
@@ -176,6 +175,10 @@ impl Walk for Merged<'_> {
             Ok(At::End) | Err(_) => return,
         }
         self.at = self.find();
+    }
+
+    fn pass(&mut self, behind: &[u8]) {
+        self.at = self.pass_both(behind).and_then(|()| self.find());
     }
 
     fn key(&self) -> Result<Option<&[u8]>> {
