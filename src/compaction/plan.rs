@@ -17,7 +17,7 @@ use crate::store::Shared;
 /// store.put("key", "value")?;
 /// let track: kogia::TrackStats = store.tracks()?.remove(0);
 /// assert!(!track.sealed);
-/// assert_eq!((track.file_bytes, track.gain_bytes), (8192, 4096)); // the header
+/// assert_eq!((track.file_bytes, track.gain_bytes), (8192, 0));
 /// # Ok::<_, kogia::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -8,13 +8,14 @@
 //! live  = packed bytes + 64 × (live records + tombstones)
 //! dead  = dead bytes + 64 × dead records
 //! cost  = owned chunks + head chunks × live / (live + dead)
-//! gain  = used - cost - free chunks, where they are punched out without compaction
-//!       = used - cost,               where they are not
+//! gain  = used - header - cost - free chunks, where they are punched out without compaction
+//!       = used - header - cost,               where they are not; whole chunks of it
 //! score = gain × (1 + age in days) / (cost + gain / 8)
 //! ```
 //!
 //! The head of a track (directories and packed values) is shared by the records in it by their
-//! bytes, a record's own counted as 64. The score is the benefit for its cost of log-structured file
+//! bytes, a record's own counted as 64. What a track is rewritten to has a header as well, and no less
+//! than a chunk: so nothing is to be gained where nothing is dead. The score is the benefit for its cost of log-structured file
 //! systems (Rosenblum and Ousterhout 1992, section 3.6): what is old has stopped dying, so that its
 //! garbage does not grow by waiting. The eighth of the gain keeps tracks that cost nothing in the
 //! order of their gain.
@@ -37,8 +38,10 @@ const WORTH_IT_SHARE: f64 = 0.5;
 pub(crate) struct Room {
     /// What they take of the file system.
     pub(crate) used: u64,
-    /// What they would take, rewritten.
+    /// What they would take, rewritten, without headers.
     pub(crate) cost: u64,
+    /// Their headers.
+    header: u64,
     /// Freed chunks that are punched out after the next checkpoint.
     pub(crate) pending: u64,
 }
@@ -58,12 +61,15 @@ impl Room {
         let holes = if punches { row.punched_chunks } else { row.punched_chunks.min(passed) };
         let used = bytes(row.applied).saturating_sub(bytes(holes));
         let pending = if punches { bytes(row.free_chunks) } else { 0 };
-        Room { used, cost: bytes(row.owned_chunks) + live_head, pending }
+        let cost = bytes(row.owned_chunks) + live_head;
+        let header = if cost > 0 { CHUNK_BYTES as u64 } else { 0 };
+        Room { used, cost, header, pending }
     }
 
     /// What compaction would bring back.
     pub(crate) fn gain(&self) -> u64 {
-        self.used.saturating_sub(self.cost).saturating_sub(self.pending)
+        let gain = self.used.saturating_sub(self.header + self.cost + self.pending);
+        gain - gain % CHUNK_BYTES as u64
     }
 
     /// The garbage that compaction would bring back, as a share of what is used.
@@ -79,6 +85,7 @@ impl Room {
     pub(crate) fn add(&mut self, other: Room) {
         self.used += other.used;
         self.cost += other.cost;
+        self.header += other.header;
         self.pending += other.pending;
     }
 
@@ -109,7 +116,7 @@ pub(crate) struct Situation<'a> {
 pub(crate) enum Zeal {
     /// Keep the disk well below its bound, and take what is cheap.
     Background,
-    /// All tracks of which at least this share is garbage.
+    /// All tracks of which at least this share is garbage: without any, all there are.
     Thorough(f64),
 }
 
@@ -136,8 +143,7 @@ pub(crate) fn choose<'r>(
         Zeal::Background if eager(&all, situation) => MIN_SHARE,
         Zeal::Background => WORTH_IT_SHARE,
     };
-    let worth_it =
-        tracks.iter().filter(|(_, room, ..)| room.gain() > 0 && room.share() >= min_share);
+    let worth_it = tracks.iter().filter(|(_, room, ..)| room.share() >= min_share);
     let best = worth_it.max_by(|a, b| a.1.score(a.2).total_cmp(&b.1.score(b.2)));
     best.map(|(id, ..)| *id).or_else(|| smallest(&tracks, situation))
 }
@@ -247,8 +253,30 @@ mod tests {
     fn freed_chunks_count_only_where_no_hole_can_be_punched() {
         let row = TrackRow { owned_chunks: 400, free_chunks: 600, ..packed(0, 0) };
         let row = TrackRow { head_chunks: 0, live_records: 4, packed_bytes: 0, ..row };
-        assert_eq!(Room::of(&row, true).gain(), CHUNK_BYTES as u64);
-        assert_eq!(Room::of(&row, false).gain(), 601 * CHUNK_BYTES as u64);
+        assert_eq!(Room::of(&row, true).gain(), 0);
+        assert_eq!(Room::of(&row, false).gain(), 600 * CHUNK_BYTES as u64);
+    }
+
+    /// Symptom: an idle store rewrote a track of one chunk, two hundred times a second, for ever. Cause:
+    /// the track's header, which its copy has as well, counted as garbage, half of all that it took. Rule:
+    /// what would be no smaller when it is rewritten is not garbage.
+    #[test]
+    fn a_track_that_would_be_as_large_again_is_left_alone() {
+        let small = |dead: u64| TrackRow {
+            sealed: Some(2),
+            applied: 2,
+            head_chunks: 1,
+            live_records: 4 - dead,
+            packed_bytes: (4 - dead) * 80,
+            dead_records: dead,
+            dead_bytes: dead * 80,
+            ..packed(0, 100 * HOUR_MS)
+        };
+        for dead in 0..4 {
+            let rows = [(TrackId(1), small(dead))];
+            assert_eq!(choice(&rows, &[], Zeal::Background), None, "{dead} dead");
+            assert_eq!(choice(&rows, &[], Zeal::Thorough(0.01)), None, "{dead} dead");
+        }
     }
 
     #[test]

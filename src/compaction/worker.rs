@@ -49,7 +49,7 @@ pub struct CompactOptions {
     pub tracks: Option<Vec<TrackId>>,
     /// Only tracks on these disks; default all.
     pub disks: Option<Vec<DiskId>>,
-    /// Tracks of which at least this share is garbage, 0 to 1; default 0.05.
+    /// Tracks of which at least this share is garbage, 0 to 1; default 0.05. At 0 all are rewritten.
     pub min_garbage: Option<f64>,
     /// Bytes that are copied a second at most; default as many as there come.
     pub bytes_per_second: Option<u64>,

@@ -45,6 +45,24 @@ fn used(store: &Store) -> u64 {
     space.file_bytes - space.punched_bytes
 }
 
+/// See `a_track_that_would_be_as_large_again_is_left_alone` of the policy.
+#[test]
+fn a_small_store_comes_to_rest() {
+    let machine = Machine::new(1, 1);
+    let store = machine.open();
+    for round in 0..3 {
+        for key in 0..3 {
+            store.put(format!("k{key}"), value(round, 100)).unwrap();
+        }
+    }
+    store.delete("k0").unwrap();
+    let usual = CompactOptions::default();
+    compact(&store);
+    assert_eq!(store.plan_compaction(&usual).unwrap(), []);
+    assert_eq!(store.compact(&usual).unwrap().tracks, 0);
+    assert_value(&store, "k1", &value(2, 100));
+}
+
 #[test]
 fn what_lives_is_the_same_after_compaction_reopening_and_a_rebuild_and_takes_less_room() {
     let machine = Machine::new(1, 2);

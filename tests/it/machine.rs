@@ -184,13 +184,13 @@ pub fn assert_sound(store: &Store) {
     assert!(report.problems.is_empty(), "{:#?}", report.problems);
 }
 
-/// Compacts every track in which anything is dead.
+/// Compacts every track.
 #[track_caller]
 pub fn compact(store: &Store) -> CompactReport {
     store.compact(&everything()).unwrap()
 }
 
-/// Every track in which anything is dead.
+/// Every track, whatever garbage is in it.
 pub fn everything() -> CompactOptions {
     CompactOptions { min_garbage: Some(0.0), ..CompactOptions::default() }
 }
