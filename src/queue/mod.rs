@@ -77,7 +77,7 @@ use source::Source;
 use writer::Inner;
 
 const LOCK: &str = "LOCK";
-const QUEUE: &str = "QUEUE";
+pub(crate) const QUEUE: &str = "QUEUE";
 const TAIL: &str = "TAIL";
 /// Room for the next `QUEUE`.
 const RESERVE: &str = "reserve";

@@ -26,6 +26,7 @@ use crate::format::queue::{QueueMeta, TrackEnd, track_file_name};
 use crate::format::{Fault, StoreId, TrackId};
 use crate::io::{self, Io, OpenMode};
 use crate::options::Create;
+use crate::recovery::is_store;
 
 const CHUNK: u32 = CHUNK_BYTES as u32;
 /// How a file is named that is to replace another.
@@ -59,6 +60,10 @@ pub(super) fn open(dir: &Path, options: QueueOptions) -> Result<Inner> {
         }
         Create::Always if exists => {
             return Err(Error::new(ErrorKind::Exists, "there is a queue").with_path(dir));
+        }
+        _ if !exists && is_store(io, dir)? => {
+            let what = "there is a store here; give the queue a directory of its own";
+            return Err(Error::new(ErrorKind::Exists, what).with_path(dir));
         }
         _ => io.create_dir_all(dir).map_err(|e| fail("create")(dir, e))?,
     }

@@ -15,7 +15,7 @@ mod tails;
 mod verify;
 
 pub(crate) use disks::{adopt, track_ids};
-pub(crate) use open::{attach_volume, lock_folder};
+pub(crate) use open::{attach_volume, is_store, lock_folder};
 pub(crate) use verify::verify;
 
 pub use report::{Damage, RecoveryReport, Torn};

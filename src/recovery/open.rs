@@ -24,6 +24,7 @@ use crate::format::{DiskId, Seq, StoreId, TrackId, entry};
 use crate::index::{self, Books, Family, Index, Join};
 use crate::io::{Io, OpenMode};
 use crate::options::{Create, Options};
+use crate::queue::QUEUE;
 use crate::store::{Ledger, Locks, META_FILE, Parts, Reserve, Shared, Store, UNFINISHED_FILE};
 use crate::track::{Scanner, TrackFiles};
 
@@ -59,6 +60,7 @@ fn open(options: Options, home: &Path, rebuild: bool) -> Result<Store> {
         return Err(Error::new(ErrorKind::NotFound, what).with_path(home));
     }
     refuse_unfinished_backup(&*io, home)?;
+    refuse_queue(&*io, home)?;
     io.create_dir_all(home).map_err(fail("create the store's home"))?;
     let home = io.canonicalize(home).map_err(fail("resolve the store's home"))?;
     let is_new = !is_store(&*io, &home)? && !leaves_lock(&*io, &home)?;
@@ -75,7 +77,7 @@ fn open(options: Options, home: &Path, rebuild: bool) -> Result<Store> {
 }
 
 /// Whether there is a store at `home`, or what is left of one.
-fn is_store(io: &dyn Io, home: &Path) -> Result<bool> {
+pub(crate) fn is_store(io: &dyn Io, home: &Path) -> Result<bool> {
     // Files that only a store has: a stranger's directory may well have an `index` in it.
     let there = |path: PathBuf| io.exists(&home.join(path));
     let any = there(META_FILE.into()).and_then(|meta| {
@@ -91,6 +93,16 @@ fn refuse_unfinished_backup(io: &dyn Io, home: &Path) -> Result<()> {
     if unfinished.map_err(|e| Error::io("look for a store at", home, e))? {
         let what = "holds a backup that was cut off before it was a store; run the backup again";
         return Err(Error::new(ErrorKind::NotFound, what).with_path(home));
+    }
+    Ok(())
+}
+
+/// A queue has files of the same names.
+fn refuse_queue(io: &dyn Io, home: &Path) -> Result<()> {
+    let is_queue = io.exists(&home.join(QUEUE));
+    if is_queue.map_err(|e| Error::io("look for a queue at", home, e))? && !is_store(io, home)? {
+        let what = "there is a queue here; give the store a directory of its own";
+        return Err(Error::new(ErrorKind::Exists, what).with_path(home));
     }
     Ok(())
 }
@@ -611,7 +623,7 @@ fn gone_tracks(
 }
 
 /// Passes over damage, if the caller accepts the loss.
-fn accept_damage(
+pub(super) fn accept_damage(
     damage: Damage,
     options: &Options,
     home: &Path,

@@ -1,7 +1,10 @@
 //! Directories that are not a store's, or not yet, and what opening does to them.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
+use kogia::queue::Queue;
 use kogia::{Create, ErrorKind, Options, Store};
 
 /// Symptom: listing a web site's directory as a store deleted its `index/`. Cause: a directory
@@ -59,4 +62,34 @@ fn a_rebuild_names_a_track_that_is_gone() {
     let store = Options::new().accept_loss(true).rebuild(&home).expect("the loss is accepted");
     assert_eq!(store.recovery().damage.len(), 1);
     assert_eq!(store.get("k9").expect("it reads"), Some(vec![9; 20_000]));
+}
+
+#[test]
+fn a_store_and_a_queue_have_directories_of_their_own() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (store, queue) = (dir.path().join("store"), dir.path().join("queue"));
+    drop(Store::open(&store).expect("it opens"));
+    drop(Queue::open(&queue).expect("it opens"));
+    let listed = |dir: &Path| {
+        let names = fs::read_dir(dir).expect("it lists").map(|entry| entry.expect("one").path());
+        names.collect::<BTreeSet<_>>()
+    };
+    let before = [listed(&store), listed(&queue)];
+    assert_eq!(Queue::open(&store).expect_err("a store").kind(), ErrorKind::Exists);
+    assert_eq!(Store::open(&queue).expect_err("a queue").kind(), ErrorKind::Exists);
+    assert_eq!([listed(&store), listed(&queue)], before, "nothing was left in them");
+    Store::open(&store).expect("it is as it was");
+    Queue::open(&queue).expect("it is as it was");
+}
+
+#[test]
+fn a_backup_that_is_refused_leaves_nothing_in_a_strangers_directory() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (home, photos) = (dir.path().join("home"), dir.path().join("photos"));
+    fs::create_dir_all(&photos).expect("a directory");
+    fs::write(photos.join("holiday.jpg"), "a file").expect("a file");
+    let store = Store::open(&home).expect("it opens");
+    let refused = store.backup(&photos, &Default::default()).expect_err("a stranger's");
+    assert_eq!(refused.kind(), ErrorKind::Exists);
+    assert_eq!(fs::read_dir(&photos).expect("it lists").count(), 1);
 }

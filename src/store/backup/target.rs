@@ -100,6 +100,10 @@ impl Target {
         index_dir: Option<&Path>,
         store: StoreId,
     ) -> Result<Self> {
+        // Before anything is made in what may be a stranger's.
+        if Ledger::read(&*io, dir)?.is_none() {
+            check_unclaimed(&*io, dir, store)?;
+        }
         io.create_dir_all(dir).map_err(|e| Error::io("create", dir, e))?;
         let dir = io.canonicalize(dir).map_err(|e| Error::io("resolve", dir, e))?;
         let lock = take_lock(&*io, &dir)?;
