@@ -27,6 +27,9 @@ pub const PREFIX_BYTES: usize = 12;
 pub const MAX_KEY_BYTES: usize = 65_535;
 /// The largest attribute block, in bytes.
 pub const MAX_ATTRIBUTE_BYTES: usize = 64 << 10;
+/// The most segments of an object: a record of more might not decode, since what decoding may take is
+/// bounded.
+pub const MAX_SEGMENTS: usize = 1 << 20;
 /// The longest value that is compressed, in bytes: reading any of it takes memory for all.
 pub const MAX_COMPRESSED_BYTES: u64 = 1 << 30;
 
@@ -405,6 +408,29 @@ mod tests {
         put.encode_into(&mut entry);
         set_seq(&mut entry, Seq(8));
         assert_eq!(decode(&entry), Ok((Seq(8), put)));
+    }
+
+    #[test]
+    fn a_put_of_as_many_segments_as_there_may_be_decodes() {
+        let refilled = Refilled { track: TrackId(u32::MAX), chunk: u32::MAX, crc: u32::MAX };
+        let refilled = Some(refilled);
+        let count = MAX_SEGMENTS as u64;
+        let segment = |n| SegmentRef { refilled, ..segment(u64::MAX - n, u64::MAX / count) };
+        let meta = Meta {
+            len: u64::MAX / count * count,
+            crc: u32::MAX,
+            created_ms: u64::MAX,
+            modified_ms: u64::MAX,
+            expires_ms: Some(u64::MAX),
+            attributes: &vec![0; MAX_ATTRIBUTE_BYTES],
+        };
+        let value = Value::Segments(SegmentList((0..count).map(segment).collect()));
+        let key = vec![0; MAX_KEY_BYTES];
+        let put = Record::Put(Put { space: Space::Object, key: &key, meta, value });
+        let mut entry = Vec::new();
+        put.encode_into(&mut entry);
+        set_seq(&mut entry, Seq(8));
+        assert!(decode(&entry) == Ok((Seq(8), put)));
     }
 
     #[test]

@@ -14,11 +14,12 @@ use crate::index::{Books, Family, Index, Join};
 const CLAIMS_A_BATCH: usize = 4096;
 
 /// Gives all segments to the puts that name them. A segment that compaction moved may have come up
-/// after its put, where its first place is gone with its track.
+/// after its put, where its first place is gone with its track. Where the end of a part is lost, the
+/// object that was made of it has its segments as well: they are the object's.
 pub(super) fn adopt_segments(index: &Index, books: &mut Books) -> Result<()> {
     let view = index.snapshot();
     let mut owned = Vec::new();
-    for space in [Space::Object, Space::Part] {
+    for space in [Space::Part, Space::Object] {
         let mut cursor = view.entries(space);
         cursor.seek(&[]);
         while let Some((_, entry)) = cursor.entry()? {

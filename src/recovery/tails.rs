@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::marks::Marks;
-use super::open::{Opening, ROWS_A_BATCH};
+use super::open::{Opening, ROWS_A_BATCH, accept_damage};
 use super::replay::{End, Replay, Tail, cut_off};
 use super::report::{Damage, RecoveryReport};
 use crate::compression::Dictionary;
@@ -172,7 +172,11 @@ impl Opening {
             if chains.is_empty() {
                 return Ok(replay.ends);
             }
-            let records: Vec<_> = chains.iter().map(|(_, chain)| records_of(chain)).collect();
+            let mut accept =
+                |damage| accept_damage(damage, &self.options, &self.home, &mut self.report);
+            let records =
+                chains.iter().map(|(header, chain)| records_of(header, chain, &mut accept));
+            let records: Vec<_> = records.collect::<Result<_>>()?;
             let mut rest = &chains[..];
             while !rest.is_empty() {
                 let records = &records[chains.len() - rest.len()..];
@@ -302,13 +306,26 @@ fn read_ahead(
     Ok(chains)
 }
 
-/// A chain's records. One that does not decode ends its directory chunk; it was named with the chain.
-fn records_of(chain: &Chain) -> Vec<DirectoryEntry<'_>> {
+/// A chain's records. One that does not decode ends its directory chunk: it is in a chunk that was named
+/// with the chain, or it is damage although all chunks are as they were written.
+fn records_of<'c>(
+    header: &TrackHeader,
+    chain: &'c Chain,
+    accept: &mut impl FnMut(Damage) -> Result<()>,
+) -> Result<Vec<DirectoryEntry<'c>>> {
     let mut records = Vec::new();
-    for directory in &chain.directories {
-        records.extend(directory.entries().map_while(std::result::Result::ok));
+    for entry in chain.directories.iter().flat_map(Directory::entries) {
+        match entry {
+            Ok(entry) => records.push(entry),
+            Err(fault) if chain.bad.is_empty() => {
+                let what = format!("{fault}; what it and those behind it say is lost");
+                let (chunk, chunks) = (chain.head.start, chain.head.head_chunks);
+                accept(Damage { track: header.track, chunk, chunks, what })?;
+            }
+            Err(_) => {}
+        }
     }
-    records
+    Ok(records)
 }
 
 fn join_chain(

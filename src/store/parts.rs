@@ -1,7 +1,7 @@
 //! Assembling objects from parts, without copying a byte.
 
 use super::gate::{Pass, Passed};
-use super::write::{check_put, put_record, segmented};
+use super::write::{check_put, check_segments, put_record, segmented};
 use super::{PartId, PartInfo, PutOptions, Shared};
 use crate::disk::{Owner, Proposal};
 use crate::error::{Error, ErrorKind, Result};
@@ -81,6 +81,7 @@ impl Shared {
             };
             joined.push(row.entry()?);
         }
+        check_segments(joined.segments.len())?;
         let times = options.times(self.now_ms());
         let value = segmented(SegmentList(joined.segments));
         let put = put_record(key, joined.len, joined.crc, options, times, value);

@@ -10,7 +10,7 @@ use crossbeam_channel::Receiver;
 use super::gate::Pass;
 use super::object::Times;
 use super::refill::Taken;
-use super::write::{check_put, put_record, segmented};
+use super::write::{check_put, check_segments, put_record, segmented};
 use super::{Info, PutOptions, Shared};
 use crate::disk::{Ack, Owner, Proposal, Volume, wait, wait_for_all};
 use crate::error::Result;
@@ -302,6 +302,7 @@ impl<'a> Segments<'a> {
 
     /// Queues the body as a segment on the disk that is best for it.
     fn send(&mut self) -> Result<()> {
+        check_segments(self.done.len() + self.in_flight.len() + 1)?;
         let mut body = std::mem::take(&mut self.body);
         let (len, crc) = (body.len(), body.crc());
         while self.in_flight.len() >= 2 * self.shared.volumes.all().len() {

@@ -14,8 +14,8 @@ use crate::format::Seq;
 use crate::format::chain::Body;
 use crate::format::checksum;
 use crate::format::record::{
-    MAX_ATTRIBUTE_BYTES, MAX_KEY_BYTES, Meta, OWNED_MIN_BYTES, Put, Record, SegmentList, Space,
-    Value,
+    MAX_ATTRIBUTE_BYTES, MAX_KEY_BYTES, MAX_SEGMENTS, Meta, OWNED_MIN_BYTES, Put, Record,
+    SegmentList, Space, Value,
 };
 use crate::options::{Condition, Durability};
 
@@ -439,6 +439,15 @@ pub(crate) fn put_record<'a>(
 /// The value that is made of segments; an empty one has none.
 pub(crate) fn segmented(list: SegmentList) -> Value {
     if list.0.is_empty() { Value::Inline } else { Value::Segments(list) }
+}
+
+/// Refuses more segments than a record may have.
+pub(crate) fn check_segments(count: usize) -> Result<()> {
+    if count > MAX_SEGMENTS {
+        let what = format!("an object of {count} segments; {MAX_SEGMENTS} are the most");
+        return Err(Error::invalid(what));
+    }
+    Ok(())
 }
 
 pub(crate) fn check_put(key: &[u8], options: &PutOptions) -> Result<()> {

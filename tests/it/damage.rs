@@ -5,11 +5,12 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use kogia::format::chunk::{self, CHUNK_BYTES, ChunkHeader, ChunkKind, ChunkPlace, HEADER_BYTES};
-use kogia::{Error, ErrorKind, Result, Seq, Store};
+use kogia::{Error, ErrorKind, Options, PutOptions, Result, Seq, Store};
 
 use crate::chart::{Chart, Held, Place, names};
 use crate::sample::{self, CLOSED, CRASHED, Image, options};
@@ -551,4 +552,66 @@ fn verifying_names_where_a_truncated_track_ends_and_only_the_keys_behind() {
         let before = |chunk| problem.place == format!("track {track}, chunk {chunk}");
         assert!(!(0..cut).any(before), "{problem}");
     }
+}
+
+/// Symptom: half of a chain was applied, and nobody said so: a put that did not decode was passed over,
+/// and the deletes behind it counted. Cause: only chunks that did not verify were named. Rule: a record
+/// that does not decode is damage, however good its chunk's checksum.
+#[test]
+fn a_record_that_does_not_decode_is_named_although_its_chunk_verifies() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.put("before", "1").unwrap();
+    store.put("mangled", "2").unwrap();
+    let id = store.id();
+    store.close().unwrap();
+    let path = sample::tracks(dir.path()).remove(0);
+    let place = ChunkPlace { store: id, track: names(&path).1, chunk: 2 };
+    let mut chunk = read_chunk(&path, place.chunk);
+    let (header, payload) = chunk::open(&chunk, place).unwrap();
+    let key = payload.windows(7).position(|bytes| bytes == b"mangled").unwrap();
+    // What kind of record it is stands before the key's space and length.
+    chunk[HEADER_BYTES + key - 3] = 99;
+    header.seal_whole(&mut chunk, place);
+    write_chunk(&path, place.chunk, &chunk);
+
+    let refused = Options::new().rebuild(dir.path()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Damaged);
+    let store = Options::new().accept_loss(true).rebuild(dir.path()).unwrap();
+    assert_eq!(store.recovery().damage.len(), 1);
+    assert_eq!(store.get("before").unwrap(), Some(b"1".to_vec()));
+    assert_eq!(store.get("mangled").unwrap(), None);
+}
+
+/// Symptom: after a rebuild that accepted a loss, an object lost its bytes when parts that were no longer
+/// wanted were discarded. Cause: the end of the chain that made it of the parts was rotten, so that some
+/// of them were there again, and these were given the segments. Rule: they are the object's.
+#[test]
+fn an_object_keeps_the_segments_of_parts_that_are_back() {
+    const PARTS: u64 = 600;
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let bytes = |number| sample::value(number, 100);
+    let part = |number| {
+        let mut part = store.part().unwrap();
+        part.write_all(&bytes(number)).unwrap();
+        part.finish().unwrap().id
+    };
+    let parts: Vec<_> = (0..PARTS).map(part).collect();
+    let whole: Vec<u8> = (0..PARTS).flat_map(bytes).collect();
+    store.assemble("whole", &parts, &PutOptions::default()).unwrap();
+    store.close().unwrap();
+    let path = sample::tracks(dir.path()).remove(0);
+    let chunks = fs::metadata(&path).unwrap().len() / CHUNK;
+    flip(&path, (chunks - 1) * CHUNK + 1000);
+
+    let store = Options::new().accept_loss(true).rebuild(dir.path()).unwrap();
+    let back = store.parts().unwrap();
+    assert!(!back.is_empty() && back.len() < PARTS as usize / 2, "{}", back.len());
+    for part in back {
+        assert!(store.discard_part(part.id).unwrap());
+    }
+    assert!(store.get("whole").unwrap() == Some(whole));
+    let problems = store.verify(&kogia::VerifyOptions::default()).unwrap().problems;
+    assert_eq!(problems.len(), 1, "the rotten chunk: {problems:?}");
 }
