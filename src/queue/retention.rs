@@ -114,7 +114,7 @@ pub(super) fn apply(inner: &Inner) -> Result<()> {
     let mut first = 0;
     while first + 1 < tracks.len() {
         let too_much = max_bytes.is_some_and(|max| total > max);
-        if !too_much && !is_too_old(inner, max_age, tracks[first + 1])? {
+        if !too_much && !is_too_old(inner, max_age, &tracks[first..])? {
             break;
         }
         total -= bytes[first];
@@ -126,12 +126,28 @@ pub(super) fn apply(inner: &Inner) -> Result<()> {
     }
 }
 
-/// Whether all items before the track `next` are too old: they are older than it is.
-fn is_too_old(inner: &Inner, max_age_ms: Option<u64>, next: TrackId) -> Result<bool> {
-    let Some(max_age_ms) = max_age_ms else { return Ok(false) };
-    let Some(track) = inner.source.open_track(next)? else { return Ok(false) };
+/// Whether all items of the first of these tracks are too old: they are older than the next one. A track
+/// that seems to be older than the one before it was begun while the clock was back, as that of a machine
+/// without a battery is after a power cut, and tells nothing.
+fn is_too_old(inner: &Inner, max_age_ms: Option<u64>, tracks: &[TrackId]) -> Result<bool> {
+    let (Some(max_age_ms), [first, later @ ..]) = (max_age_ms, tracks) else { return Ok(false) };
+    let now_ms = (inner.options.clock)();
+    // Nor does one that is still to come.
+    let began_ms = created_ms(inner, *first)?.filter(|began_ms| *began_ms <= now_ms).unwrap_or(0);
+    for next in later {
+        let Some(next_ms) = created_ms(inner, *next)? else { return Ok(false) };
+        if next_ms >= began_ms {
+            return Ok(next_ms.saturating_add(max_age_ms) < now_ms);
+        }
+    }
+    Ok(false)
+}
+
+/// When a track was begun; nothing where it is gone.
+fn created_ms(inner: &Inner, id: TrackId) -> Result<Option<u64>> {
+    let Some(track) = inner.source.open_track(id)? else { return Ok(None) };
     let header = track.header()?.map_err(|fault| track.fault(0, fault))?;
-    Ok(header.created_ms.saturating_add(max_age_ms) < (inner.options.clock)())
+    Ok(Some(header.created_ms))
 }
 
 /// What is kept of the options.

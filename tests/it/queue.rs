@@ -251,6 +251,33 @@ fn retention_by_bytes_and_by_age_drops_whole_tracks_and_is_remembered() {
     assert_eq!(kept.last().unwrap().1, value(19, 1000));
 }
 
+/// Symptom: items that were minutes old were dropped as too old. Cause: a machine without a battery had
+/// begun the next track before it knew the time, and items are older than the track behind theirs. Rule: a
+/// track that seems to be older than the one before it says nothing of that one's items.
+#[test]
+fn a_clock_that_was_back_makes_nothing_too_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let day_ms = 24 * 3_600_000;
+    let today_ms = 20_000 * day_ms;
+    let now = Arc::new(std::sync::atomic::AtomicU64::new(today_ms));
+    let clock = now.clone();
+    let week = Duration::from_millis(7 * day_ms);
+    let options = small_tracks().clock(move || clock.load(Ordering::Relaxed)).max_age(Some(week));
+    let queue = options.open(dir.path()).unwrap();
+    let fill = || queue.append_batch((0..20).map(|number| value(number, 1000))).unwrap();
+    fill();
+    now.store(5, Ordering::Relaxed);
+    fill();
+    now.store(today_ms + 60_000, Ordering::Relaxed);
+    let count = queue.stats().unwrap().items;
+    queue.apply_retention().unwrap();
+    assert_eq!(queue.stats().unwrap().items, count, "none is older than two minutes");
+    fill();
+    now.store(today_ms + 60_000 + 8 * day_ms, Ordering::Relaxed);
+    queue.apply_retention().unwrap();
+    assert!(queue.stats().unwrap().items <= 20, "but they are a week later");
+}
+
 /// Symptom: a consumer went on where another one was, and nobody complained. Cause: a consumer's file did
 /// not say whose it is, and rot had put one in the place of another. Rule: it names its consumer.
 #[test]
