@@ -222,6 +222,19 @@ pub trait Store: Send + Sync {
         Err(Failure::Unsupported)
     }
 
+    /// Copies an object to another key, and is durable; [`Failure::Refused`] unless the object is
+    /// `before`.
+    fn copy(&self, key: &str, before: Print, to: &str) -> Result<()> {
+        let _ = (key, before, to);
+        Err(Failure::Unsupported)
+    }
+
+    /// Moves all objects and parts to another place that the engine has for them, under whoever reads and
+    /// writes.
+    fn move_all(&self) -> Result<()> {
+        Err(Failure::Unsupported)
+    }
+
     /// Deletes, and leaves a version that says so; gives that one's name. Nothing where there was
     /// nothing to delete.
     fn delete_kept(&self, key: &str) -> Result<Option<String>> {
@@ -423,8 +436,14 @@ pub enum Capability {
     Extend,
     /// [`Store::append`].
     Append,
+    /// [`Store::copy`].
+    Copy,
+    /// [`Store::move_all`].
+    Move,
     /// [`Store::delete_kept`] and [`Store::versions`]; it heeds [`Setup::versions`].
     Versions,
+    /// It heeds [`Setup::locks`].
+    Locks,
     /// Calls of several threads at once, in worlds where a run need not be the same again.
     AtOnce,
     /// It heeds [`How::when`].
@@ -475,6 +494,8 @@ pub struct Setup {
     pub shards: bool,
     /// Whether what is overwritten or deleted stays as an older version.
     pub versions: bool,
+    /// Whether every version is locked from when it comes, which the engine says by [`Store::verify`].
+    pub locks: bool,
     /// Room on each disk, in bytes, where worlds can say so.
     pub disk_bytes: Option<u64>,
     /// What a queue drops by itself.
@@ -537,6 +558,7 @@ impl Default for Setup {
             refill: false,
             shards: false,
             versions: false,
+            locks: false,
             disk_bytes: None,
             retention: Retention::default(),
         }

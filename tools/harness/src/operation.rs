@@ -67,8 +67,19 @@ pub enum Operation {
         before: Vec<Value>,
         value: Value,
     },
+    /// An object under another key as well, which the engine copies by itself. Refused, unless its bytes
+    /// are those of `before`.
+    Copy {
+        key: String,
+        before: Vec<Value>,
+        to: String,
+    },
     /// Puts of several keys at once, each acknowledged by itself.
     PutAll {
+        files: Vec<(String, Value)>,
+    },
+    /// The same, while everything is moved.
+    PutMoving {
         files: Vec<(String, Value)>,
     },
     /// The same of those keys that listing does not show, as whoever copies a directory does.
@@ -101,6 +112,8 @@ pub enum Operation {
     AddDisks,
     /// Moves from the fullest disks to the emptiest.
     Rebalance,
+    /// Moves all objects and parts elsewhere, wherever the engine has another place for them.
+    Move,
     /// Lets time pass.
     Wait {
         ms: u64,
@@ -279,6 +292,9 @@ impl Operation {
         };
         match self {
             Operation::PutAll { files } => files.iter().map(put(When::Always)).collect(),
+            Operation::PutMoving { files } => {
+                files.iter().map(put(When::Always)).chain([Operation::Move]).collect()
+            }
             Operation::PutMissing { files } => files.iter().map(put(When::IfAbsent)).collect(),
             _ => vec![self.clone()],
         }
@@ -308,6 +324,9 @@ impl Operation {
             Operation::Append { key, before, value } => {
                 let whole = [&before[..], &[*value]].concat();
                 vec![Change::to(key, Some(Value::print_of_all(&whole)))]
+            }
+            Operation::Copy { before, to, .. } => {
+                vec![Change::to(to, Some(Value::print_of_all(before)))]
             }
             Operation::Queue(task) => {
                 task.values().iter().map(|item| Change::to("", Some(item.print()))).collect()
@@ -391,7 +410,11 @@ impl fmt::Display for Operation {
                 write!(f, "extend {} by {} parts{durability}", upload.key, parts.len())
             }
             Operation::Append { key, value, .. } => write!(f, "append to {key}, {value}"),
+            Operation::Copy { key, to, .. } => write!(f, "copy {key} to {to}"),
             Operation::PutAll { files } => write!(f, "put {} keys at once", files.len()),
+            Operation::PutMoving { files } => {
+                write!(f, "move, and put {} keys meanwhile", files.len())
+            }
             Operation::PutMissing { files } => {
                 write!(f, "put of {} keys what is missing", files.len())
             }

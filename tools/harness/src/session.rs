@@ -11,6 +11,9 @@ use crate::operation::{
 };
 use crate::queue;
 
+/// Keys, and what is put under them.
+type Files = [(String, Value)];
+
 /// How many go on at once, of operations that are made of several.
 const AT_ONCE: usize = 8;
 
@@ -130,14 +133,20 @@ impl<'a> Session<'a> {
         operation: &Operation,
         ended: &(dyn Fn(usize, Outcome) + Sync),
     ) {
-        let (files, only_missing) = match operation {
-            Operation::PutAll { files } => (files, false),
-            Operation::PutMissing { files } => (files, true),
+        let mut put = |files: &Files, only_missing| {
+            self.open().and_then(|store| put_at_once(store, files, only_missing, ended))
+        };
+        let (members, carried_out) = match operation {
+            Operation::PutAll { files } => (files.len(), put(files, false)),
+            Operation::PutMissing { files } => (files.len(), put(files, true)),
+            Operation::PutMoving { files } => {
+                let moved = self.open().and_then(|store| put_and_move(store, files, ended));
+                (files.len() + 1, moved)
+            }
             _ => return ended(0, self.carry_out(operation)),
         };
-        let put = self.open().and_then(|store| put_at_once(store, files, only_missing, ended));
-        if let Err(failure) = put {
-            (0..files.len()).for_each(|member| ended(member, Outcome::Failed(failure.clone())));
+        if let Err(failure) = carried_out {
+            (0..members).for_each(|member| ended(member, Outcome::Failed(failure.clone())));
         }
     }
 
@@ -185,7 +194,11 @@ fn carry_out(store: &dyn Store, operation: &Operation) -> Result<Outcome> {
         Operation::Append { key, before, value } => {
             store.append(key, Value::print_of_all(before), &value.bytes())?;
         }
-        Operation::PutAll { .. } | Operation::PutMissing { .. } => {
+        Operation::Copy { key, before, to } => {
+            store.copy(key, Value::print_of_all(before), to)?;
+        }
+        Operation::Move => store.move_all()?,
+        Operation::PutAll { .. } | Operation::PutMissing { .. } | Operation::PutMoving { .. } => {
             return Err(Failure::Unsupported);
         }
         Operation::Sync => store.sync()?,
@@ -229,7 +242,7 @@ fn crcs(parts: &[Value]) -> Vec<u32> {
 /// a condition does not hold. Fails where nothing was put.
 fn put_at_once(
     store: &dyn Store,
-    files: &[(String, Value)],
+    files: &Files,
     only_missing: bool,
     ended: &(dyn Fn(usize, Outcome) + Sync),
 ) -> Result<()> {
@@ -246,6 +259,21 @@ fn put_at_once(
     };
     std::thread::scope(|scope| (0..AT_ONCE).for_each(|_| drop(scope.spawn(work))));
     Ok(())
+}
+
+/// Puts files, several at once, and moves everything meanwhile: the last member.
+fn put_and_move(
+    store: &dyn Store,
+    files: &Files,
+    ended: &(dyn Fn(usize, Outcome) + Sync),
+) -> Result<()> {
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let moved = store.move_all();
+            ended(files.len(), moved.map_or_else(Outcome::Failed, |()| Outcome::Done));
+        });
+        put_at_once(store, files, false, ended)
+    })
 }
 
 fn nth<T>(of: &[T], number: usize) -> Option<(usize, &T)> {

@@ -84,7 +84,8 @@ impl Run {
         let of_queue = |operation: &Operation| matches!(operation, Operation::Queue(_));
         let has_kind = engine.has_keys() || self.operations.iter().any(of_queue);
         let versions = self.setup.versions.then_some(Capability::Versions);
-        let mut needed = self.operations.iter().flat_map(needs).chain(versions);
+        let locks = self.setup.locks.then_some(Capability::Locks);
+        let mut needed = self.operations.iter().flat_map(needs).chain(versions).chain(locks);
         has_kind && needed.all(|needed| engine.has(needed))
     }
 }
@@ -102,6 +103,9 @@ fn needs(operation: &Operation) -> Vec<Capability> {
         Operation::Part { .. } | Operation::Assemble { .. } => vec![Capability::Parts],
         Operation::Extend { .. } => vec![Capability::Parts, Capability::Extend],
         Operation::Append { .. } => vec![Capability::Append],
+        Operation::Copy { .. } => vec![Capability::Copy],
+        Operation::Move => vec![Capability::Move],
+        Operation::PutMoving { .. } => vec![Capability::AtOnce, Capability::Move],
         Operation::Checkpoint => vec![Capability::Checkpoint],
         Operation::Compact | Operation::CompactNewest | Operation::CompactSlice => {
             vec![Capability::Compact]

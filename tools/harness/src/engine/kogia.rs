@@ -51,8 +51,8 @@ impl Engine for Kogia {
 
     fn has(&self, capability: Capability) -> bool {
         // Of several threads at once it has no run that is the same again.
-        use Capability::{Append, AtOnce, Queue, Versions};
-        !matches!(capability, Append | AtOnce | Queue | Versions)
+        use Capability::{Append, AtOnce, Copy, Locks, Move, Queue, Versions};
+        !matches!(capability, Append | AtOnce | Copy | Locks | Move | Queue | Versions)
     }
 
     fn open(&self, place: &Place, setup: &Setup) -> Result<Box<dyn Store>> {

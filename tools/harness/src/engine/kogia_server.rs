@@ -41,6 +41,11 @@ const PIECE_BYTES: usize = 20_000;
 /// Whoever hangs up leaves a stream behind, which the server gives up when it hears of it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Governance, for a hundred years.
+const LOCKED: &str = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule>\
+                      <DefaultRetention><Mode>GOVERNANCE</Mode><Years>100</Years>\
+                      </DefaultRetention></Rule></ObjectLockConfiguration>";
+
 /// Kogia's S3 server, in the settings of [`Setup`].
 pub struct KogiaServer;
 
@@ -51,6 +56,7 @@ struct Open {
     /// Last: whoever speaks to it hangs up first.
     running: Running,
     versions: bool,
+    locks: bool,
 }
 
 /// A part as the server lists it.
@@ -84,12 +90,10 @@ impl Engine for KogiaServer {
 
     fn has(&self, capability: Capability) -> bool {
         use Capability as C;
-        let upkeep = matches!(capability, C::Compact | C::Versions);
-        upkeep
-            || matches!(
-                capability,
-                C::Append | C::AtOnce | C::BatchOfDeletes | C::Conditions | C::Parts | C::Stream
-            )
+        let of_objects =
+            [C::Append, C::AtOnce, C::BatchOfDeletes, C::Conditions, C::Copy, C::Parts];
+        let of_buckets = [C::Compact, C::Locks, C::Move, C::Stream, C::Versions];
+        of_objects.contains(&capability) || of_buckets.contains(&capability)
     }
 
     fn open(&self, place: &Place, setup: &Setup) -> Result<Box<dyn Store>> {
@@ -99,6 +103,7 @@ impl Engine for KogiaServer {
             admin: Client::admin(running.addresses.admin, ACCESS_KEY, SECRET_KEY),
             running,
             versions: setup.versions,
+            locks: setup.locks,
         };
         open.make_bucket()?;
         Ok(Box::new(open))
@@ -125,9 +130,13 @@ fn config(place: &Place) -> Config {
 }
 
 impl Open {
-    /// Whoever was killed may have made it, and not have said that it keeps versions.
+    /// Whoever was killed may have made it, and not have said that it keeps versions or locks them.
     fn make_bucket(&self) -> Result<()> {
-        let made = self.s3.give("PUT", &of_bucket(""), &[], b"")?;
+        let with_locks: &[Header<'_>] = match self.locks {
+            true => &[("x-amz-bucket-object-lock-enabled", "true")],
+            false => &[],
+        };
+        let made = self.s3.give("PUT", &of_bucket(""), with_locks, b"")?;
         if made.status() != 409 {
             made.expect(200)?;
         }
@@ -137,7 +146,26 @@ impl Open {
                 "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
             self.s3.give("PUT", &of_bucket("versioning"), &[], asked.as_bytes())?.expect(200)?;
         }
+        if self.locks {
+            self.s3.give("PUT", &of_bucket("object-lock"), &[], LOCKED.as_bytes())?.expect(200)?;
+        }
         Ok(())
+    }
+
+    /// Versions that nothing keeps from being deleted.
+    fn unlocked(&self) -> Result<Vec<String>> {
+        let mut problems = Vec::new();
+        let versions = if self.locks { self.listed_versions()? } else { Vec::new() };
+        for Listed { key, id, .. } in versions.iter().filter(|version| !version.is_marker) {
+            let target = of_key(key, &format!("retention&versionId={id}"));
+            let told = self.s3.call("GET", &target, &[])?;
+            let mode = told.xml("Mode");
+            if mode.as_deref() != Some("GOVERNANCE") {
+                let words = format!("version {id} of {key} is not locked: {}", told.text());
+                problems.push(words);
+            }
+        }
+        Ok(problems)
     }
 
     /// The entries of all pages of a listing. `next` are the elements of a page, and the parameters of
@@ -425,6 +453,25 @@ impl Store for Open {
         self.s3.give("PUT", &of_key(key, ""), &headers, value)?.expect(200).map(drop)
     }
 
+    fn copy(&self, key: &str, before: Print, to: &str) -> Result<()> {
+        if self.get(key)?.is_none_or(|bytes| Print::of(&bytes) != before) {
+            return Err(Failure::Refused);
+        }
+        let source = format!("/{BUCKET}/{key}");
+        let headers: [Header<'_>; 1] = [("x-amz-copy-source", &source)];
+        self.s3.give("PUT", &of_key(to, ""), &headers, b"")?.expect(200).map(drop)
+    }
+
+    fn move_all(&self) -> Result<()> {
+        let told = self.admin.told("/api/buckets")?;
+        let buckets = told["buckets"].as_array().into_iter().flatten();
+        let ours = buckets.filter(|bucket| bucket["name"] == BUCKET);
+        let lies_in = ours.filter_map(|bucket| bucket["partition"].as_u64()).next();
+        let lies_in = lies_in.ok_or_else(|| Failure::Failed(format!("no partition: {told}")))?;
+        let asked = json!({ "bucket": BUCKET, "partition": 1 - lies_in.min(1) });
+        self.admin.job("move-bucket", &asked).map(drop)
+    }
+
     fn delete_kept(&self, key: &str) -> Result<Option<String>> {
         if !self.is_there(key)? {
             return Ok(None);
@@ -461,7 +508,7 @@ impl Store for Open {
         let found = verified["problems"].as_array().into_iter().flatten();
         let problems = found.map(Value::to_string);
         let differs = self.listing_differs()?.into_iter().chain(self.latest_differs()?);
-        Ok(problems.chain(differs).chain(self.leak()?).collect())
+        Ok(problems.chain(differs).chain(self.unlocked()?).chain(self.leak()?).collect())
     }
 }
 

@@ -27,6 +27,20 @@ pub(super) const ALL: &[Workload] = &[
         operations: versions,
         variants: None,
     },
+    Workload {
+        name: "locks",
+        about: "the same, and each version is locked",
+        setup: |random| Setup { versions: true, locks: true, ..one_disk(random) },
+        operations: versions,
+        variants: None,
+    },
+    Workload {
+        name: "moves",
+        about: "objects, uploads and copies, moved to and fro while more are put",
+        setup: two_disks,
+        operations: moves,
+        variants: None,
+    },
 ];
 
 /// From rows that share a chunk to bodies that are streamed.
@@ -101,6 +115,37 @@ fn versions(script: &mut Script) {
         if round % 6 == 5 {
             let compacts = script.random.one_in(2);
             script.then(if compacts { Operation::Compact } else { Operation::Reopen });
+        }
+    }
+}
+
+fn moves(script: &mut Script) {
+    for round in 0..4 {
+        let kept = files(script, "kept", 4);
+        script.then(Operation::PutAll { files: kept.clone() });
+        upload(script, format!("upload-{}", round % 2));
+        // One that nobody completes.
+        let (begun, part) = (script.upload(), script.value(20_000));
+        script.part(begun, part);
+        let (key, value) = &kept[0];
+        let copy = |to: &str| Operation::Copy {
+            key: key.clone(),
+            before: vec![*value],
+            to: to.to_owned(),
+        };
+        script.then(copy("copy"));
+        match round {
+            0 | 2 => {
+                let files = files(script, "meanwhile", 6);
+                script.then(Operation::PutMoving { files });
+            }
+            _ => script.then(Operation::Move),
+        }
+        script.then(copy("another"));
+        let key = script.random.pick(&["kept/1", "copy", "upload-0"]);
+        script.delete(key, Durability::Sync);
+        if script.random.one_in(3) {
+            script.then(Operation::Reopen);
         }
     }
 }

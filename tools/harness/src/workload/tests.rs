@@ -63,7 +63,8 @@ fn carry_out(workload: &Workload, run: &Run, engine: &dyn Engine) {
 }
 
 fn grows(operation: &Operation) -> bool {
-    matches!(operation, Operation::Extend { .. } | Operation::Append { .. })
+    use Operation::{Append, Copy, Extend};
+    matches!(operation, Extend { .. } | Append { .. } | Copy { .. })
 }
 
 #[test]

@@ -17,8 +17,10 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 const MAX_BYTES: u64 = 1 << 30;
 /// Connections that are kept, at least as many as there are callers at once.
 const CONNECTIONS: usize = 16;
-/// How long to wait before a job is asked about again.
+/// How long to wait before a job is asked about again, or a request is tried again.
 const PAUSE: Duration = Duration::from_millis(2);
+/// Who is told to try again that often is not told so because of what goes on at the same time.
+const MOST_TRIES: usize = 100;
 /// What a value has that means something else in a query.
 const ENCODED: [u8; 4] = *b"+/=&";
 
@@ -64,7 +66,7 @@ impl Client {
 
     /// A request without a body.
     pub fn call(&self, method: &str, target: &str, headers: &[Header<'_>]) -> Result<Reply> {
-        self.send(method, target, headers, ())
+        again(|| self.send(method, target, headers, ()))
     }
 
     /// A request with a body of this length.
@@ -75,7 +77,7 @@ impl Client {
         headers: &[Header<'_>],
         body: &[u8],
     ) -> Result<Reply> {
-        self.send(method, target, headers, body)
+        again(|| self.send(method, target, headers, body))
     }
 
     /// A request whose body nobody knows the length of.
@@ -129,6 +131,18 @@ impl Client {
             }
         }
     }
+}
+
+/// Sends until the answer is another than to try again, as clients do.
+fn again(send: impl Fn() -> Result<Reply>) -> Result<Reply> {
+    for _ in 1..MOST_TRIES {
+        let reply = send()?;
+        if reply.status() != 503 {
+            return Ok(reply);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    send()
 }
 
 fn read(mut body: Body) -> std::result::Result<Vec<u8>, ureq::Error> {
