@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use crate::failure::Failure;
+use crate::quantity;
 
 /// A range of bytes, both ends included.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,18 +18,21 @@ pub enum ByteRange {
 }
 
 impl ByteRange {
-    /// The offsets that are meant in an object of `len` bytes; the end is cut to the length.
+    /// The offsets that are meant in an object of `len` bytes; the end is cut to the length. As in
+    /// HTTP, a range that begins behind the last byte is refused, and one of the last bytes is not,
+    /// even where there are none.
     pub fn within(self, len: u64) -> Result<Range<u64>, Failure> {
-        let range = match self {
-            ByteRange::Between(first, last) => first..len.min(last.saturating_add(1)),
-            ByteRange::From(first) => first..len,
-            ByteRange::Last(count) => len.saturating_sub(count)..len,
+        let (range, is_met) = match self {
+            ByteRange::Between(first, last) => {
+                (first..len.min(last.saturating_add(1)), first < len)
+            }
+            ByteRange::From(first) => (first..len, first < len),
+            ByteRange::Last(count) => (len.saturating_sub(count)..len, count > 0),
         };
-        if range.start > len {
-            let start = range.start;
-            return Err(Failure::Usage(format!(
-                "--range begins at byte {start}, but the object has {len} bytes"
-            )));
+        if !is_met {
+            let bytes = quantity::count(len, "byte");
+            let what = format!("--range has no byte of the object, which has {bytes}");
+            return Err(Failure::Usage(what));
         }
         Ok(range)
     }
@@ -68,12 +72,15 @@ mod tests {
         assert_eq!(within("4-", 10), Some(4..10));
         assert_eq!(within("-3", 10), Some(7..10));
         assert_eq!(within("-30", 10), Some(0..10));
-        assert_eq!(within("10-", 10), Some(10..10));
+        assert_eq!(within("9-", 10), Some(9..10));
+        assert_eq!(within("-3", 0), Some(0..0));
     }
 
     #[test]
     fn ranges_that_mean_nothing_are_refused() {
-        assert_eq!(within("11-", 10), None);
+        for (range, len) in [("11-", 10), ("10-", 10), ("10-12", 10), ("-0", 10), ("0-", 0)] {
+            assert_eq!(within(range, len), None, "{range} of {len}");
+        }
         for wrong in ["", "-", "5", "5-2", "a-b", "1-2-3", "--3"] {
             assert!(wrong.parse::<ByteRange>().is_err(), "{wrong}");
         }

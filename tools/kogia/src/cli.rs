@@ -6,8 +6,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
     backup::Backup, bucket, compact::Compact, completions::Completions, disk, dump::Dump,
-    expire::Expire, export::Export, get::Get, head::Head, import::Import, init, ls::Ls, man::Man,
-    put::Put, queue, rebuild, rm::Rm, shell, stat::Stat, verify::Verify, watch::Watch,
+    expire::Expire, export::Export, get::Get, head::Head, import::Import, init::Init, ls::Ls,
+    man::Man, put::Put, queue, rebuild::Rebuild, rm::Rm, shell, stat::Stat, verify::Verify,
+    watch::Watch,
 };
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
@@ -35,6 +36,7 @@ pub struct Cli {
 #[derive(Args)]
 struct On<A: Args> {
     /// Directory of the store
+    #[arg(value_parser = server::path())]
     store: PathBuf,
     #[command(flatten)]
     command: A,
@@ -75,7 +77,7 @@ struct Nothing {}
 #[derive(Subcommand)]
 enum Command {
     /// Create a store, on the disks given with --disk or in its own directory
-    Init(On<Nothing>),
+    Init(On<Init>),
     /// Store a file, or standard input, under a key
     Put(On<Put>),
     /// Write an object, or a range of it, to a file or standard output
@@ -121,7 +123,7 @@ enum Command {
     /// Copy the store as it is into a directory, which is then a store of its own
     Backup(At<Backup>),
     /// Throw the index away and make it anew from the tracks
-    Rebuild(On<Nothing>),
+    Rebuild(On<Rebuild>),
     /// Print track files chunk by chunk, without opening the store
     Dump(On<Dump>),
     /// Append to a queue, read it, and look after it
@@ -177,8 +179,8 @@ impl Cli {
 impl Command {
     fn run(self, options: &StoreOptions, console: &mut Console) -> Result<(), Failure> {
         match self {
-            Command::Init(on) => init::run(&on.store, options, console),
-            Command::Rebuild(on) => rebuild::run(&on.store, options, console),
+            Command::Init(on) => on.command.run(&on.store, options, console),
+            Command::Rebuild(on) => on.command.run(&on.store, options, console),
             Command::Dump(on) => on.command.run(&on.store, options, console),
             Command::Completions(command) => command.run(console),
             Command::Man(command) => command.run(console),

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use indicatif::HumanBytes;
-use kogia::{DiskStats, SpaceStats};
+use kogia::DiskStats;
 use serde::{Deserialize, Serialize};
 
 use crate::track_table::{Track, TrackRoom};
@@ -24,7 +24,7 @@ pub struct Disk {
     space: Space,
 }
 
-/// How the room in tracks is used, in bytes.
+/// How the room in tracks is used, in bytes: whole chunks, with what is in them beside values.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub struct Space {
     tracks: u64,
@@ -35,31 +35,46 @@ pub struct Space {
     punched_bytes: u64,
 }
 
-impl From<&DiskStats> for Disk {
-    fn from(stats: &DiskStats) -> Self {
+impl Disk {
+    /// A disk of a store that has these `tracks`.
+    pub fn of(stats: &DiskStats, tracks: &[Track]) -> Self {
+        let id = stats.id.to_string();
         Disk {
-            id: stats.id.to_string(),
+            space: Space::on(&id, tracks),
+            id,
             path: stats.path.clone(),
             available_bytes: stats.available_bytes,
             full: stats.full,
             punches: stats.punches,
             draining: stats.draining,
             failure: stats.failure.clone(),
-            space: stats.space.into(),
         }
+    }
+
+    /// Makes its numbers those of these `tracks`: a server's are of values alone.
+    pub fn recount(&mut self, tracks: &[Track]) {
+        self.space = Space::on(&self.id, tracks);
     }
 }
 
-impl From<SpaceStats> for Space {
-    fn from(stats: SpaceStats) -> Self {
+impl Space {
+    /// The room in all of these tracks.
+    pub fn of<'a>(tracks: impl IntoIterator<Item = &'a Track>) -> Self {
+        let tracks: Vec<_> = tracks.into_iter().collect();
+        let TrackRoom { file, parts, .. } = TrackRoom::sum(tracks.iter().copied());
+        let [live_bytes, dead_bytes, free_bytes, punched_bytes] = parts;
         Space {
-            tracks: stats.tracks,
-            file_bytes: stats.file_bytes,
-            live_bytes: stats.live_bytes,
-            dead_bytes: stats.dead_bytes,
-            free_bytes: stats.free_bytes,
-            punched_bytes: stats.punched_bytes,
+            tracks: tracks.len() as u64,
+            file_bytes: file,
+            live_bytes,
+            dead_bytes,
+            free_bytes,
+            punched_bytes,
         }
+    }
+
+    fn on(disk: &str, tracks: &[Track]) -> Self {
+        Space::of(tracks.iter().filter(|track| track.disk == disk))
     }
 }
 
@@ -67,10 +82,9 @@ impl From<SpaceStats> for Space {
 pub fn write(disks: &[Disk], tracks: &[Track], out: &mut dyn Write) -> io::Result<()> {
     write_row(out, HEADINGS.map(String::from), "available  disk")?;
     for disk in disks {
-        let here = TrackRoom::sum(tracks.iter().filter(|track| track.disk == disk.id));
-        write_row(out, cells(disk.space.tracks, &here), &disk_text(disk))?;
+        write_row(out, cells(&disk.space), &disk_text(disk))?;
     }
-    write_row(out, cells(tracks.len() as u64, &TrackRoom::sum(tracks)), "           in all")
+    write_row(out, cells(&Space::of(tracks)), "           in all")
 }
 
 fn write_row(out: &mut dyn Write, cells: [String; 6], last: &str) -> io::Result<()> {
@@ -80,10 +94,11 @@ fn write_row(out: &mut dyn Write, cells: [String; 6], last: &str) -> io::Result<
     writeln!(out, "  {last}")
 }
 
-fn cells(tracks: u64, room: &TrackRoom) -> [String; 6] {
-    let size = |bytes| HumanBytes(bytes).to_string();
-    let [live, dead, free, punched] = room.parts.map(size);
-    [tracks.to_string(), size(room.file), live, dead, free, punched]
+fn cells(space: &Space) -> [String; 6] {
+    let Space { tracks, file_bytes, live_bytes, dead_bytes, free_bytes, punched_bytes } = *space;
+    let sizes = [file_bytes, live_bytes, dead_bytes, free_bytes, punched_bytes];
+    let [file, live, dead, free, punched] = sizes.map(|bytes| HumanBytes(bytes).to_string());
+    [tracks.to_string(), file, live, dead, free, punched]
 }
 
 fn disk_text(disk: &Disk) -> String {

@@ -6,6 +6,7 @@ use clap::Args;
 use kogia::RetentionRule;
 
 use crate::escaped::Escaped;
+use crate::failure::Failure;
 use crate::quantity;
 
 /// When an object is gone.
@@ -14,19 +15,45 @@ pub struct Expiry {
     /// Gone so long after it was stored, for example 7d, 36h or '1h 30m'
     #[arg(long, value_name = "AGE", value_parser = quantity::parse_age)]
     expires_in: Option<Duration>,
-    /// Gone at this moment: RFC 3339, for example 2026-12-24T18:00:00Z, or milliseconds since 1970
-    #[arg(long, value_name = "WHEN", value_parser = quantity::parse_moment)]
+    /// Gone at this moment, which is to come: RFC 3339, for example 2026-12-24T18:00:00Z, or
+    /// milliseconds since 1970
+    #[arg(long, value_name = "WHEN", value_parser = parse_moment_to_come)]
     #[arg(conflicts_with = "expires_in")]
     expires_at: Option<u64>,
 }
 
 impl Expiry {
-    /// The moment for what is stored now, in milliseconds since 1970.
-    pub fn of_now(&self) -> Option<u64> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let millis = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        self.expires_at.or_else(|| self.expires_in.map(|age| millis(now.saturating_add(age))))
+    /// The moment for what is stored now, in milliseconds since 1970. Fails where that has come
+    /// since the command began: what is stored would be gone, and its file may be removed.
+    pub fn of_now(&self) -> Result<Option<u64>, Failure> {
+        if let Some(at) = self.expires_at {
+            let what = |why| Failure::Usage(format!("--expires-at: {why}"));
+            return check_to_come(at).map(Some).map_err(what);
+        }
+        Ok(self.expires_in.map(|age| millis(since_1970().saturating_add(age))))
     }
+}
+
+fn parse_moment_to_come(text: &str) -> Result<u64, String> {
+    quantity::parse_moment(text).and_then(check_to_come)
+}
+
+fn check_to_come(at_ms: u64) -> Result<u64, String> {
+    if at_ms > millis(since_1970()) {
+        return Ok(at_ms);
+    }
+    Err(format!(
+        "that is {}, which is past; a number is milliseconds since 1970, not seconds",
+        quantity::utc(at_ms)
+    ))
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn millis(age: Duration) -> u64 {
+    u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Reads a rule: a prefix, a colon, and `age=` or `bytes=` or both.

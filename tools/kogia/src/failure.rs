@@ -16,6 +16,8 @@ pub enum Failure {
     Store(kogia::Error),
     /// The queue said no.
     Queue(kogia::Error),
+    /// The store said no to what only one command does, and this is what to do about it.
+    Advised { error: kogia::Error, advice: &'static str },
     /// A file that is not the store's could not be read or written.
     File { name: String, source: io::Error },
     /// Standard output was closed, or could not be written.
@@ -114,7 +116,6 @@ impl Exit {
 fn advice(kind: ErrorKind) -> Option<&'static str> {
     Some(match kind {
         ErrorKind::NotFound => "'kogia init STORE' creates a store",
-        ErrorKind::Exists => "the store is ready for use; 'kogia stat STORE' shows it",
         ErrorKind::Locked => "wait for that process to end, or end it; the lock goes with it",
         ErrorKind::Full => {
             "free space on that disk, or delete objects: reading and deleting still work"
@@ -166,6 +167,14 @@ impl Failure {
         }
     }
 
+    /// An error of the store with `advice` of its own where it is of `kind`.
+    pub fn advised(kind: ErrorKind, advice: &'static str) -> impl Fn(kogia::Error) -> Self {
+        move |error| match error.kind() == kind {
+            true => Failure::Advised { error, advice },
+            false => error.into(),
+        }
+    }
+
     /// Prints what happened and what to do about it, and gives the exit code. A closed pipe is
     /// how `kogia ls | head` ends: no news.
     pub fn report(&self) -> ExitCode {
@@ -178,9 +187,10 @@ impl Failure {
 
     fn exit(&self) -> Exit {
         match self {
-            Failure::Store(error) | Failure::Queue(error) | Failure::Served { error, .. } => {
-                Exit::of_store_error(error.kind())
-            }
+            Failure::Store(error)
+            | Failure::Queue(error)
+            | Failure::Advised { error, .. }
+            | Failure::Served { error, .. } => Exit::of_store_error(error.kind()),
             Failure::Server { exit, .. } => *exit,
             Failure::File { source, .. } | Failure::Output(source) => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Exit::Full,
@@ -197,20 +207,9 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Store(error) => {
-                write!(f, "{error}")?;
-                match advice(error.kind()) {
-                    Some(advice) => write!(f, "\n  {advice}"),
-                    None => Ok(()),
-                }
-            }
-            Failure::Queue(error) => {
-                write!(f, "{error}")?;
-                match queue_advice(error.kind()) {
-                    Some(advice) => write!(f, "\n  {advice}"),
-                    None => Ok(()),
-                }
-            }
+            Failure::Store(error) => write_advised(f, error, advice(error.kind())),
+            Failure::Queue(error) => write_advised(f, error, queue_advice(error.kind())),
+            Failure::Advised { error, advice } => write_advised(f, error, Some(advice)),
             Failure::Served { error, address, credentials } => write!(
                 f,
                 "{error}\n  a kogia-server has it open; {SERVED} take its address in place of the \
@@ -228,6 +227,18 @@ impl fmt::Display for Failure {
             | Failure::Usage(what)
             | Failure::Server { message: what, .. } => f.write_str(what),
         }
+    }
+}
+
+fn write_advised(
+    f: &mut fmt::Formatter<'_>,
+    error: &kogia::Error,
+    advice: Option<&str>,
+) -> fmt::Result {
+    write!(f, "{error}")?;
+    match advice {
+        Some(advice) => write!(f, "\n  {advice}"),
+        None => Ok(()),
     }
 }
 

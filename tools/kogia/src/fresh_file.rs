@@ -11,7 +11,8 @@ use tempfile::NamedTempFile;
 use crate::failure::Failure;
 
 /// Written beside its place and renamed into it, so that an error leaves what was there. What
-/// is no regular file (a device, a pipe) is written directly.
+/// is no regular file (a device, a pipe) is written directly. Dropped before, it goes; a signal
+/// that ends the process would leave it, so it has to be remembered meanwhile.
 pub struct FreshFile {
     path: PathBuf,
     target: Target,
@@ -25,7 +26,7 @@ enum Target {
 impl FreshFile {
     /// Begins the file at `path`.
     pub fn create(path: &Path) -> Result<Self, Failure> {
-        let target = if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        let target = if is_written_directly(path) {
             File::options().write(true).open(path).map(Target::Direct)
         } else {
             tempfile::Builder::new()
@@ -58,6 +59,11 @@ impl Write for FreshFile {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Whether what is at `path` is written as bytes come, and nothing is left of it to clear away.
+pub fn is_written_directly(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|there| !there.is_file())
 }
 
 fn parent(path: &Path) -> &Path {

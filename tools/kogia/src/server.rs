@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use indicatif::HumanBytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -18,7 +19,7 @@ use ureq::http::{Method, Request, Response};
 
 use crate::base64;
 use crate::console::Console;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, SERVED};
 use crate::quantity::count;
 use crate::system;
 
@@ -87,6 +88,14 @@ pub fn is_address(store: &Path) -> bool {
     store.to_str().is_some_and(|text| text.starts_with(SCHEME) || text.starts_with("https://"))
 }
 
+/// Reads a path, which no address is: a directory of its name would be made.
+pub fn path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| match is_address(&path) {
+        true => Err(format!("a server's address, which only {SERVED} take in place of a store")),
+        false => Ok(path),
+    })
+}
+
 /// The admin address of the server that has a store open, and its credentials, as far as it tells.
 pub fn of_store(home: &Path) -> Option<(String, PathBuf)> {
     let home = home.canonicalize().ok()?;
@@ -149,7 +158,8 @@ impl Server {
     }
 
     /// Lets the server do a job, shows how far it is, and gives what came of it; where it was cut
-    /// short, that says so. Ctrl-C cancels it.
+    /// short, that says so with `stopped`, and how far it had come with `done_bytes`. Ctrl-C
+    /// cancels it.
     pub fn carry_out(
         &self,
         kind: &'static str,
@@ -176,10 +186,15 @@ impl Server {
             bar.set_message(job.progress.text(message));
         }
         bar.finish_and_clear();
-        match job.error {
-            Some(fault) => Err(fault.into()),
-            None => Ok(job.result.unwrap_or_else(|| json!({ "state": job.state }))),
+        if let Some(fault) = job.error {
+            return Err(fault.into());
         }
+        let mut told = job.result.unwrap_or_else(|| json!({ "state": job.state }));
+        if job.state == "cancelled" {
+            told["stopped"] = true.into();
+            told["done_bytes"] = job.progress.done_bytes.into();
+        }
+        Ok(told)
     }
 
     fn ask<T: DeserializeOwned>(

@@ -7,16 +7,16 @@ use indicatif::HumanBytes;
 use kogia::{Create, ErrorKind, Options, RecoveryReport, Store};
 
 use crate::console::Console;
-use crate::failure::{Failure, SERVED};
-use crate::{quantity, server};
+use crate::failure::Failure;
+use crate::{given_disks, places, quantity, server};
 
 /// How a store is opened.
 #[derive(Args, Clone)]
 pub struct StoreOptions {
     /// A data directory, usually one a disk; repeat it to name several. With 'init' the disks of
-    /// the new store, with 'compact' the disks to compact, else a place that has changed or a disk
-    /// to add
-    #[arg(long, value_name = "DIR", global = true)]
+    /// the new store, with 'compact' the disks to compact, else where a disk of the store is now
+    /// that has moved; 'disk add' adds one
+    #[arg(long, value_name = "DIR", global = true, value_parser = server::path())]
     pub disk: Vec<PathBuf>,
     /// Open the store even where acknowledged data is damaged, and go on without it
     #[arg(long, global = true)]
@@ -97,25 +97,38 @@ impl StoreOptions {
             .compaction(self.compaction)
             .compression(self.compress)
             .on_progress(console.progress("opening"));
-        self.disk.iter().fold(options, |options, dir| options.disk(dir))
+        // Only then it is known again where nothing is at it.
+        self.disk.iter().fold(options, |options, dir| options.disk(places::resolve(dir)))
     }
 
     /// Opens a store that is there, and tells what had to be recovered.
     pub fn open(&self, home: &Path, console: &Console) -> Result<Store, Failure> {
-        if server::is_address(home) {
-            let what = format!("{} is a server's address; {SERVED} take one", home.display());
-            return Err(Failure::Usage(what));
-        }
-        server::refuse_directory(home)?;
-        let store = self.to_options(Create::Never, console).open(home).map_err(|error| {
-            let served = (error.kind() == ErrorKind::Locked).then(|| server::of_store(home));
-            match served.flatten() {
-                Some((address, credentials)) => Failure::Served { error, address, credentials },
-                None => error.into(),
-            }
-        })?;
+        self.check(home)?;
+        let opened = self.to_options(Create::Never, console).open(home);
+        let store = opened.map_err(|error| refused(home, error))?;
         note_recovery(store.recovery(), console);
         Ok(store)
+    }
+
+    /// Refuses what only looks like a store, and disks that it does not have.
+    pub fn check(&self, home: &Path) -> Result<(), Failure> {
+        server::refuse_directory(home)?;
+        given_disks::check(home, &self.disk)
+    }
+}
+
+/// What to do about a store that can't be opened.
+pub fn refused(home: &Path, error: kogia::Error) -> Failure {
+    match error.kind() {
+        ErrorKind::Locked => match server::of_store(home) {
+            Some((address, credentials)) => Failure::Served { error, address, credentials },
+            None => error.into(),
+        },
+        ErrorKind::NotFound if home.join("UNFINISHED").is_file() => Failure::Advised {
+            error,
+            advice: "a backup into it was cut off: 'kogia backup STORE DIR' again makes it one",
+        },
+        _ => error.into(),
     }
 }
 

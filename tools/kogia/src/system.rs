@@ -45,6 +45,15 @@ pub fn remember_signals() {
     unsafe { signal(SIGIO, SIG_IGN) };
 }
 
+/// From now on they end the process again, whether they came before or not.
+pub fn forget_signals() {
+    for number in [SIGINT, SIGTERM] {
+        // SAFETY: the default handler calls nothing of ours.
+        unsafe { signal(number, SIG_DFL) };
+    }
+    ASKED_TO_END.store(false, Ordering::Relaxed);
+}
+
 /// Whether Ctrl-C or SIGTERM came since [`remember_signals`].
 pub fn was_asked_to_end() -> bool {
     ASKED_TO_END.load(Ordering::Relaxed)

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use indicatif::HumanBytes;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::quantity;
@@ -77,18 +77,17 @@ impl Tally {
         )
     }
 
-    /// Prints the result as one line of JSON; `verb` names the counters of what was moved.
-    pub fn write_json(&self, verb: &str, out: &mut dyn Write) -> io::Result<()> {
+    /// The result as JSON; `verb` names the counters of what was moved.
+    pub fn to_json(&self, verb: &str) -> Value {
         let ((moved, moved_bytes), (same, same_bytes)) = (self.moved.read(), self.same.read());
-        let result = json!({
+        json!({
             format!("{verb}_files"): moved,
             format!("{verb}_bytes"): moved_bytes,
             "same_files": same,
             "same_bytes": same_bytes,
             "failed_files": self.failed.load(Ordering::Relaxed),
             "seconds": self.started.elapsed().as_secs_f64(),
-        });
-        writeln!(out, "{result}")
+        })
     }
 
     /// Fails if any file did.

@@ -9,6 +9,7 @@ use indicatif::ProgressBar;
 use kogia::{Info, PutOptions, Reader, Store, Writer};
 
 use crate::failure::Failure;
+use crate::system;
 
 const BUFFER_BYTES: usize = 1 << 20;
 
@@ -54,10 +55,20 @@ pub fn write_object(
     reader.seek(SeekFrom::Start(range.start)).map_err(Failure::stream)?;
     let mut left = range.end - range.start;
     while left > 0 {
+        check_signals()?;
         let Some(slice) = reader.next_slice()? else { break };
         let wanted = slice.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         target.write_all(&slice[..wanted]).map_err(&failure)?;
         left -= wanted as u64;
+    }
+    Ok(())
+}
+
+/// Fails where the command was asked to end, if signals are remembered.
+pub fn check_signals() -> Result<(), Failure> {
+    if system::was_asked_to_end() {
+        let what = "interrupted; a file that was not whole yet is not there";
+        return Err(Failure::Interrupted(what.into()));
     }
     Ok(())
 }

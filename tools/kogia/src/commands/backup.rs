@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use indicatif::HumanBytes;
-use kogia::{BackupOptions, BackupReport, LinkMode, Store};
+use kogia::{BackupOptions, BackupReport, ErrorKind, LinkMode, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -18,6 +18,7 @@ use crate::server::{self, Server};
 pub struct Backup {
     /// Directory of the backup: an empty or new one, or an earlier backup of the same store, of
     /// which what has not changed is kept
+    #[arg(value_parser = server::path())]
     dir: PathBuf,
     /// Read and write everything, so that nothing is shared with the store
     #[arg(long, group = "mode")]
@@ -40,15 +41,18 @@ pub struct Backup {
 impl Backup {
     /// Backs up, and prints how.
     pub fn run(&self, store: &Store, console: &mut Console) -> Result<(), Failure> {
-        let report = store.backup(
-            &self.dir,
-            &BackupOptions {
-                mode: self.mode(),
-                dry_run: self.dry_run,
-                on_progress: Some(Box::new(console.steps("backup"))),
-                ..BackupOptions::default()
-            },
-        )?;
+        let options = BackupOptions {
+            mode: self.mode(),
+            dry_run: self.dry_run,
+            on_progress: Some(Box::new(console.steps("backup"))),
+            ..BackupOptions::default()
+        };
+        let made = store.backup(&self.dir, &options);
+        let report = made.map_err(Failure::advised(
+            ErrorKind::Exists,
+            "a backup goes into an empty or new directory, or into an earlier one of this store \
+             that nobody has written to",
+        ))?;
         let made = Made::of(&report, self.dry_run);
         if self.json {
             return Ok(writeln!(console.out, "{}", json!(made))?);
@@ -103,7 +107,7 @@ struct Made {
     copied_bytes: u64,
     index_bytes: u64,
     seconds: f64,
-    #[serde(default, skip_serializing)]
+    #[serde(default)]
     stopped: bool,
 }
 

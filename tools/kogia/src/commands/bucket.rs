@@ -86,12 +86,15 @@ impl Move {
         });
         let told = server.carry_out("move-bucket", "move to", &body, console)?;
         let report: Report = server::read(&told)?;
+        if self.json {
+            writeln!(console.out, "{told}")?;
+        }
         if !report.moved && !self.dry_run {
-            let what = format!("cancelled: {} lies in partition {}", self.bucket, report.from);
-            return Err(Failure::Problems(what));
+            let what = format!("interrupted: {} lies in partition {}", self.bucket, report.from);
+            return Err(Failure::Interrupted(what));
         }
         if self.json {
-            return Ok(writeln!(console.out, "{told}")?);
+            return Ok(());
         }
         let (rows, bytes) = (count(report.rows, "row"), HumanBytes(report.bytes));
         let (from, to, bucket) = (report.from, report.to, &self.bucket);

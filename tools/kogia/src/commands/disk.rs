@@ -1,12 +1,12 @@
 //! `kogia disks` and `kogia disk`: showing disks, adding them, emptying them, evening them out.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
 use indicatif::HumanBytes;
-use kogia::{CompactOptions, DiskStats, Store};
+use kogia::{CompactOptions, DiskStats, ErrorKind, Store};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -20,6 +20,10 @@ use crate::server::{self, Server};
 use crate::track_table::{Track, TrackRoom};
 use crate::{disk_name, escaped};
 
+/// What to do where a directory can't become a disk.
+pub const NEW_DISK: &str =
+    "an empty or new directory becomes a disk, or one that is a disk of other stores";
+
 #[derive(Args)]
 pub struct Disks {
     /// Print JSON, sizes in bytes
@@ -30,6 +34,7 @@ pub struct Disks {
 #[derive(Args)]
 pub struct Add {
     /// An empty directory, or a new one, usually on a disk of its own; or one that another store has
+    #[arg(value_parser = server::path())]
     dir: PathBuf,
     /// Print JSON
     #[arg(long)]
@@ -53,6 +58,9 @@ pub struct Keep {
     /// Directory of the disk, or its id as 'kogia disks' shows it, or how that begins
     #[arg(value_name = "DIR|ID")]
     name: PathBuf,
+    /// Print the disk as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -97,12 +105,13 @@ impl Moving {
 impl Disks {
     /// Prints the disks.
     pub fn run(&self, store: &Store, console: &mut Console) -> Result<(), Failure> {
-        let disks: Vec<_> = store.stats()?.disks.iter().map(Disk::from).collect();
+        let (disks, tracks) = (store.stats()?.disks, Track::all(store)?);
+        let disks: Vec<_> = disks.iter().map(|disk| Disk::of(disk, &tracks)).collect();
         let out = &mut console.out;
         if self.json {
             return Ok(writeln!(out, "{}", json!({ "disks": disks }))?);
         }
-        Ok(disk_table::write(&disks, &Track::all(store)?, out)?)
+        Ok(disk_table::write(&disks, &tracks, out)?)
     }
 
     /// Prints those of a server, by partition: all lie on all of them.
@@ -123,21 +132,16 @@ impl Disks {
 impl Add {
     /// Adds the disk, for good.
     pub fn run(&self, store: &Store, console: &mut Console) -> Result<(), Failure> {
-        let id = store.add_disk(&self.dir)?;
-        let disk = named(store, &PathBuf::from(id.to_string()))?;
-        self.tell(&Disk::from(&disk), console)
+        let added = store.add_disk(&self.dir);
+        let id = added.map_err(Failure::advised(ErrorKind::Disk, NEW_DISK))?;
+        self.tell(&shown(store, &PathBuf::from(id.to_string()))?, console)
     }
 
     /// Lets a server add it to all its partitions.
     pub fn ask(&self, server: &Server, console: &mut Console) -> Result<(), Failure> {
         let dir = server::absolute(&self.dir)?;
-        let added: Named = server.post("add-disk", &json!({ "dir": dir }))?;
-        let partitions = partitions(server)?;
-        let mut disks = partitions.iter().flat_map(|partition| &partition.disks);
-        match disks.find(|disk| disk.id == added.id) {
-            Some(disk) => self.tell(disk, console),
-            None => Err(Failure::Problems(format!("{} was drained meanwhile", added.id))),
-        }
+        let added = server.post("add-disk", &json!({ "dir": dir }))?;
+        self.tell(&shown_by(server, &added)?, console)
     }
 
     fn tell(&self, disk: &Disk, console: &mut Console) -> Result<(), Failure> {
@@ -231,14 +235,27 @@ struct Named {
 
 impl Keep {
     /// Lets a server take it back for all its partitions.
-    pub fn ask(&self, server: &Server, _: &mut Console) -> Result<(), Failure> {
+    pub fn ask(&self, server: &Server, console: &mut Console) -> Result<(), Failure> {
         let disk = server::disk_name(&self.name)?;
-        server.post::<Named>("keep-disk", &json!({ "disk": disk })).map(drop)
+        let kept = server.post("keep-disk", &json!({ "disk": disk }))?;
+        self.tell(|| shown_by(server, &kept), console)
     }
 
     /// Takes back that the disk is to be drained.
-    pub fn run(&self, store: &Store, _: &mut Console) -> Result<(), Failure> {
-        Ok(store.keep_disk(named(store, &self.name)?.id)?)
+    pub fn run(&self, store: &Store, console: &mut Console) -> Result<(), Failure> {
+        store.keep_disk(named(store, &self.name)?.id)?;
+        self.tell(|| shown(store, &self.name), console)
+    }
+
+    fn tell(
+        &self,
+        disk: impl FnOnce() -> Result<Disk, Failure>,
+        console: &mut Console,
+    ) -> Result<(), Failure> {
+        if self.json {
+            writeln!(console.out, "{}", json!(disk()?))?;
+        }
+        Ok(())
     }
 }
 
@@ -298,7 +315,20 @@ impl Rebalance {
     }
 }
 
-fn named(store: &Store, name: &std::path::Path) -> Result<DiskStats, Failure> {
+/// A disk as it is shown, in a store.
+fn shown(store: &Store, name: &Path) -> Result<Disk, Failure> {
+    Ok(Disk::of(&named(store, name)?, &Track::all(store)?))
+}
+
+/// A disk as it is shown, in the first partition of a server that has it.
+fn shown_by(server: &Server, disk: &Named) -> Result<Disk, Failure> {
+    let mut disks = partitions(server)?.into_iter().flat_map(|partition| partition.disks);
+    disks
+        .find(|shown| shown.id == disk.id)
+        .ok_or_else(|| Failure::Problems(format!("{} was drained meanwhile", disk.id)))
+}
+
+fn named(store: &Store, name: &Path) -> Result<DiskStats, Failure> {
     let disks = store.stats()?.disks;
     let id = disk_name::find(&disks, name)?;
     Ok(disks.into_iter().find(|disk| disk.id == id).expect("it was found among them"))

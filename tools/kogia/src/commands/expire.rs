@@ -41,8 +41,9 @@ impl Expire {
         let elapsed = started.elapsed();
         if self.json {
             let result = json!({
-                if self.dry_run { "expired_objects" } else { "deleted_objects" }: report.objects,
-                if self.dry_run { "expired_bytes" } else { "deleted_bytes" }: report.bytes,
+                "dry_run": self.dry_run,
+                "deleted_objects": report.objects,
+                "deleted_bytes": report.bytes,
                 "examined_objects": report.examined,
                 "seconds": elapsed.as_secs_f64(),
             });

@@ -5,6 +5,7 @@
 
 mod target;
 
+use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -18,11 +19,12 @@ use crate::escaped::{self, Escaped};
 use crate::failure::Failure;
 use crate::fresh_file::FreshFile;
 use crate::tally::Tally;
-use crate::{listing, transfer, workers};
+use crate::{listing, places, server, system, transfer, workers};
 
 #[derive(Args)]
 pub struct Export {
     /// Directory to write, created if it is not there; files in it that differ are replaced
+    #[arg(value_parser = server::path())]
     dir: PathBuf,
     /// Only objects whose keys begin so; the prefix stays part of the path
     #[arg(long, default_value = "", hide_default_value = true)]
@@ -49,24 +51,37 @@ type Found = (Vec<u8>, Info);
 impl Export {
     /// Exports, and prints what was done.
     pub fn run(&self, store: &Store, console: &mut Console) -> Result<(), Failure> {
+        places::refuse_own(&self.dir, store)?;
         std::fs::create_dir_all(&self.dir).map_err(Failure::file(&self.dir))?;
+        system::remember_signals();
         let bar = console.bytes_bar("export", 0);
         let run = Run { command: self, store, console, bar, tally: Tally::start() };
-        run.measure()?;
-        workers::share(self.jobs, |sender| run.send_objects(sender), |found| run.export(found))?;
+        let exported = run.export_all();
         run.bar.finish_and_clear();
+        let was_stopped = matches!(exported, Err(Failure::Interrupted(_)));
+        if exported.is_err() && !was_stopped {
+            return exported;
+        }
         let tally = run.tally;
         let out = &mut console.out;
         if self.json {
-            tally.write_json("exported", out)?;
+            let mut told = tally.to_json("exported");
+            told["stopped"] = was_stopped.into();
+            writeln!(out, "{told}")?;
         } else {
             tally.write_text("exported", out)?;
         }
-        tally.result()
+        exported.and_then(|()| tally.result())
     }
 }
 
 impl Run<'_> {
+    fn export_all(&self) -> Result<(), Failure> {
+        self.measure()?;
+        let feed = |sender: &_| self.send_objects(sender);
+        workers::share(self.command.jobs, feed, |found| self.export(found))
+    }
+
     fn send_objects(&self, sender: &Sender<Found>) -> Result<(), Failure> {
         for page in self.pages() {
             if page?.into_iter().try_for_each(|found| sender.send(found)).is_err() {
@@ -84,6 +99,7 @@ impl Run<'_> {
     fn measure(&self) -> Result<(), Failure> {
         if !self.bar.is_hidden() {
             for page in self.pages() {
+                transfer::check_signals()?;
                 self.bar.inc_length(page?.iter().map(|(_, info)| info.len).sum());
             }
         }
@@ -93,6 +109,8 @@ impl Run<'_> {
     /// Exports one object. What is wrong with its key, its file or its bytes is told and
     /// counted; what is wrong with the store ends the export.
     fn export(&self, (key, info): Found) -> Result<(), Failure> {
+        // What is there already is not written, and no signal seen.
+        transfer::check_signals()?;
         match self.write_unless_same(&key, &info) {
             Err(failure) if is_of_one_object(&failure) => {
                 self.tally.add_failed();
@@ -129,7 +147,8 @@ impl Run<'_> {
 fn is_of_one_object(failure: &Failure) -> bool {
     match failure {
         Failure::File { .. } | Failure::UnsafeKey(_) => true,
-        Failure::Store(error) => error.kind() == ErrorKind::Corruption,
+        // Its bytes can't be read, as where a disk is missing.
+        Failure::Store(error) => matches!(error.kind(), ErrorKind::Corruption | ErrorKind::Io),
         _ => false,
     }
 }

@@ -15,16 +15,16 @@ use std::sync::{Mutex, MutexGuard};
 use clap::Args;
 use indicatif::ProgressBar;
 use kogia::{PutOptions, Store};
+use serde_json::json;
 
 use crate::console::Console;
 use crate::escaped::{self, Escaped};
 use crate::expiry::Expiry;
 use crate::failure::Failure;
 use crate::tally::Tally;
-use crate::{transfer, workers};
+use crate::{places, transfer, workers};
 use acks::Acks;
 use source::SourceFile;
-pub use source::refuse_store_inside;
 
 #[derive(Args)]
 pub struct Import {
@@ -44,7 +44,7 @@ pub struct Import {
     /// Append the key of each object to this file as soon as its write is acknowledged, one a line
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     acks: Option<PathBuf>,
-    /// Print the result as JSON
+    /// Print JSON: with --dry-run a line for each object, and one with the result
     #[arg(long)]
     json: bool,
 }
@@ -62,7 +62,9 @@ struct Run<'a> {
 impl Import {
     /// Imports, and prints what was done.
     pub fn run(&self, store: &Store, console: &mut Console) -> Result<(), Failure> {
-        source::refuse_store_inside(&self.dir, store)?;
+        for path in [&self.dir].into_iter().chain(&self.acks) {
+            places::refuse_own(path, store)?;
+        }
         let size_bytes = source::measure(&self.dir)?;
         let run = Run {
             command: self,
@@ -105,7 +107,7 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let len = if self.command.dry_run {
-            writeln!(self.console().out, "{}", escaped::text(&key))?;
+            self.tell(&key, file.len)?;
             file.len
         } else {
             self.store_file(file, &key)?
@@ -114,11 +116,19 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    fn tell(&self, key: &[u8], len: u64) -> Result<(), Failure> {
+        let (key, out) = (escaped::text(key), &mut self.console().out);
+        if self.command.json {
+            return Ok(writeln!(out, "{}", json!({ "key": key, "len": len }))?);
+        }
+        Ok(writeln!(out, "{key}")?)
+    }
+
     fn store_file(&self, file: &SourceFile, key: &[u8]) -> Result<u64, Failure> {
         let mut source = File::open(&file.path).map_err(Failure::file(&file.path))?;
         let options = PutOptions {
             modified_ms: file.modified_ms,
-            expires_ms: self.command.expiry.of_now(),
+            expires_ms: self.command.expiry.of_now()?,
             ..PutOptions::default()
         };
         let info =
@@ -136,10 +146,13 @@ impl<'a> Run<'a> {
     fn finish(self) -> Result<(), Failure> {
         self.bar.finish_and_clear();
         let out = &mut self.console().out;
-        match (self.command.json, self.command.dry_run) {
-            (true, _) => self.tally.write_json("imported", out)?,
-            (false, true) => self.tally.write_text("would import", out)?,
-            (false, false) => self.tally.write_text("imported", out)?,
+        if self.command.json {
+            let mut told = self.tally.to_json("imported");
+            told["dry_run"] = self.command.dry_run.into();
+            writeln!(out, "{told}")?;
+        } else {
+            let verb = if self.command.dry_run { "would import" } else { "imported" };
+            self.tally.write_text(verb, out)?;
         }
         self.tally.result()
     }

@@ -43,7 +43,7 @@ impl Put {
     pub fn run(&self, store: &Store, console: &mut Console) -> Result<(), Failure> {
         let bar = ProgressBar::hidden();
         let mut source = open(&self.file)?;
-        let options = self.put_options();
+        let options = self.put_options()?;
         let info =
             transfer::store_object(store, &self.key.0, source.as_mut(), &self.file, options, &bar)?;
         if self.json {
@@ -52,18 +52,18 @@ impl Put {
         Ok(())
     }
 
-    fn put_options(&self) -> PutOptions {
+    fn put_options(&self) -> Result<PutOptions, Failure> {
         let condition = match self.if_seq {
             Some(seq) => Condition::IfSeq(seq),
             None if self.if_absent => Condition::IfAbsent,
             None => Condition::Always,
         };
-        PutOptions {
+        Ok(PutOptions {
             attributes: self.attributes.0.clone(),
-            expires_ms: self.expiry.of_now(),
+            expires_ms: self.expiry.of_now()?,
             condition,
             ..PutOptions::default()
-        }
+        })
     }
 }
 

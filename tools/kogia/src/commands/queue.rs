@@ -23,11 +23,13 @@ use crate::base64;
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::quantity::{self, count};
+use crate::server;
 
 /// A command and the queue it works on, which always comes first.
 #[derive(Args)]
 pub struct On<A: Args> {
     /// Directory of the queue
+    #[arg(value_parser = server::path())]
     queue: PathBuf,
     #[command(flatten)]
     command: A,
@@ -121,6 +123,9 @@ pub struct Truncate {
     /// Say what would be dropped, and drop nothing
     #[arg(long)]
     dry_run: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -345,8 +350,13 @@ impl Truncate {
         if !self.dry_run {
             queue.truncate_before(self.before).map_err(Failure::Queue)?;
         }
-        let what = if self.dry_run { "would drop" } else { "dropped" };
-        console.note(format_args!("{what} {}", count(items, "item")));
+        if self.json {
+            let report = json!({ "dry_run": self.dry_run, "dropped": items });
+            writeln!(console.out, "{report}")?;
+        } else {
+            let what = if self.dry_run { "would drop" } else { "dropped" };
+            console.note(format_args!("{what} {}", count(items, "item")));
+        }
         queue.close().map_err(Failure::Queue)
     }
 }

@@ -3,25 +3,48 @@
 use std::io::Write;
 use std::path::Path;
 
+use clap::Args;
 use indicatif::HumanBytes;
-use kogia::Create;
+use kogia::{Create, Store};
+use serde_json::json;
 
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::quantity;
-use crate::server;
-use crate::store_options::StoreOptions;
+use crate::store_options::{StoreOptions, refused};
 
-/// Rebuilds, and prints what was read and found.
-pub fn run(home: &Path, options: &StoreOptions, console: &mut Console) -> Result<(), Failure> {
-    server::refuse_directory(home)?;
-    let store = options.to_options(Create::Never, console).rebuild(home)?;
-    let stats = store.stats()?;
-    let report = store.recovery();
+#[derive(Args)]
+pub struct Rebuild {
+    /// Print JSON, sizes in bytes
+    #[arg(long)]
+    json: bool,
+}
+
+impl Rebuild {
+    /// Rebuilds, and prints what was read and found.
+    pub fn run(
+        &self,
+        home: &Path,
+        options: &StoreOptions,
+        console: &mut Console,
+    ) -> Result<(), Failure> {
+        options.check(home)?;
+        let rebuilt = options.to_options(Create::Never, console).rebuild(home);
+        let store = rebuilt.map_err(|error| refused(home, error))?;
+        if self.json {
+            write_json(&store, &mut console.out)?;
+        } else {
+            write_text(&store, &mut console.out)?;
+        }
+        Ok(store.close()?)
+    }
+}
+
+fn write_text(store: &Store, out: &mut dyn Write) -> Result<(), Failure> {
+    let (stats, report) = (store.stats()?, store.recovery());
     let (chains, records) = (report.replayed_chains, report.replayed_records);
     let (bytes, seconds) = (HumanBytes(report.replayed_bytes), quantity::seconds(report.duration));
     let (objects, object_bytes) = (stats.objects, HumanBytes(stats.object_bytes));
-    let out = &mut console.out;
     writeln!(out, "read       {records} records in {chains} chains, {bytes}, in {seconds}")?;
     writeln!(out, "found      {objects} objects ({object_bytes}), {} parts", stats.parts)?;
     for torn in &report.torn {
@@ -31,5 +54,33 @@ pub fn run(home: &Path, options: &StoreOptions, console: &mut Console) -> Result
     for damage in &report.damage {
         writeln!(out, "damage     {damage}")?;
     }
-    Ok(store.close()?)
+    Ok(())
+}
+
+fn write_json(store: &Store, out: &mut dyn Write) -> Result<(), Failure> {
+    let (stats, report) = (store.stats()?, store.recovery());
+    let torn = report
+        .torn
+        .iter()
+        .map(|torn| json!({ "track": torn.track.0, "chunk": torn.chunk, "bytes": torn.bytes }));
+    let damage = report.damage.iter().map(|damage| {
+        json!({
+            "track": damage.track.0,
+            "chunk": damage.chunk,
+            "chunks": damage.chunks,
+            "what": damage.what,
+        })
+    });
+    let told = json!({
+        "read_records": report.replayed_records,
+        "read_chains": report.replayed_chains,
+        "read_bytes": report.replayed_bytes,
+        "seconds": report.duration.as_secs_f64(),
+        "objects": stats.objects,
+        "object_bytes": stats.object_bytes,
+        "parts": stats.parts,
+        "torn": torn.collect::<Vec<_>>(),
+        "damage": damage.collect::<Vec<_>>(),
+    });
+    Ok(writeln!(out, "{told}")?)
 }

@@ -52,7 +52,9 @@ struct Partitions {
 
 /// What the partitions of a server hold.
 pub fn partitions(server: &Server) -> Result<Vec<Held>, Failure> {
-    Ok(server.get::<Partitions>("stats")?.partitions)
+    let mut partitions = server.get::<Partitions>("stats")?.partitions;
+    partitions.iter_mut().for_each(Held::recount);
+    Ok(partitions)
 }
 
 impl Stat {
@@ -105,7 +107,7 @@ impl Stat {
 
 impl Held {
     fn of(store: &Store) -> kogia::Result<Self> {
-        let stats = store.stats()?;
+        let (stats, tracks) = (store.stats()?, Track::all(store)?);
         Ok(Held {
             partition: None,
             store: store.id().to_string(),
@@ -114,10 +116,15 @@ impl Held {
             object_bytes: stats.object_bytes,
             parts: stats.parts,
             tombstones: stats.tombstones,
-            disks: stats.disks.iter().map(Disk::from).collect(),
-            total: stats.total().into(),
-            tracks: Track::all(store)?,
+            disks: stats.disks.iter().map(|disk| Disk::of(disk, &tracks)).collect(),
+            total: Space::of(&tracks),
+            tracks,
         })
+    }
+
+    fn recount(&mut self) {
+        self.disks.iter_mut().for_each(|disk| disk.recount(&self.tracks));
+        self.total = Space::of(&self.tracks);
     }
 
     fn write_table(&self, out: &mut dyn Write) -> io::Result<()> {

@@ -35,8 +35,12 @@ struct Found {
     chunks: u64,
     tracks: u64,
     problems: Vec<Problem>,
-    #[serde(default, skip_serializing)]
+    /// Whether it was cut short. What is counted is then of the partitions that were read to
+    /// their ends, and this many bytes were read in all.
+    #[serde(default)]
     stopped: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    done_bytes: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -77,8 +81,9 @@ impl Verify {
             found.write_text(&mut console.out)?;
         }
         if found.stopped {
-            let what = "interrupted; that is what was found until then".into();
-            return Err(Failure::Interrupted(what));
+            let read = HumanBytes(found.done_bytes.unwrap_or_default());
+            let what = "that is what was found in the partitions that were read to their ends";
+            return Err(Failure::Interrupted(format!("interrupted when {read} were read; {what}")));
         }
         match found.problems.len() as u64 {
             0 => Ok(()),
@@ -102,6 +107,7 @@ impl From<VerifyReport> for Found {
             tracks: report.tracks,
             problems: problems.collect(),
             stopped: false,
+            done_bytes: None,
         }
     }
 }

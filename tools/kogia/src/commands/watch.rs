@@ -18,14 +18,13 @@ use clap::Args;
 use indicatif::ProgressBar;
 use kogia::{Durability, Info, PutOptions, RetentionRule, Store};
 
-use super::import::refuse_store_inside;
 use crate::console::Console;
 use crate::escaped::{self, Escaped};
 use crate::expiry::{self, Expiry};
 use crate::failure::Failure;
 use crate::object_view::ObjectView;
 use crate::tally::Tally;
-use crate::{quantity, system, transfer};
+use crate::{places, quantity, system, transfer};
 use folders::{Folders, Found};
 use queue::Queue;
 use source::Source;
@@ -90,7 +89,7 @@ enum Outcome {
 impl Watch {
     /// Stores until it is asked to end; with --once, until nothing is left to store.
     pub fn run(&self, store: &Store, console: &mut Console) -> Result<(), Failure> {
-        refuse_store_inside(&self.dir, store)?;
+        places::refuse_own(&self.dir, store)?;
         if !self.rule.is_empty() {
             store.set_retention(&self.rule)?;
         }
@@ -198,7 +197,7 @@ impl Run<'_> {
         let options = PutOptions {
             attributes: source.mark.attributes(source.read_ms),
             modified_ms: u64::try_from(source.mark.modified_ms()).ok(),
-            expires_ms: self.command.expiry.of_now(),
+            expires_ms: self.command.expiry.of_now()?,
             durability: Some(Durability::Sync),
             ..PutOptions::default()
         };
@@ -233,7 +232,7 @@ impl Run<'_> {
         }
         let out = &mut self.console.out;
         if self.command.json {
-            self.tally.write_json("stored", out)?;
+            writeln!(out, "{}", self.tally.to_json("stored"))?;
         } else {
             self.tally.write_text("stored", out)?;
         }

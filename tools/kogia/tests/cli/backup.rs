@@ -45,15 +45,28 @@ fn wrong_directories_and_modes_are_refused() {
     let place = Workplace::with_store();
     place.put("k", b"value");
     place.write("photos/holiday.jpg", b"not ours");
-    place.run(["backup", "s", "photos"]).fails(7, "give an empty directory");
+    let refused = |store: &str, dir: &str, what: &str| {
+        let run = place.run(["backup", store, dir]);
+        run.fails(7, what);
+        run.fails(7, "an empty or new directory");
+        assert!(!run.stderr.contains("kogia stat"), "{}", run.stderr);
+    };
+    refused("s", "photos", "give an empty directory");
     place.run(["backup", "s", "s/b"]).fails(2, "the store's own");
     place.run(["backup", "s", "b", "--copy", "--hard-link"]).fails(2, "--hard-link");
     place.run(["backup", "s"]).fails(2, "<DIR>");
     place.ok(["backup", "s", "b", "--quiet"]);
     place.run_with_input(b"fork", ["put", "b", "k"]).ok();
-    place.run(["backup", "s", "b"]).fails(7, "was written to since");
+    refused("s", "b", "was written to since");
     place.ok(["init", "other"]);
-    place.run(["backup", "other", "b"]).fails(7, "another store");
+    refused("other", "b", "another store");
+    place.write("unfinished/UNFINISHED", "somebody's");
+    refused("s", "unfinished", "another store");
+    for command in ["verify", "rebuild", "init"] {
+        let run = place.run([command, "unfinished"]);
+        run.fails(7, "a backup into it was cut off: 'kogia backup STORE DIR' again");
+        assert!(!run.stderr.contains("kogia init"), "{}", run.stderr);
+    }
 }
 
 /// Kills the command at moments that go from its start to its end.

@@ -15,8 +15,10 @@ mod watch;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -85,6 +87,27 @@ impl Workplace {
         self.run(args).ok()
     }
 
+    /// Presses Ctrl-C while a command is writing a file into `dir`.
+    fn interrupt_in<A: AsRef<OsStr>>(&self, dir: &str, args: &[A]) -> Run {
+        for _ in 0..20 {
+            let _ = fs::remove_dir_all(self.path(dir));
+            fs::create_dir(self.path(dir)).expect("a directory");
+            let mut child = self.command(args).spawn().expect("it starts");
+            while child.try_wait().expect("it can be asked").is_none() {
+                if unfinished_files(&self.path(dir)) > 0 {
+                    press_ctrl_c(&child);
+                    break;
+                }
+                sleep(Duration::from_millis(1));
+            }
+            let run = Run::from(child.wait_with_output().expect("it ends"));
+            if run.code != 0 {
+                return run;
+            }
+        }
+        panic!("it was too fast every time");
+    }
+
     fn put(&self, key: &str, value: &[u8]) {
         self.run_with_input(value, ["put", "s", "--", key]).ok();
     }
@@ -122,6 +145,16 @@ impl Run {
         assert_eq!(self.code, code, "{}", self.stderr);
         assert!(self.stderr.contains(part), "{}", self.stderr);
     }
+}
+
+fn press_ctrl_c(child: &Child) {
+    let pid = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+}
+
+fn unfinished_files(dir: &Path) -> usize {
+    let names = fs::read_dir(dir).expect("a directory").flatten().map(|found| found.file_name());
+    names.filter(|name| name.to_string_lossy().starts_with(".kogia-")).count()
 }
 
 /// One value of each line of JSON.

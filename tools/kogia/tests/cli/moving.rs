@@ -75,6 +75,12 @@ fn a_dry_run_stores_nothing() {
     let printed = place.ok(["import", "s", "media", "--dry-run", "--jobs", "1"]);
     assert!(printed.starts_with("cam0/000.ts\ncam1/001.ts\ncam2/002.ts\n"), "{printed}");
     assert_eq!(place.ok(["ls", "s"]), "");
+    let lines = json_lines(&place.ok(["import", "s", "media", "--dry-run", "--json", "-j", "1"]));
+    let (last, keys) = lines.split_last().expect("lines");
+    assert_eq!((keys.len(), &keys[1]["key"]), (3, &"cam1/001.ts".into()));
+    assert_eq!((&last["imported_files"], &last["dry_run"]), (&3.into(), &true.into()));
+    let imported = json_lines(&place.ok(["import", "s", "media", "--json"])).remove(0);
+    assert_eq!(imported["dry_run"], false);
 }
 
 #[test]
@@ -85,7 +91,46 @@ fn links_are_left_alone_and_bad_sources_are_refused() {
     assert_eq!(place.ok(["ls", "s"]), "cam0/000.ts\n");
     place.run(["import", "s", "nowhere"]).fails(8, "nowhere");
     place.run(["import", "s", "media/cam0/000.ts"]).fails(2, "not a directory");
-    place.run(["import", "s", "."]).fails(2, "the store itself");
+    for dir in [".", "s", "s/index"] {
+        place.run(["import", "s", dir]).fails(2, "the store itself");
+    }
+    place.run(["import", "s", "media", "--acks", "s/META"]).fails(2, "the store itself");
+}
+
+/// Symptom: an export destroyed the store. Cause: it was made into a directory of the store, and keys
+/// had the names of the store's files. Rule: it goes nowhere near them.
+#[test]
+fn a_store_is_not_exported_into_itself() {
+    let place = Workplace::empty();
+    place.ok(["init", "s", "--disk", "d"]);
+    for key in ["META", "DISK", "index/CURRENT", "d/DISK", "s/META"] {
+        place.put(key, b"evil");
+    }
+    fs::create_dir_all(place.path("elsewhere")).expect("a directory");
+    symlink(place.path("s"), place.path("elsewhere/link")).expect("a link");
+    for dir in ["s", "d", "s/index", "s/new", "elsewhere/link", "new/../s", "."] {
+        place.run(["export", "s", dir]).fails(2, "a part of the store itself");
+    }
+    assert!(!place.path("s/new").exists());
+    place.ok(["export", "s", "elsewhere/out"]);
+    assert_eq!(place.read("elsewhere/out/s/META"), b"evil");
+    place.ok(["verify", "s"]);
+}
+
+#[test]
+fn an_export_that_is_interrupted_leaves_no_part_of_a_file() {
+    let place = Workplace::with_store();
+    for number in 0..6 {
+        place.put(&format!("{number}"), &vec![number; 16 << 20]);
+    }
+    let run = place.interrupt_in("out", &["export", "s", "out", "--json"]);
+    run.fails(130, "interrupted");
+    let report = json_lines(&run.text()).remove(0);
+    assert_eq!((&report["stopped"], &report["failed_files"]), (&true.into(), &0.into()));
+    assert_eq!(super::unfinished_files(&place.path("out")), 0);
+    let report = json_lines(&place.ok(["export", "s", "out", "--json"])).remove(0);
+    assert_eq!(report["stopped"], false);
+    assert_eq!(fs::read_dir(place.path("out")).expect("the directory").count(), 6);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 use std::process::Stdio;
 
+use serde_json::json;
+
 use super::{Workplace, json_lines};
 
 #[test]
@@ -18,6 +20,8 @@ fn what_is_put_is_got_back_from_files_and_pipes() {
     assert_eq!(place.get("empty"), b"");
     place.ok(["get", "s", "from pipe", "out"]);
     assert_eq!(place.read("out"), value);
+    assert!(place.run(["get", "s", "from pipe", "-"]).stdout == value);
+    assert!(!place.path("-").exists());
 }
 
 #[test]
@@ -32,6 +36,12 @@ fn a_range_has_both_its_ends() {
     assert_eq!(range("99000-").stdout, value[99000..]);
     assert_eq!(range("-10").stdout, value[99990..]);
     range("100001-").fails(2, "100000 bytes");
+    for none in ["100000-", "100000-100005", "-0"] {
+        range(none).fails(2, "no byte of the object, which has 100000 bytes");
+    }
+    place.put("empty", b"");
+    place.run(["get", "s", "empty", "--range", "0-"]).fails(2, "0 bytes");
+    assert_eq!(place.ok(["get", "s", "empty", "--range", "-5"]), "");
     range("7-3").fails(2, "--range");
 }
 
@@ -98,6 +108,13 @@ fn rm_deletes_all_it_can_and_tells_what_was_not_there() {
     place.ok(["rm", "s", "a", "--force"]);
     assert_eq!(place.ok(["rm", "s", "c", "--dry-run"]), "c\n");
     assert_eq!(place.get("c"), b"");
+    let lines = json_lines(&place.ok(["rm", "s", "c", "--dry-run", "--json"]));
+    assert_eq!((&lines[0]["key"], &lines[1]["dry_run"]), (&"c".into(), &true.into()));
+    let run = place.run(["rm", "s", "c", "no3", "--json"]);
+    run.fails(1, "no such key: no3");
+    let report = json_lines(&run.text()).remove(0);
+    let expected = json!({ "dry_run": false, "deleted_objects": 1, "missing_keys": ["no3"] });
+    assert_eq!(report, expected);
 }
 
 /// Symptom: on a full disk, deletes made no room. Cause: freed chunks are punched out of their
@@ -127,7 +144,11 @@ fn rm_prefix_wants_to_be_sure() {
     place.run(["rm", "s", "--prefix", "p/"]).fails(2, "--yes");
     assert_eq!(place.ok(["rm", "s", "--prefix", "p/", "--dry-run"]).lines().count(), 2500);
     assert_eq!(place.ok(["ls", "s"]).lines().count(), 2501);
-    place.ok(["rm", "s", "--prefix", "p/", "--yes"]);
+    // As where a variable of the shell is not set.
+    place.run(["rm", "s", "--prefix", "", "--yes"]).fails(2, "--prefix is empty");
+    assert_eq!(place.ok(["ls", "s"]).lines().count(), 2501);
+    let report = json_lines(&place.ok(["rm", "s", "--prefix", "p/", "--yes", "--json"])).remove(0);
+    assert_eq!(report["deleted_objects"], 2500);
     assert_eq!(place.ok(["ls", "s"]), "q\n");
     place.run(["rm", "s"]).fails(2, "KEY");
 }
@@ -144,6 +165,30 @@ fn a_failed_get_leaves_the_file_that_was_there() {
     assert!(std::fs::metadata("/dev/null").is_ok_and(|null| !null.is_file()));
     place.ok(["get", "s", "k", "out"]);
     assert_eq!(place.read("out"), b"new");
+}
+
+#[test]
+fn a_get_that_is_interrupted_leaves_no_part_of_its_file() {
+    let place = Workplace::with_store();
+    place.put("k", &vec![7; 48 << 20]);
+    place.interrupt_in("out", &["get", "s", "k", "out/file"]).fails(130, "interrupted");
+    assert_eq!(std::fs::read_dir(place.path("out")).expect("the directory").count(), 0);
+    // The shell goes on to take Ctrl-C as it did.
+    let lines = b"get k out/file\nget k --range 0-2\n";
+    assert_eq!(place.run_with_input(lines, ["shell", "s"]).ok(), "\u{7}\u{7}\u{7}\n");
+}
+
+#[test]
+fn a_get_writes_over_no_file_of_the_store() {
+    let place = Workplace::empty();
+    place.ok(["init", "s", "--disk", "d"]);
+    place.put("k", b"value");
+    place.write("d/beside", "not the store's");
+    for file in ["s/META", "s/new", "d/DISK", "s/../d/DISK"] {
+        place.run(["get", "s", "k", file]).fails(2, "a part of the store itself");
+    }
+    place.ok(["get", "s", "k", "d/beside"]);
+    assert_eq!(place.read("d/beside"), place.get("k"));
 }
 
 #[test]

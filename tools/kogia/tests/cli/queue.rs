@@ -60,11 +60,14 @@ fn truncate_drops_what_lies_before_and_a_dry_run_nothing() {
     let place = Workplace::empty();
     let ids = append(&place, b"a\nb\nc\n", &["--ids"]);
     let third = ids.lines().nth(2).expect("three ids");
-    let args = ["queue", "truncate", "q", "--before", third, "--dry-run"];
-    let run = place.run(args);
+    let args = ["queue", "truncate", "q", "--before", third, "--dry-run", "--json"];
+    let run = place.run(&args[..6]);
     assert!(run.stderr.contains("would drop 2 items"), "{}", run.stderr);
+    let report = json_lines(&place.ok(args)).remove(0);
+    assert_eq!(report, serde_json::json!({ "dry_run": true, "dropped": 2 }));
     assert_eq!(place.ok(["queue", "cat", "q"]), "a\nb\nc\n");
-    place.ok(&args[..5]);
+    let report = json_lines(&place.ok([&args[..5], &["--json"]].concat())).remove(0);
+    assert_eq!(report, serde_json::json!({ "dry_run": false, "dropped": 2 }));
     assert_eq!(place.ok(["queue", "cat", "q"]), "c\n");
     assert!(place.ok(["queue", "stat", "q"]).contains("items      1 from"));
 }
@@ -170,8 +173,12 @@ fn rewrite_has_items_pass_through_a_command_of_the_shell() {
         assert!(run.stderr.contains("nothing has changed"), "{command}: {}", run.stderr);
         assert_eq!(place.ok(["queue", "cat", "q"]), left, "{command}");
     }
-    let none = place.run(["queue", "rewrite", "q", "--drop-containing", "", "--through", "cat"]);
-    none.ok();
+    // As where a variable of the shell is not set.
+    for wrong in [["--drop-containing", ""], ["--through", ""]] {
+        place.run([&["queue", "rewrite", "q"][..], &wrong].concat()).fails(2, wrong[0]);
+        assert_eq!(place.ok(["queue", "cat", "q"]), left, "{wrong:?}");
+    }
+    place.ok(["queue", "rewrite", "q", "--drop-containing", "part", "--through", "cat"]);
     assert_eq!(place.ok(["queue", "cat", "q"]), "");
 }
 

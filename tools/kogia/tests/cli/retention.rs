@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use super::{Workplace, json_lines};
+use super::{Run, Workplace, json_lines};
 
 fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_millis() as u64
@@ -19,8 +19,8 @@ fn expires_ms(place: &Workplace, key: &str) -> Option<u64> {
 fn expire(place: &Workplace, args: &[&str]) -> (Value, Value) {
     let args = [&["expire", "s", "--json"], args].concat();
     let mut result = json_lines(&place.ok(&args)).remove(0);
-    let verb = if args.contains(&"--dry-run") { "expired" } else { "deleted" };
-    (result[format!("{verb}_objects")].take(), result[format!("{verb}_bytes")].take())
+    assert_eq!(result["dry_run"], args.contains(&"--dry-run"));
+    (result["deleted_objects"].take(), result["deleted_bytes"].take())
 }
 
 #[test]
@@ -30,7 +30,8 @@ fn an_object_is_there_until_the_moment_that_was_given() {
     let before = now_ms();
     place.ok(["put", "s", "day", "in/f", "--expires-in", "1d"]);
     place.ok(["put", "s", "then", "in/f", "--expires-at", "2999-01-01T00:00:00Z"]);
-    place.ok(["put", "s", "past", "in/f", "--expires-at", "1000"]);
+    place.ok(["put", "s", "past", "in/f", "--expires-in", "1ms"]);
+    std::thread::sleep(std::time::Duration::from_millis(2));
     place.ok(["put", "s", "ever", "in/f"]);
     place.ok(["import", "s", "in", "--expires-in", "2h"]);
     let day = expires_ms(&place, "day").expect("it expires");
@@ -45,10 +46,48 @@ fn an_object_is_there_until_the_moment_that_was_given() {
     assert!(place.ok(["head", "s", "ever"]).contains("\nexpires     never\n"));
     assert!(place.ok(["ls", "s", "--long"]).contains("  2999-01-01T00:00:00Z  "));
     assert!(place.ok(["dump", "s"]).contains(", expires 32472144000000 ms after 1970"));
-    let both = ["put", "s", "k", "in/f", "--expires-in", "1d", "--expires-at", "5"];
+    let both =
+        ["put", "s", "k", "in/f", "--expires-in", "1d", "--expires-at", "2999-01-01T00:00:00Z"];
     place.run(both).fails(2, "cannot be used with");
     place.run(["put", "s", "k", "in/f", "--expires-in", "soon"]).fails(2, "7d");
     place.run(["put", "s", "k", "in/f", "--expires-at", "soon"]).fails(2, "2026-12-24T18:00:00Z");
+}
+
+/// Symptom: what was stored was gone at once, with `watch --remove` its file as well. Cause: seconds
+/// were taken for milliseconds since 1970. Rule: a moment that is past is refused, and nothing stored.
+#[test]
+fn a_moment_that_is_past_is_refused() {
+    let place = Workplace::with_store();
+    place.write("in/f", "value");
+    let seconds = (now_ms() / 1000 + 86_400).to_string();
+    for moment in [&*seconds, "2001-01-01T00:00:00Z", "0"] {
+        for command in [
+            &["put", "s", "k", "in/f"][..],
+            &["import", "s", "in"],
+            &["import", "s", "in", "--dry-run"],
+            &["watch", "s", "in", "--once", "--remove"],
+        ] {
+            let run = place.run([command, &["--expires-at", moment]].concat());
+            run.fails(2, "which is past; a number is milliseconds since 1970, not seconds");
+        }
+    }
+    let run = place.run(["put", "s", "k", "in/f", "--expires-at", "1700000000"]);
+    run.fails(2, "that is 1970-01-20T16:13:20Z");
+    assert_eq!((place.ok(["ls", "s"]).as_str(), place.read("in/f")), ("", b"value".to_vec()));
+}
+
+#[test]
+fn a_watch_ends_when_the_moment_has_come_and_removes_no_file() {
+    let place = Workplace::with_store();
+    std::fs::create_dir(place.path("in")).expect("a directory");
+    let at = (now_ms() + 1_500).to_string();
+    let watch = place.command(["watch", "s", "in", "--remove", "--expires-at", &at]).spawn();
+    let watch = watch.expect("it starts");
+    std::thread::sleep(std::time::Duration::from_millis(1_600));
+    place.write("in/late", "value");
+    let run = Run::from(watch.wait_with_output().expect("it ends"));
+    run.fails(2, "--expires-at: that is ");
+    assert_eq!(place.read("in/late"), b"value");
 }
 
 #[test]
@@ -56,8 +95,9 @@ fn expire_deletes_what_has_expired_and_gives_its_room_back() {
     let place = Workplace::with_store();
     place.write("f", vec![7; 100_000]);
     for key in ["a", "b", "c"] {
-        place.ok(["put", "s", key, "f", "--expires-at", "1000"]);
+        place.ok(["put", "s", key, "f", "--expires-in", "1ms"]);
     }
+    std::thread::sleep(std::time::Duration::from_millis(2));
     place.put("kept", b"value");
     let stat = || json_lines(&place.ok(["stat", "s", "--json"])).remove(0);
     assert_eq!(stat()["objects"], 4);

@@ -13,7 +13,7 @@ use kogia_server::data::{BucketId, keys, rows};
 use kogia_server::server::Server;
 use tokio::sync::oneshot;
 
-use super::{Run, Workplace, json_lines};
+use super::{Run, Workplace, json_lines, press_ctrl_c};
 
 /// A server on the directory `data` of a workplace, in this process.
 struct Served {
@@ -26,6 +26,11 @@ struct Served {
 impl Served {
     /// One whose two partitions hold `objects` rows each, of 20 kB, half of which were deleted.
     fn with(objects: usize) -> Self {
+        Self::with_bucket(objects, 0)
+    }
+
+    /// The same, with `more` objects of 50 kB in its bucket.
+    fn with_bucket(objects: usize, more: usize) -> Self {
         let place = Workplace::empty();
         for partition in 0..2 {
             let home = place.path(&format!("data/partitions/{partition}"));
@@ -36,6 +41,10 @@ impl Served {
                 let row = BucketRow { id: 1, partition: 0, created_ms: 1 };
                 store.put(keys::bucket("media"), rows::encode(&row)).expect("it is put");
                 store.put(keys::object(BucketId(1), "a/b"), "value").expect("it is put");
+                for number in 0..more {
+                    let key = keys::object(BucketId(1), &format!("more/{number:04}"));
+                    store.put(key, vec![number as u8; 50_000]).expect("it is put");
+                }
             }
             fill(&store, objects);
         }
@@ -138,7 +147,7 @@ fn commands_go_to_the_server_that_has_the_stores_open() {
     assert!(drained.ok().starts_with("moved "));
     let id = added["id"].as_str().expect("an id");
     served.run(&["disk", "drain"], &[&id[..6]]).fails(2, "no other disk");
-    served.ok(&["disk", "keep"], &[id]);
+    assert_eq!(served.json(&["disk", "keep"], &[id])["id"], id);
     served.ok(&["disk", "rebalance"], &[]);
 
     let made = served.json(&["backup"], &["backup", "--copy"]);
@@ -241,11 +250,33 @@ fn ctrl_c_cancels_the_job() {
     std::thread::sleep(Duration::from_millis(1500));
     let second = served.run(&["compact"], &[]);
     second.fails(4, "a job of this kind");
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+    press_ctrl_c(&child);
     let run = Run::from(child.wait_with_output().expect("it ends"));
     run.fails(130, "interrupted");
     assert_eq!(json_lines(&run.text())[0]["stopped"], true);
     served.ok(&["compact"], &["--dry-run"]);
+    served.stop();
+}
+
+#[test]
+fn what_ctrl_c_cut_short_says_so_and_how_far_it_was() {
+    let served = Served::with_bucket(400, 100);
+    let interrupted = |command: &[&str], rest: &[&str]| {
+        let address = [&*served.address, "--credentials", "data/credentials.toml", "--json"];
+        let child = served.command(&[command, &address, rest].concat()).spawn();
+        let child = child.expect("it starts");
+        std::thread::sleep(Duration::from_millis(2_500));
+        press_ctrl_c(&child);
+        let run = Run::from(child.wait_with_output().expect("it ends"));
+        run.fails(130, "interrupted");
+        json_lines(&run.text()).remove(0)
+    };
+    let found = interrupted(&["verify"], &["--rate", "1M"]);
+    assert_eq!((&found["stopped"], &found["problems"]), (&true.into(), &serde_json::json!([])));
+    assert!(found["done_bytes"].as_u64() >= Some(1 << 20), "{found}");
+    let moved = interrupted(&["bucket", "move"], &["media", "1", "--rate", "500k"]);
+    assert_eq!((&moved["stopped"], &moved["moved"]), (&true.into(), &false.into()));
+    assert!(moved["done_bytes"].as_u64() >= Some(500_000), "{moved}");
+    assert_eq!(served.ok(&["buckets"], &[]), "PARTITION  BUCKET\n        0  media\n");
     served.stop();
 }

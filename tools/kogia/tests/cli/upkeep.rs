@@ -13,10 +13,74 @@ fn init_makes_a_store_once_and_remembers_its_disks() {
     let printed = place.ok(["init", "s", "--disk", "a", "--disk", "b"]);
     assert_eq!(printed.lines().count(), 3, "{printed}");
     place.run(["init", "s"]).fails(7, "ready for use");
+    let made = json_lines(&place.ok(["init", "t", "--disk", "c", "--json"])).remove(0);
+    let stat = json_lines(&place.ok(["stat", "t", "--json"])).remove(0);
+    assert_eq!((&made["store"], &made["home"]), (&stat["store"], &stat["home"]));
+    assert_eq!(made["disks"][0]["id"], stat["disks"][0]["id"]);
+    place.write("full/file", "not a disk");
+    place.run(["init", "u", "--disk", "full"]).fails(7, "an empty or new directory becomes");
     place.put("k", b"value");
     assert_eq!(place.get("k"), b"value");
     let stat = json_lines(&place.ok(["stat", "s", "--json"])).remove(0);
     assert_eq!(stat["disks"].as_array().map(Vec::len), Some(2));
+}
+
+/// Symptom: a listing added a disk. Cause: its `--disk` was mistyped, and a directory that is new to a
+/// store was made one of its disks. Rule: only init and disk add do that.
+#[test]
+fn a_mistyped_disk_is_refused_and_one_that_has_moved_is_found() {
+    let place = Workplace::empty();
+    place.ok(["init", "s", "--disk", "a", "--disk", "b"]);
+    place.ok(["init", "other", "--disk", "c"]);
+    place.put("k", b"value");
+    fs::create_dir(place.path("empty")).expect("a directory");
+    for disk in ["typo/deep", "empty", "c", "s"] {
+        for command in [&["ls", "s"][..], &["put", "s", "k"], &["verify", "s"], &["rebuild", "s"]] {
+            let run = place.run([command, &["--disk", disk]].concat());
+            run.fails(2, "'kogia disk add STORE DIR' adds one");
+        }
+    }
+    assert!(!place.path("typo").exists());
+    assert_eq!(place.ok(["ls", "s", "--disk", "a"]), "k\n");
+    fs::rename(place.path("a"), place.path("moved")).expect("it moves");
+    place.run(["ls", "s"]).fails(7, "--disk");
+    place.ok(["ls", "s", "--disk", "moved"]);
+    place.ok(["verify", "s"]);
+    fs::rename(place.path("b"), place.path("away")).expect("it moves");
+    place.run(["ls", "s", "--disk", "b"]).fails(7, "is missing here");
+    place.ok(["ls", "s", "--accept-missing", "--disk", "b"]);
+    assert!(!place.path("b").exists());
+    fs::rename(place.path("away"), place.path("b")).expect("it is back");
+    fs::remove_dir_all(place.path("s")).expect("the home goes");
+    let rebuild = ["rebuild", "s", "--disk", "moved", "--disk", "b"];
+    place.run([&rebuild[..], &["--disk", "typo"]].concat()).fails(2, "typo holds no disk");
+    place.ok(rebuild);
+    assert_eq!(place.get("k"), b"value");
+    let stat = json_lines(&place.ok(["stat", "s", "--json"])).remove(0);
+    assert_eq!(stat["disks"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn neither_addresses_nor_queues_become_stores() {
+    let place = Workplace::with_store();
+    let address = "http://127.0.0.1:9001";
+    for command in [
+        &["init"][..],
+        &["init", "t", "--disk"],
+        &["ls", "s", "--disk"],
+        &["disk", "add", "s"],
+        &["backup", "s"],
+        &["export", "s"],
+        &["queue", "append"],
+    ] {
+        place.run([command, &[address]].concat()).fails(2, "a server's address");
+    }
+    assert!(!place.path("http:").exists() && !place.path("t").exists());
+    place.ok(["queue", "append", "q"]);
+    let run = place.run(["init", "q"]);
+    run.fails(7, "q: there is a queue here");
+    assert!(!run.stderr.contains("ready for use"), "{}", run.stderr);
+    place.run(["queue", "append", "s"]).fails(7, "s: there is a store here");
 }
 
 #[test]
@@ -54,6 +118,7 @@ fn verify_of_a_sound_store_finds_nothing() {
     assert!(place.ok(["verify", "s"]).starts_with("1 object (97.66 KiB), "));
     let report = json_lines(&place.ok(["verify", "s", "--json", "--rate", "1GiB"])).remove(0);
     assert_eq!((&report["objects"], &report["problems"]), (&1.into(), &serde_json::json!([])));
+    assert_eq!(report["stopped"], false);
     place.run(["verify", "s", "--rate", "fast"]).fails(2, "20M");
 }
 
@@ -66,6 +131,9 @@ fn rebuild_finds_every_object_again() {
     place.ok(["rm", "s", "k7"]);
     let list = place.ok(["ls", "s", "--json"]);
     assert!(place.ok(["rebuild", "s"]).contains("found      49 objects"));
+    let report = json_lines(&place.ok(["rebuild", "s", "--json"])).remove(0);
+    assert_eq!((&report["objects"], &report["object_bytes"]), (&49.into(), &147_000.into()));
+    assert!(report["read_records"].as_u64() >= Some(49), "{report}");
     assert_eq!(place.ok(["ls", "s", "--json"]), list);
     place.ok(["verify", "s"]);
 }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use crossbeam_channel::Sender;
-use kogia::Store;
 use walkdir::{DirEntry, WalkDir};
 
 use crate::failure::Failure;
@@ -40,22 +39,6 @@ pub fn measure(dir: &Path) -> Result<u64, Failure> {
 /// Sends every file, and every failure to read a directory, until nobody receives any more.
 pub fn send_files(dir: &Path, sender: &Sender<Result<SourceFile, Failure>>) {
     let _ = files(dir).try_for_each(|found| sender.send(found));
-}
-
-/// Refuses to import a store into itself, which would not end.
-pub fn refuse_store_inside(dir: &Path, store: &Store) -> Result<(), Failure> {
-    let dir = dir.canonicalize().map_err(Failure::file(dir))?;
-    let disks = store.stats()?.disks.into_iter().map(|disk| disk.path);
-    for place in disks.chain([store.home().to_path_buf()]) {
-        if place.canonicalize().is_ok_and(|place| place.starts_with(&dir)) {
-            return Err(Failure::Usage(format!(
-                "{} holds a part of the store itself: {}",
-                dir.display(),
-                place.display()
-            )));
-        }
-    }
-    Ok(())
 }
 
 fn files(dir: &Path) -> impl Iterator<Item = Result<SourceFile, Failure>> {

@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::path::Path;
 use std::thread;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args};
 use indicatif::HumanBytes;
 use kogia::queue::{self, Id, Queue, QueueOptions, RewriteOptions, RewriteReport};
@@ -29,14 +30,14 @@ pub struct Rewrite {
     #[arg(long, value_name = "ID")]
     before: Option<Id>,
     /// Drop the items in which these bytes occur; repeat it for several
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     drop_containing: Vec<String>,
     /// Have all others pass through this command of the shell, lines of JSON as 'cat --json' prints
     /// them: an item is what comes back under its id, and is dropped where nothing does
     ///
     /// In order, and at any later time: the command need not answer each line before it reads the
     /// next. Unless it reads all and ends well, nothing changes.
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, value_name = "COMMAND", value_parser = NonEmptyStringValueParser::new())]
     through: Option<String>,
     /// Say what would change, and change nothing
     #[arg(long)]
@@ -100,7 +101,7 @@ impl Rewrite {
         self.drop_containing
             .iter()
             .map(String::as_bytes)
-            .any(|text| text.is_empty() || item.windows(text.len()).any(|bytes| bytes == text))
+            .any(|text| item.windows(text.len()).any(|bytes| bytes == text))
     }
 
     fn tell(&self, report: &RewriteReport, console: &mut Console) -> Result<(), Failure> {
