@@ -1,15 +1,19 @@
 //! How the server is told what to do: flags, the environment, a TOML file, in this order; then the
 //! defaults.
 
-use std::net::SocketAddr;
+use std::fmt::Display;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Parser;
-use serde::Deserialize;
+use s3s::host::SingleDomain;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use crate::access::{AccessKey, Rule};
+use crate::data::partitions::MIN_MEMORY_BYTES;
 use crate::traces::TraceOptions;
 
 /// S3 for any client, on Kogia's stores.
@@ -24,10 +28,10 @@ pub struct Arguments {
     #[arg(long, env = "KOGIA_SERVER_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Where clients are served [default: 127.0.0.1:9000]
-    #[arg(long, env = "KOGIA_SERVER_LISTEN", value_name = "ADDRESS")]
+    #[arg(long, env = "KOGIA_SERVER_LISTEN", value_name = "ADDRESS", value_parser = address)]
     pub listen: Option<SocketAddr>,
     /// For whoever runs it: the status page, /api, /health, /metrics [default: 127.0.0.1:9001]
-    #[arg(long, env = "KOGIA_SERVER_ADMIN", value_name = "ADDRESS")]
+    #[arg(long, env = "KOGIA_SERVER_ADMIN", value_name = "ADDRESS", value_parser = address)]
     pub admin: Option<SocketAddr>,
     /// A directory for tracks, once a disk [default: DIR/tracks; later, the same as before]
     #[arg(long = "disk", env = "KOGIA_SERVER_DISKS", value_delimiter = ',', value_name = "DIR")]
@@ -77,7 +81,9 @@ pub enum LogFormat {
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(deny_unknown_fields, default)]
 struct File {
+    #[serde(deserialize_with = "address_in_file")]
     listen: Option<SocketAddr>,
+    #[serde(deserialize_with = "address_in_file")]
     admin: Option<SocketAddr>,
     disks: Vec<PathBuf>,
     partitions: Option<usize>,
@@ -154,6 +160,8 @@ impl Default for Limits {
 #[derive(Clone, Debug)]
 pub struct Config {
     pub dir: PathBuf,
+    /// The file that some of this was read from.
+    pub file: Option<PathBuf>,
     pub listen: SocketAddr,
     pub admin: SocketAddr,
     pub disks: Vec<PathBuf>,
@@ -175,6 +183,7 @@ impl Config {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Config {
             dir: dir.into(),
+            file: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 9000)),
             admin: SocketAddr::from(([127, 0, 0, 1], 9001)),
             disks: Vec::new(),
@@ -197,6 +206,7 @@ impl Config {
             None => File::default(),
         };
         let mut config = Config::new(&arguments.dir);
+        config.file.clone_from(&arguments.config);
         let set = |to: &mut SocketAddr, from: Option<SocketAddr>| *to = from.unwrap_or(*to);
         set(&mut config.listen, arguments.listen.or(file.listen));
         set(&mut config.admin, arguments.admin.or(file.admin));
@@ -232,25 +242,66 @@ impl Config {
         Ok(config)
     }
 
+    /// All files and directories that are named in it.
+    #[must_use]
+    pub fn named_paths(&self) -> Vec<PathBuf> {
+        let tls = self.tls.iter().flat_map(|files| [&files.cert, &files.key]);
+        self.disks.iter().chain(&self.file).chain(tls).cloned().collect()
+    }
+
     fn check(&self) -> Result<(), String> {
-        let limits = &self.limits;
-        if self.partitions == 0 || self.partitions > 1024 {
-            return Err(format!("partitions are 1 to 1024, not {}", self.partitions));
+        self.check_bounds()?;
+        self.check_names()?;
+        self.traces.as_ref().map_or(Ok(()), TraceOptions::check)?;
+        self.check_keys()
+    }
+
+    fn check_bounds(&self) -> Result<(), String> {
+        let (limits, b, kib) = (&self.limits, ByteSize::b, ByteSize::kib);
+        within("partitions", self.partitions, 1, 1024)?;
+        within("limits.connections", limits.connections, 1, 1_000_000)?;
+        within("limits.threads", limits.threads, 1, 10_000)?;
+        let memory = format!("memory of {} partitions", self.partitions);
+        let least = b(MIN_MEMORY_BYTES * self.partitions as u64);
+        within(&memory, self.memory, least, ByteSize::tib(1))?;
+        within("limits.put_bytes", limits.put_bytes, kib(64), ByteSize::tib(5))?;
+        // With more an upload could have one part alone.
+        let name = "limits.part_bytes, at most limits.put_bytes";
+        within(name, limits.part_bytes, b(1), limits.put_bytes)?;
+        for (name, in_memory) in [
+            ("limits.chunk_bytes", limits.chunk_bytes),
+            ("limits.form_bytes", limits.form_bytes),
+            ("limits.xml_bytes", limits.xml_bytes),
+        ] {
+            within(name, in_memory, kib(64), ByteSize::gib(1))?;
         }
-        if limits.connections == 0 || limits.threads == 0 {
-            return Err("limits.connections and limits.threads are 1 at least".into());
-        }
-        if limits.form_bytes > ByteSize::gib(1) {
-            return Err("limits.form_bytes is 1 GiB at most: a form is in memory whole".into());
-        }
-        for (name, time) in
-            [("header_timeout", limits.header_timeout), ("idle_timeout", limits.idle_timeout)]
-        {
-            if time.is_zero() {
-                return Err(format!("limits.{name} is a time, not 0"));
+        for (name, time, least) in [
+            ("header_timeout", limits.header_timeout, Duration::from_millis(1)),
+            ("idle_timeout", limits.idle_timeout, Duration::from_millis(1)),
+            ("upload_age", limits.upload_age, Duration::from_secs(1)),
+        ] {
+            if time < least {
+                return Err(format!("limits.{name}: {least:?} at least, not {time:?}"));
             }
         }
-        self.traces.as_ref().map_or(Ok(()), TraceOptions::check)?;
+        Ok(())
+    }
+
+    fn check_names(&self) -> Result<(), String> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if self.region.is_empty() || !self.region.chars().all(is_plain) {
+            let region = &self.region;
+            return Err(format!("region: letters, digits and -, as in us-east-1, not {region:?}"));
+        }
+        match &self.domain {
+            Some(domain) if SingleDomain::new(domain).is_err() => {
+                Err(format!("domain: the name of a host, as in s3.example.org, not {domain:?}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_keys(&self) -> Result<(), String> {
         let mut names: Vec<_> = self.keys.iter().map(|key| &key.access_key).collect();
         names.sort();
         if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -261,6 +312,27 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn within<T: PartialOrd + Display>(name: &str, value: T, least: T, most: T) -> Result<(), String> {
+    if value < least || value > most {
+        return Err(format!("{name}: {least} to {most}, not {value}"));
+    }
+    Ok(())
+}
+
+/// An address; of a name the first one.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let found = text.to_socket_addrs().map_err(|error| error.to_string());
+    found
+        .and_then(|mut all| all.next().ok_or_else(|| "the name has no address".to_owned()))
+        .map_err(|why| {
+            format!("{why}; it is given as 127.0.0.1:9000, [::1]:9000 or localhost:9000")
+        })
+}
+
+fn address_in_file<'de, D: Deserializer<'de>>(file: D) -> Result<Option<SocketAddr>, D::Error> {
+    address(&String::deserialize(file)?).map(Some).map_err(D::Error::custom)
 }
 
 fn read(path: &Path) -> Result<File, String> {
@@ -319,7 +391,23 @@ mod tests {
     fn what_makes_no_sense_is_refused_and_named() {
         for (file, what) in [
             ("lissten = 1", "lissten"),
-            ("partitions = 0", "partitions"),
+            ("partitions = 0", "partitions: 1 to 1024, not 0"),
+            ("memory = 5", "memory of 2 partitions: 32.0 MiB to 1.0 TiB, not 5 B"),
+            ("memory = '100TiB'", "memory of 2 partitions"),
+            ("partitions = 8\nmemory = '100MiB'", "memory of 8 partitions: 128.0 MiB"),
+            ("region = ''", "region: "),
+            ("region = 'a b'", "region: "),
+            ("domain = 'foo bar'", "domain: the name of a host"),
+            ("limits = { put_bytes = '0' }", "limits.put_bytes: 64.0 KiB"),
+            ("limits = { put_bytes = '1MiB' }", "limits.part_bytes, at most limits.put_bytes"),
+            ("limits = { chunk_bytes = '1' }", "limits.chunk_bytes"),
+            (
+                "limits = { form_bytes = '2GiB' }",
+                "limits.form_bytes: 64.0 KiB to 1.0 GiB, not 2.0 GiB",
+            ),
+            ("limits = { threads = 0 }", "limits.threads: 1 to"),
+            ("limits = { upload_age = '0s' }", "limits.upload_age: 1s at least"),
+            ("listen = 'localhost'", "as 127.0.0.1:9000"),
             ("limits = { idle_timeout = '0s' }", "idle_timeout"),
             ("traces = { collector = 'https://c' }", "plain HTTP"),
             ("traces = { collector = 'http://c', sample = 2 }", "sample"),
@@ -336,6 +424,24 @@ mod tests {
             let refused = load(file, &[]).unwrap_err();
             assert!(refused.contains(what), "{file}: {refused}");
         }
-        assert!(load("", &["--access-key", "a"]).is_err());
+        for flags in [
+            &["--access-key", "a"][..],
+            &["--memory", "0"],
+            &["--memory", "256"],
+            &["--memory", "100TiB"],
+            &["--listen", "localhost"],
+        ] {
+            assert!(load("", flags).is_err(), "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_may_be_a_name() {
+        let config = load("admin = 'localhost:9412'", &["--listen", "localhost:9411"]).unwrap();
+        let ports = [config.listen, config.admin].map(|address| {
+            assert!(address.ip().is_loopback());
+            address.port()
+        });
+        assert_eq!(ports, [9411, 9412]);
     }
 }

@@ -12,7 +12,7 @@ pub enum Error {
     NoSuchBucket,
     /// To another partition, by an administrator: at once it is found there.
     BucketMoved,
-    /// A disk failed while it was moved, and where it lies is known at the next start.
+    /// A disk failed while it was moved or deleted, and what has become of it is known at the next start.
     BucketUnsettled,
     BucketExists,
     BucketNotEmpty,
@@ -36,7 +36,7 @@ impl std::fmt::Display for Error {
             Error::NoSuchBucket => f.write_str("there is no such bucket"),
             Error::BucketMoved => f.write_str("the bucket was moved meanwhile"),
             Error::BucketUnsettled => f.write_str(
-                "a disk failed while the bucket was moved; the next start finds out where it lies",
+                "a disk failed while the bucket was moved or deleted; the next start finds out what has become of it",
             ),
             Error::BucketExists => f.write_str("the bucket is there already"),
             Error::BucketNotEmpty => f.write_str("the bucket is not empty"),

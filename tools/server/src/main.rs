@@ -15,17 +15,26 @@ use tracing_subscriber::prelude::*;
 /// the access log has those.
 const DEFAULT_LOG: &str = "info,s3s=off";
 
+/// As flags that are none end it.
+const WRONG_SETTINGS: u8 = 2;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let recent = Recent::default();
     start_log(arguments.log_format, recent.clone());
-    match Config::load(&arguments).and_then(|config| run(config, recent)) {
+    let config = match Config::load(&arguments) {
+        Ok(config) => config,
+        Err(error) => return failed(&error, ExitCode::from(WRONG_SETTINGS)),
+    };
+    match run(config, recent) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("kogia-server: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error, ExitCode::FAILURE),
     }
+}
+
+fn failed(error: &str, code: ExitCode) -> ExitCode {
+    eprintln!("kogia-server: {error}");
+    code
 }
 
 /// The log, and with it what [`Recent`] keeps, which is the same whatever is written.

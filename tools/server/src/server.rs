@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::access::{Access, AccessKey};
 use crate::admin::{Jobs, Recent};
 use crate::config::Config;
-use crate::data::partitions::{PartitionOptions, UNFINISHED};
+use crate::data::partitions::{PartitionOptions, check_home};
 use crate::data::{Catalogue, Partitions, blocking, buckets, lifecycle, uploads, versions};
 use crate::http::admin::{self, Admin};
 use crate::http::answer::Answerer;
@@ -52,11 +52,10 @@ impl Server {
     /// Opens all partitions, sweeps what a crash has left, and listens.
     pub async fn open(mut config: Config) -> Result<Self, String> {
         let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
+        let mut own = config.named_paths();
+        own.extend([credentials::path(&config.dir), config.dir.join(ADMIN_FILE)]);
+        check_home(&config.dir, &own)?;
         std::fs::create_dir_all(&config.dir).map_err(|e| in_dir(&config.dir, &e))?;
-        if config.dir.join(UNFINISHED).exists() {
-            let what = "a backup that was cut off; make it again, and start on it then";
-            return Err(in_dir(&config.dir, &what));
-        }
         let made = match config.keys.is_empty() {
             true => Some(credentials::load_or_make(&config.dir)?),
             false => None,
@@ -221,7 +220,7 @@ async fn keep_lifecycle(catalogue: Arc<Catalogue>) {
         tokio::time::sleep(LIFECYCLE_INTERVAL).await;
         for bucket in catalogue.one_by_one() {
             let name = bucket.name.clone();
-            match blocking(move || lifecycle::apply(&bucket, buckets::now_ms())).await {
+            match lifecycle::apply(&bucket, buckets::now_ms()).await {
                 Ok(0) => {}
                 Ok(gone) => tracing::info!(bucket = &*name, gone, "the lifecycle has deleted"),
                 Err(error) => tracing::warn!(bucket = &*name, %error, "the lifecycle is late"),
@@ -262,7 +261,7 @@ async fn age_out(catalogue: Arc<Catalogue>, age: Duration) {
         tokio::time::sleep(AGE_OUT_INTERVAL.min(age)).await;
         let before = buckets::now_ms().saturating_sub(age_ms);
         for bucket in catalogue.one_by_one() {
-            match blocking(move || lifecycle::end_uploads(&bucket, "", before)).await {
+            match lifecycle::end_uploads(&bucket, before).await {
                 Ok(0) => {}
                 Ok(ended) => tracing::info!(ended, "uploads have aged out"),
                 Err(error) => tracing::warn!(%error, "old uploads stay for now"),

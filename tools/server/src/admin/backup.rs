@@ -20,7 +20,7 @@ use super::jobs::{Job, Progress};
 use super::work::{Done, in_partition};
 use super::{Fault, FaultKind};
 use crate::data::Partitions;
-use crate::data::partitions::{UNFINISHED, home};
+use crate::data::partitions::{UNFINISHED, home, takes_backup};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -87,6 +87,10 @@ impl Backup {
     pub(super) fn run(&self, partitions: &Partitions, job: &Arc<Job>) -> Result<Done, Fault> {
         let dir = Path::new(&self.dir);
         check_apart(dir, partitions)?;
+        if !takes_backup(dir).map_err(|error| in_file(dir, &error))? {
+            let what = "is neither empty nor a backup; give an empty directory";
+            return Err(Fault::new(FaultKind::Exists, format!("{}: {what}", dir.display())));
+        }
         // Whatever refuses one of them refuses before any is touched.
         let mut plan = Made::default();
         for (number, store) in in_order(partitions) {

@@ -63,12 +63,15 @@ impl MoveBucket {
             "bytes": there.bytes,
             "moved": false,
             "swept": false,
+            "stopped": false,
         });
         if self.dry_run {
             return Ok(Done { result: Some(result), ..Done::default() });
         }
         let partition = self.partition as usize;
         let to = &catalogue.partitions().all()[partition];
+        // A move from there that was cut short may have left a rule, which would delete what is copied.
+        catalogue.keep_rules(self.partition)?;
         let mut tell = |copied: &Copied| {
             let (done_bytes, total_bytes) = (copied.bytes, there.bytes.max(copied.bytes));
             job.tell(Progress { partition, done_bytes, total_bytes, ..Progress::default() });
@@ -84,6 +87,7 @@ impl MoveBucket {
             Ok(Ended::Whole) => {}
             Ok(Ended::Cancelled) => {
                 catalogue.clear(bucket.id, self.partition)?;
+                result["stopped"] = json!(true);
                 return Ok(Done { result: Some(result), stopped: true, ..Done::default() });
             }
             Ok(Ended::Outrun) => {
@@ -172,5 +176,54 @@ impl Copied {
 
     fn since(self, before: Copied) -> Copied {
         Copied { rows: self.rows - before.rows, bytes: self.bytes - before.bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kogia::{PutOptions, RetentionRule};
+
+    use super::*;
+    use crate::admin::Jobs;
+    use crate::admin::work::Task;
+    use crate::data::Partitions;
+    use crate::data::partitions::PartitionOptions;
+
+    /// A move that was cancelled when the bucket lay elsewhere already left its rules behind. Those deleted
+    /// objects of a bucket that came back, and had other rules by then.
+    #[tokio::test]
+    async fn a_bucket_that_comes_back_does_not_go_by_the_rules_that_it_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = PartitionOptions {
+            dir: dir.path().to_owned(),
+            disks: Vec::new(),
+            count: 2,
+            memory_bytes: 64 << 20,
+        };
+        let partitions = Partitions::open(&options).unwrap();
+        let catalogue = Arc::new(Catalogue::open(&partitions).unwrap());
+        let bucket = catalogue.create("bucket").await.unwrap();
+        let old = PutOptions { created_ms: Some(1), ..PutOptions::default() };
+        bucket.store.put_with(bucket.key("key").row(), "value", &old).unwrap();
+        let left = RetentionRule::new(keys::objects(bucket.id)).max_age(Duration::from_secs(60));
+        let partition = 1 - bucket.partition();
+        drop(bucket);
+        partitions.get(partition).unwrap().set_retention(&[left]).unwrap();
+        let moving = MoveBucket {
+            bucket: "bucket".into(),
+            partition,
+            bytes_per_second: None,
+            dry_run: false,
+        };
+        let jobs = Arc::new(Jobs::default());
+        let job = jobs.start(Task::MoveBucket(moving, catalogue.clone()), &partitions).unwrap();
+        while json!(jobs.get(job.id).unwrap())["ended_ms"].is_null() {
+            std::thread::sleep(LOOK_EVERY);
+        }
+        let job = json!(jobs.get(job.id).unwrap());
+        assert_eq!(job["state"], "done", "{job}");
+        let bucket = catalogue.get("bucket").unwrap();
+        assert_eq!(bucket.partition(), partition);
+        assert_eq!(bucket.store.get(bucket.key("key").row()).unwrap().unwrap(), b"value");
     }
 }

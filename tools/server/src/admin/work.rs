@@ -1,7 +1,7 @@
 //! What there is to do: compacting, draining and evening out disks, verifying, backing up, moving buckets. Each on one
 //! partition after the other, or on one alone.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use kogia::{
     CompactOptions, CompactReport, DiskId, ErrorKind, Store, TrackId, TrackStats, VerifyOptions,
@@ -416,27 +416,28 @@ impl Verify {
         let mut fault = None;
         let mut done_bytes = 0;
         for (at, &(partition, store)) in stores.iter().enumerate() {
+            if job.is_cancelled() {
+                verified.stopped = true;
+                break;
+            }
             // About: the directories of tracks count as well, and writes go on.
             let later: u64 = stores[at + 1..].iter().map(|(_, store)| live_bytes(store)).sum();
             match self.check_one(store, partition, job, done_bytes, later) {
-                Some(Ok(report)) => {
+                Ok((report, stopped)) => {
                     done_bytes += report.bytes;
                     verified.add(partition, report);
+                    verified.stopped = stopped;
                 }
-                Some(Err(error)) => {
-                    fault = Some(in_partition(partition, error.into()));
-                    break;
-                }
-                None => {
-                    verified.stopped = true;
-                    break;
-                }
+                Err(error) => fault = Some(in_partition(partition, error.into())),
+            }
+            if verified.stopped || fault.is_some() {
+                break;
             }
         }
         Ok(Done { stopped: verified.stopped, result: Some(json!(verified)), fault })
     }
 
-    /// `None` where it was called off.
+    /// What was found, and whether it was called off: then it is how much had been read.
     fn check_one(
         &self,
         store: &Arc<Store>,
@@ -444,9 +445,12 @@ impl Verify {
         job: &Arc<Job>,
         before: u64,
         later: u64,
-    ) -> Option<kogia::Result<VerifyReport>> {
-        let told_to = job.clone();
+    ) -> kogia::Result<(VerifyReport, bool)> {
+        let (told_to, read) = (job.clone(), Arc::new(Mutex::new(VerifyReport::default())));
+        let counted = read.clone();
         let on_progress = move |progress: &kogia::Progress| {
+            let mut read = counted.lock().expect("nobody panics here");
+            (read.objects, read.bytes) = (progress.records, progress.done_bytes);
             told_to.tell(Progress {
                 partition,
                 done_bytes: before + progress.done_bytes,
@@ -459,12 +463,11 @@ impl Verify {
             bytes_per_second: self.bytes_per_second,
             on_progress: Some(Box::new(on_progress)),
         };
-        if job.is_cancelled() {
-            return None;
-        }
         match store.verify(&options) {
-            Err(error) if error.kind() == ErrorKind::Cancelled => None,
-            checked => Some(checked),
+            Err(error) if error.kind() == ErrorKind::Cancelled => {
+                Ok((read.lock().expect("nobody panics here").clone(), true))
+            }
+            checked => checked.map(|report| (report, false)),
         }
     }
 }

@@ -129,7 +129,7 @@ impl Attributes {
 impl std::fmt::Display for Etag {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (Etag::Md5(md5) | Etag::Parts(md5, _)) = self;
-        md5.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        write!(f, "{:032x}", u128::from_be_bytes(*md5))?;
         match self {
             Etag::Md5(_) => Ok(()),
             Etag::Parts(_, count) => write!(f, "-{count}"),

@@ -57,7 +57,7 @@ pub enum Presence {
     Deleted,
     /// It lies in another partition now.
     Moved,
-    /// It lies here or in another partition; the next start finds out.
+    /// It lies here, or in another partition, or is deleted; the next start finds out.
     Unsettled,
 }
 
@@ -99,6 +99,8 @@ impl Bucket {
     }
 
     /// To be held while something is changed in it.
+    ///
+    /// No thread of those that may block waits for this: whoever holds it, or is about to, may need one.
     pub async fn enter(&self) -> Result<Entered> {
         let entered = self.presence.clone().read_owned().await;
         entered.check()?;
@@ -116,11 +118,6 @@ impl Bucket {
     pub fn is_alone(&self) -> bool {
         Arc::strong_count(&self.found) == 1
     }
-
-    /// The same from a thread that may block.
-    pub fn enter_blocking(&self) -> Result<Entered> {
-        tokio::runtime::Handle::current().block_on(self.enter())
-    }
 }
 
 /// All buckets.
@@ -128,9 +125,10 @@ impl Bucket {
 pub struct Catalogue {
     partitions: Partitions,
     by_name: RwLock<BTreeMap<Arc<str>, Bucket>>,
-    /// Held by whoever creates or deletes one.
+    /// Held by whoever creates, deletes or moves one.
     changing: Mutex<()>,
-    /// Held while the settings of all are read, and their rules given to a store.
+    /// Held while the settings of all are read, and their rules given to a store. Taken behind `changing`,
+    /// never before it.
     keeping_rules: std::sync::Mutex<()>,
 }
 
@@ -251,7 +249,9 @@ impl Catalogue {
             }
             let mut batch = Batch::new();
             batch.delete(keys::bucket(&gone.name)).delete(keys::settings(gone.id));
-            catalogue.partitions.first().write(batch)?;
+            if let Err(error) = catalogue.partitions.first().write(batch) {
+                return Err(unsettle(&mut presence, &gone, &error));
+            }
             *presence = Presence::Deleted;
             catalogue.by_name.write().expect("nobody panics here").remove(&gone.name);
             Ok(())
@@ -304,17 +304,16 @@ impl Catalogue {
         if ended != Ended::Whole {
             return Ok(ended);
         }
-        // Before the bucket is seen there: what has expired here is to stay so.
-        self.add_rules(to, bucket)?;
         let _changing = self.changing.blocking_lock();
+        // Until the bucket is seen there: whoever keeps the rules of those that are would take its away.
+        let _keeping = self.lock_rules();
+        // Before the bucket is seen there: what has expired here is to stay so.
+        add_rules(store, bucket)?;
         let row = BucketRow { id: bucket.id.0, partition: to, created_ms: bucket.created_ms };
         if let Err(error) =
             self.partitions.first().put(keys::bucket(&bucket.name), rows::encode(&row))
         {
-            // The row may turn up at the next start all the same. Until then nothing more is written here.
-            *presence = Presence::Unsettled;
-            tracing::error!(%error, bucket = &*bucket.name, "where a bucket lies is not known");
-            return Err(Error::BucketUnsettled);
+            return Err(unsettle(&mut presence, bucket, &error));
         }
         let moved = Bucket {
             store: store.clone(),
@@ -326,19 +325,6 @@ impl Catalogue {
         self.by_name.write().expect("nobody panics here").insert(bucket.name.clone(), moved);
         *presence = Presence::Moved;
         Ok(Ended::Whole)
-    }
-
-    /// Has a partition's store go by the rules of a bucket as well that is about to lie there.
-    fn add_rules(&self, partition: u32, bucket: &Bucket) -> Result<()> {
-        let store = self.partitions.get(partition).expect("it was looked up");
-        let _alone = self.keeping_rules.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut rules = store.retention();
-        for rule in lifecycle::retention(bucket.id, &bucket.settings()) {
-            if !rules.contains(&rule) {
-                rules.push(rule);
-            }
-        }
-        Ok(store.set_retention(&rules)?)
     }
 
     /// Deletes what a partition has of a bucket that does not lie in it, and forgets its rules.
@@ -354,7 +340,7 @@ impl Catalogue {
     /// Has a partition's store go by the rules of its buckets.
     pub fn keep_rules(&self, partition: u32) -> Result<()> {
         let Some(store) = self.partitions.get(partition) else { return Ok(()) };
-        let _alone = self.keeping_rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let _keeping = self.lock_rules();
         let buckets = self.all().into_iter().filter(|bucket| bucket.partition == partition);
         let rules: Vec<_> = buckets
             .flat_map(|bucket| lifecycle::retention(bucket.id, &bucket.settings()))
@@ -370,6 +356,10 @@ impl Catalogue {
     pub fn ids_in(&self, partition: u32) -> HashSet<BucketId> {
         let lies_there = |bucket: &&Bucket| bucket.partition == partition;
         self.lock_names().values().filter(lies_there).map(|bucket| bucket.id).collect()
+    }
+
+    fn lock_rules(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.keeping_rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_names(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<Arc<str>, Bucket>> {
@@ -388,6 +378,25 @@ fn bucket(name: Arc<str>, row: &BucketRow, settings: Settings, store: &Arc<Store
         presence: Arc::new(tokio::sync::RwLock::new(Presence::There)),
         found: Arc::default(),
     }
+}
+
+/// Has a store go by the rules of a bucket as well that is about to lie there.
+fn add_rules(store: &Store, bucket: &Bucket) -> Result<()> {
+    let mut rules = store.retention();
+    for rule in lifecycle::retention(bucket.id, &bucket.settings()) {
+        if !rules.contains(&rule) {
+            rules.push(rule);
+        }
+    }
+    Ok(store.set_retention(&rules)?)
+}
+
+/// Has nothing more written to a bucket of which a write to the catalogue failed: it may turn up at the
+/// next start all the same, and what was acknowledged since would be swept.
+fn unsettle(presence: &mut Presence, bucket: &Bucket, error: &kogia::Error) -> Error {
+    *presence = Presence::Unsettled;
+    tracing::error!(%error, bucket = &*bucket.name, "what has become of a bucket is not known");
+    Error::BucketUnsettled
 }
 
 /// Deletes what is left of a bucket that is empty: uploads, their parts, tags, what has expired.

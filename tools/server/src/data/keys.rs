@@ -74,6 +74,12 @@ impl fmt::Display for VersionId {
 }
 
 impl VersionId {
+    /// When it was begun, in milliseconds since 1970, or a little later.
+    #[must_use]
+    pub fn ms(self) -> u64 {
+        self.0 / 1000
+    }
+
     /// What [`Display`](fmt::Display) has written, and nothing else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

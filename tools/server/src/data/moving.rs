@@ -28,6 +28,8 @@ use crate::error::Result;
 const STREAMED_BYTES: u64 = 64 << 10;
 /// So often it is asked whether to go on with a stream.
 const ASKED_BYTES: u64 = 64 << 10;
+/// And so often while the copy takes its time.
+const LONGEST_SLEEP: Duration = Duration::from_millis(100);
 /// A batch holds no more.
 const BATCH_BYTES: u64 = 1 << 20;
 const BATCH_ROWS: usize = 256;
@@ -217,11 +219,18 @@ impl<'a> Mover<'a> {
         Ok(())
     }
 
+    /// Counts what was copied, and waits where that was faster than is allowed, unless it was called off.
     fn count(&mut self, bytes: u64) {
         self.copied.bytes += bytes;
         let Some(rate) = self.bytes_per_second else { return };
         let due = Duration::from_secs_f64(self.copied.bytes as f64 / rate as f64);
-        std::thread::sleep(due.saturating_sub(self.began.elapsed()));
+        loop {
+            let left = due.saturating_sub(self.began.elapsed());
+            if left.is_zero() || !(self.on_copied)(&self.copied) {
+                return;
+            }
+            std::thread::sleep(left.min(LONGEST_SLEEP));
+        }
     }
 
     /// Copies a row of tags, unless it is of an object that was overwritten.

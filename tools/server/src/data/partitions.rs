@@ -13,7 +13,9 @@ pub const UNFINISHED: &str = "BACKUP-UNFINISHED";
 /// The disk that is used where none is given.
 const DEFAULT_DISK: &str = "tracks";
 /// What a store needs at least.
-const MIN_MEMORY_BYTES: u64 = 16 << 20;
+pub const MIN_MEMORY_BYTES: u64 = 16 << 20;
+/// A new file system has it.
+const LOST_AND_FOUND: &str = "lost+found";
 
 /// How the partitions are opened.
 #[derive(Clone, Debug)]
@@ -80,6 +82,66 @@ impl Partitions {
     }
 }
 
+/// Fails unless a directory is new, empty, or a data directory, or has nothing but `own` paths in it: one
+/// that was given by mistake stays as it is.
+pub fn check_home(dir: &Path, own: &[PathBuf]) -> Result<(), String> {
+    let fail = |what: String| Err(format!("{}: {what}", dir.display()));
+    if dir.join(UNFINISHED).exists() {
+        return fail("a backup that was cut off; make it again, and start on it then".into());
+    }
+    if is_data(dir) {
+        return Ok(());
+    }
+    let is_own = |name: &String| {
+        // Of a first start that was cut off, with credentials that were half written.
+        [FOLDER, DEFAULT_DISK, LOST_AND_FOUND].contains(&&**name)
+            || name.starts_with(".tmp")
+            || own.iter().any(|path| lies_at(path, &dir.join(name)))
+    };
+    let entries = entries(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+    let Some(strange) = entries.iter().find(|name| !is_own(name)) else { return Ok(()) };
+    let has = |file: &str| entries.iter().any(|name| name == file);
+    let what = match (has("META"), has("QUEUE")) {
+        (true, _) => "a store, for the kogia commands".to_owned(),
+        (_, true) => "a queue".to_owned(),
+        _ => format!("neither empty nor a server's data: {strange:?} is in it"),
+    };
+    let real = dir.canonicalize().unwrap_or_default();
+    match real.ancestors().skip(1).take(2).find(|above| is_data(above)) {
+        Some(above) => fail(format!("{what}; it belongs to {}: give that", above.display())),
+        None => fail(format!("{what}; give a new or empty directory, or one a server has made")),
+    }
+}
+
+/// Whether a backup may be made there: into what is new or empty, or an earlier one, whole or not.
+pub fn takes_backup(dir: &Path) -> std::io::Result<bool> {
+    if is_data(dir) || dir.join(UNFINISHED).exists() {
+        return Ok(true);
+    }
+    Ok(entries(dir)?.iter().all(|name| name == LOST_AND_FOUND))
+}
+
+fn is_data(dir: &Path) -> bool {
+    home(dir, 0).is_dir()
+}
+
+/// The names in a directory; none, where there is no such directory.
+fn entries(dir: &Path) -> std::io::Result<Vec<String>> {
+    let names = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        names => names?,
+    };
+    names.map(|name| Ok(name?.file_name().to_string_lossy().into_owned())).collect()
+}
+
+/// Whether a path is another one, or below it.
+fn lies_at(path: &Path, other: &Path) -> bool {
+    match (std::path::absolute(path), std::path::absolute(other)) {
+        (Ok(path), Ok(other)) => path.starts_with(other),
+        _ => false,
+    }
+}
+
 /// Where a partition lies.
 #[must_use]
 pub fn home(dir: &Path, number: usize) -> PathBuf {
@@ -140,12 +202,8 @@ fn disks_of(
 
 /// The stores that have a folder on a disk; none, where there is no such directory.
 fn stores_on(disk: &Path) -> Result<Vec<StoreId>, String> {
-    let names = match std::fs::read_dir(disk) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        names => names.and_then(Iterator::collect::<Result<Vec<_>, _>>),
-    };
-    let names = names.map_err(|error| format!("{}: {error}", disk.display()))?;
-    Ok(names.iter().filter_map(|name| StoreId::parse(name.file_name().to_str()?)).collect())
+    let names = entries(disk).map_err(|error| format!("{}: {error}", disk.display()))?;
+    Ok(names.iter().filter_map(|name| StoreId::parse(name)).collect())
 }
 
 fn open_one(

@@ -22,6 +22,9 @@ use crate::data::{Attributes, blocking, keys, tags};
 use crate::digest::{self, Checksum, Digests, Sums};
 use crate::error::{Error, Result};
 
+/// The most parts of an object that is appended to. Each append names all of them anew.
+const MAX_PARTS: u32 = 10_000;
+
 /// An append, before its body was read.
 pub struct Append {
     pub bucket: Bucket,
@@ -58,10 +61,29 @@ fn invalid_offset() -> Error {
     error.into()
 }
 
+/// S3's own code for it and its words, which s3s does not know either.
+fn too_many_parts() -> Error {
+    let what = "You have attempted to add more parts than the maximum of 10000 that are allowed for this object. You can use the CopyObject operation to copy this object to another and then add more data to the newly copied object.";
+    let mut error = S3Error::with_message(S3ErrorCode::Custom("TooManyParts".into()), what);
+    error.set_status_code(hyper::StatusCode::BAD_REQUEST);
+    error.into()
+}
+
+/// Of how many parts an object was made, those that were appended among them.
+fn parts(etag: Etag) -> u32 {
+    match etag {
+        Etag::Md5(_) => 1,
+        Etag::Parts(_, count) => count,
+    }
+}
+
 impl Append {
     pub async fn carry_out(self, incoming: Incoming) -> Result<S3Response<PutObjectOutput>> {
         self.conditions.resolve(Some(&self.found))?;
         let before = Attributes::decode(&self.found.attributes)?;
+        if parts(before.etag) >= MAX_PARTS {
+            return Err(too_many_parts());
+        }
         let kept = before.checksum.as_ref().filter(|sum| sum.parts.is_none());
         let expected = self.expected.clone().or_computed(kept.map(|sum| sum.algorithm));
         let store = self.bucket.store.clone();
@@ -74,10 +96,13 @@ impl Append {
             let (stream, digests) = written.into_inner();
             let sums = digests.finish();
             expected.check(&sums)?;
-            let attributes = self.attributes(before, &sums, len)?;
-            let appended = self.append(stream.finish()?.id, &attributes);
+            let part = stream.finish()?.id;
+            let appended = self.append(part, before, &sums, len);
+            if appended.is_err() {
+                discard(&self.bucket.store, part);
+            }
             drop(entered);
-            appended.map(|()| attributes)
+            appended.map_err(lost_race)
         })
         .await?;
         let mut output = PutObjectOutput {
@@ -93,10 +118,6 @@ impl Append {
     /// Those of the object before, with what the new bytes change.
     fn attributes(&self, before: Attributes, sums: &Sums, len: u64) -> Result<Attributes> {
         let (Etag::Md5(md5) | Etag::Parts(md5, _)) = before.etag;
-        let count = match before.etag {
-            Etag::Md5(_) => 1,
-            Etag::Parts(_, count) => count,
-        };
         let checksum = match (&before.checksum, &sums.checksum) {
             (Some(old), Some(new)) if old.algorithm == new.algorithm && old.parts.is_none() => {
                 let both = [(old.value.clone(), self.found.len), (new.value.clone(), len)];
@@ -105,7 +126,7 @@ impl Append {
             _ => None,
         };
         Ok(Attributes {
-            etag: Etag::Parts(digest::md5(&[md5, sums.md5].concat()), count.saturating_add(1)),
+            etag: Etag::Parts(digest::md5(&[md5, sums.md5].concat()), parts(before.etag) + 1),
             tags: tags::of(
                 &self.bucket.store,
                 &Place::of(self.bucket.id, &self.key, self.found.clone())?,
@@ -116,8 +137,17 @@ impl Append {
         })
     }
 
-    /// Makes the object longer by a part. Where it fails the part is discarded.
-    fn append(&self, part: PartId, attributes: &Attributes) -> Result<()> {
+    /// Makes the object longer by a part. Gives its attributes.
+    fn append(
+        &self,
+        part: PartId,
+        before: Attributes,
+        sums: &Sums,
+        len: u64,
+    ) -> Result<Attributes> {
+        // Tags that were set behind this would be those of an object that is no more.
+        let _alone = self.bucket.key(&self.key).lock();
+        let attributes = self.attributes(before, sums, len)?;
         let store = &*self.bucket.store;
         let row = keys::object(self.bucket.id, &self.key);
         let options = PutOptions {
@@ -125,15 +155,10 @@ impl Append {
             condition: Condition::IfSeq(self.found.seq),
             ..PutOptions::default()
         };
-        let appended = match store.extend(&row, self.found.seq, &[part], &options) {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => self.assemble_with(part, &row, &options),
-            Err(error) => Err(error.into()),
-        };
-        appended.map_err(|error| {
-            discard(store, part);
-            lost_race(error)
-        })
+        if store.extend(&row, self.found.seq, &[part], &options)?.is_none() {
+            self.assemble_with(part, &row, &options)?;
+        }
+        Ok(attributes)
     }
 
     /// The same for an object whose bytes don't lie in segments yet.

@@ -11,7 +11,7 @@ use super::told;
 use crate::bodies::{algorithm_named, tell_checksum};
 use crate::data::attributes::Etag;
 use crate::data::buckets::now_ms;
-use crate::data::streams::ObjectStream;
+use crate::data::streams::{ObjectStream, OffRuntime};
 use crate::data::{Attributes, blocking};
 use crate::digest::Digests;
 use crate::error::{Error, Result};
@@ -56,7 +56,7 @@ pub async fn call(
         false => None,
     };
 
-    let (Placed { attributes, version, expiration }, source_version) = blocking(move || {
+    let (target, copied) = blocking(move || {
         let Source { found, reader, .. } = source;
         let mut reader = reader.into_inner();
         let algorithm = asked.or(found.attributes.checksum.map(|checksum| checksum.algorithm));
@@ -72,12 +72,17 @@ pub async fn call(
             checksum: sums.checksum,
             ..Attributes::of_nothing()
         };
+        let copied = OffRuntime::new((stream, attributes, found.info.len, found.version));
+        Ok::<_, Error>((target, copied))
+    })
+    .await?;
+    let entered = target.bucket.enter().await?;
+    let (Placed { attributes, version, expiration }, source_version) = blocking(move || {
+        let (stream, attributes, len, source_version) = copied.into_inner();
         let put = |_: &[u8], options| stream.commit(options).map(drop);
-        let len = found.info.len;
-        let entered = target.bucket.enter_blocking()?;
         let placed = target.commit(len, attributes, Condition::Always, put)?;
         drop(entered);
-        Ok::<_, Error>((placed, found.version))
+        Ok::<_, Error>((placed, source_version))
     })
     .await?;
 

@@ -12,7 +12,7 @@ use super::carried::{checked_bucket_tags, checked_tags};
 use super::found::{Found, place, tell_version};
 use super::told;
 use crate::data::buckets::Bucket;
-use crate::data::settings::{Settings, Versioning};
+use crate::data::settings::Settings;
 use crate::data::tags::Tags;
 use crate::data::versions::Which;
 use crate::data::{blocking, tags};
@@ -58,9 +58,9 @@ pub async fn delete(
 async fn set(bucket: Bucket, key: String, which: Which, given: Tags) -> Result<Option<String>> {
     let entered = bucket.enter().await?;
     blocking(move || {
-        // What has them is not moved meanwhile.
-        let is_plain = bucket.versioning() == Versioning::Never;
-        let _alone = (!is_plain).then(|| bucket.key(&key).lock());
+        // What has them is not moved meanwhile, nor made longer; and whoever else sets them has found the
+        // same, or comes later.
+        let _alone = bucket.key(&key).lock();
         let place = place(&bucket, &key, which)?;
         tags::set(&bucket.store, &place, given)?;
         drop(entered);

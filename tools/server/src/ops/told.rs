@@ -1,5 +1,6 @@
 //! Things that answers say in many places.
 
+use std::borrow::Cow;
 use std::time::{Duration, UNIX_EPOCH};
 
 use hyper::StatusCode;
@@ -83,7 +84,7 @@ pub fn checksum_algorithm(algorithm: Algorithm) -> ChecksumAlgorithm {
 
 /// A key as the path of a URL has it.
 pub fn path(key: &str) -> String {
-    utf8_percent_encode(key, KEPT).to_string()
+    Cow::from(utf8_percent_encode(key, KEPT)).into_owned()
 }
 
 /// How the names in a listing are written.

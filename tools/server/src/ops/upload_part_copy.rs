@@ -10,9 +10,9 @@ use crate::bodies::tell_checksum;
 use crate::data::attributes::Etag;
 use crate::data::blocking;
 use crate::data::buckets::now_ms;
-use crate::data::streams::PartStream;
+use crate::data::streams::{OffRuntime, PartStream};
 use crate::digest::Digests;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::service::Service;
 
 pub async fn call(
@@ -37,12 +37,18 @@ pub async fn call(
     if range.end - range.start > service.limits.max_put_bytes {
         return Err(s3_error!(EntityTooLarge, "The range is larger than a part may be").into());
     }
-    let sums = blocking(move || {
+    let store = place.bucket.store.clone();
+    let copied = blocking(move || {
         let mut digests = Digests::new(upload.checksum.map(|(algorithm, _)| algorithm));
-        let mut stream = PartStream::open(&place.bucket.store)?;
+        let mut stream = PartStream::open(&store)?;
         copy(&mut source.reader.into_inner(), range, &mut stream, &mut digests)?;
-        let entered = place.bucket.enter_blocking()?;
-        place.add(stream, digests.finish(), entered)
+        Ok::<_, Error>(OffRuntime::new((stream, digests.finish())))
+    })
+    .await?;
+    let entered = place.bucket.enter().await?;
+    let sums = blocking(move || {
+        let (stream, sums) = copied.into_inner();
+        place.add(stream, sums, entered)
     })
     .await?;
     let mut result = CopyPartResult {

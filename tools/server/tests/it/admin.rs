@@ -61,6 +61,15 @@ pub fn wait(admin: &Client, place: &str) -> Value {
     }
 }
 
+/// Waits until a job has done some of its work.
+pub fn wait_for_bytes(admin: &Client, place: &str) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while get(admin, place)["progress"]["done_bytes"] == 0 {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Puts objects into two buckets, which lie in both partitions, and deletes half of them.
 fn fill(s3: &Client) {
     for bucket in ["bucket", "other"] {
@@ -341,6 +350,49 @@ fn a_job_is_alone_of_its_kind_and_ends_when_it_is_cancelled() {
         assert_eq!(parse(&send(admin, "DELETE", &place, "").expect(200)), job);
     }
     assert_whole(&running.client);
+    running.stop();
+}
+
+#[test]
+fn a_check_that_is_cancelled_tells_how_far_it_was() {
+    let dir = dir();
+    let running = start(dir.path());
+    let (admin, s3) = (&running.admin, &running.client);
+    s3.put("/bucket", "").expect(200);
+    (0..4)
+        .for_each(|number| drop(s3.put(&format!("/bucket/{number}"), bytes(1 << 20)).expect(200)));
+    let slowly = json!({ "bytes_per_second": 1 << 20 }).to_string();
+    let place = send(admin, "POST", "/api/verify", &slowly).expect(202);
+    let place = place.header("location").unwrap().to_owned();
+    wait_for_bytes(admin, &place);
+    send(admin, "DELETE", &place, "").expect(200);
+    let job = wait(admin, &place);
+    let result = &job["result"];
+    assert_eq!((&job["state"], &result["stopped"]), (&json!("cancelled"), &json!(true)), "{job}");
+    assert!(result["bytes"].as_u64() >= Some(1 << 20), "{job}");
+    assert!((1..4).contains(&result["objects"].as_u64().unwrap()), "{job}");
+    running.stop();
+}
+
+#[test]
+fn a_backup_is_not_made_into_what_is_somebody_elses() {
+    let dir = dir();
+    let running = start(dir.path());
+    let strange = dir.path().join("photos");
+    std::fs::create_dir(&strange).unwrap();
+    let made = |dry_run: bool| {
+        let job = done(&running.admin, "backup", &json!({ "dir": strange, "dry_run": dry_run }));
+        job["error"]["kind"].as_str().map(str::to_owned)
+    };
+    std::fs::write(strange.join("cat.jpg"), "cat").unwrap();
+    for dry_run in [true, false] {
+        assert_eq!(made(dry_run).as_deref(), Some("exists"));
+        assert_eq!(std::fs::read_dir(&strange).unwrap().count(), 1);
+    }
+    // As a new file system has it.
+    std::fs::rename(strange.join("cat.jpg"), strange.join("lost+found")).unwrap();
+    assert_eq!(made(false), None);
+    assert_eq!(made(false), None);
     running.stop();
 }
 

@@ -1,5 +1,8 @@
 //! Appending, as S3 Express One Zone has it.
 
+use kogia_server::data::attributes::Etag;
+use kogia_server::data::{Attributes, BucketId, keys};
+
 use crate::client::{Call, Client, Reply};
 use crate::objects::bytes;
 use crate::running::{dir, start};
@@ -57,6 +60,56 @@ fn an_object_grows_by_what_is_appended_and_by_nothing_else() {
         append(s3, &target, len, b"end".to_vec()).expect(200);
         assert!(s3.get(&target).expect(200).body.ends_with(b"end"));
         s3.call("DELETE", &target).expect(204);
+    }
+    running.stop();
+}
+
+#[test]
+fn an_object_has_no_more_parts_than_it_may_and_a_copy_begins_anew() {
+    let dir = dir();
+    let running = start(dir.path());
+    running.client.put("/bucket", "").expect(200);
+    running.stop();
+    let home = dir.path().join("data/partitions/0");
+    let store = kogia::Options::new().create(kogia::Create::Never).open(home).unwrap();
+    for (key, parts) in [("full", 10_000), ("last", 9_999)] {
+        let etag = Etag::Parts([7; 16], parts);
+        let attributes = Attributes { etag, ..Attributes::of_nothing() }.encode();
+        let options = kogia::PutOptions { attributes, ..kogia::PutOptions::default() };
+        store.put_with(keys::object(BucketId(1), key), "body", &options).unwrap();
+    }
+    store.close().unwrap();
+    let running = start(dir.path());
+    let s3 = &running.client;
+    append(s3, "/bucket/full", 4, b"x".to_vec()).refused(400, "TooManyParts");
+    append(s3, "/bucket/last", 4, b"x".to_vec()).expect(200);
+    append(s3, "/bucket/last", 5, b"y".to_vec()).refused(400, "TooManyParts");
+    let copy = Call::new("PUT", "/bucket/copy").header("x-amz-copy-source", "/bucket/last");
+    s3.send(&copy).expect(200);
+    append(s3, "/bucket/copy", 5, b"y".to_vec()).expect(200);
+    assert_eq!(s3.get("/bucket/copy").expect(200).text(), "bodyxy");
+    assert_eq!(parts_left(&running.admin), 0);
+    running.stop();
+}
+
+/// Tags that were set between an append's look at them and its end belonged to the object before.
+#[test]
+fn tags_that_are_set_while_an_object_grows_are_its_tags() {
+    let dir = dir();
+    let running = start(dir.path());
+    let s3 = &running.client;
+    s3.put("/bucket", "").expect(200);
+    s3.put("/bucket/key", bytes(10)).expect(200);
+    for round in 0..60 {
+        let tags = format!(
+            "<Tagging><TagSet><Tag><Key>round</Key><Value>{round}</Value></Tag></TagSet></Tagging>"
+        );
+        std::thread::scope(|scope| {
+            scope.spawn(|| append(s3, "/bucket/key", 10 * (round + 1), bytes(10)).expect(200));
+            scope.spawn(|| s3.put("/bucket/key?tagging", tags).expect(200));
+        });
+        let told = s3.get("/bucket/key?tagging").expect(200);
+        assert_eq!(told.all_xml("Value"), [round.to_string()]);
     }
     running.stop();
 }

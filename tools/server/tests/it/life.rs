@@ -1,11 +1,16 @@
 //! Starting, stopping, and what is told of it.
 
 use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output};
 use std::time::Duration;
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::client::{Call, Client, amz_date, read_reply};
 use crate::objects::bytes;
-use crate::running::{dir, start, start_with};
+use crate::running::{SERVER, dir, start, start_by, start_with};
+use crate::uploads::{SMALL_PARTS, begin};
 
 fn ask(admin: &Client, path: &str) -> crate::client::Reply {
     admin.exchange(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes())
@@ -93,14 +98,150 @@ fn buckets_are_dealt_over_partitions_and_all_disks() {
 fn a_second_server_on_a_directory_is_refused() {
     let dir = dir();
     let running = start(dir.path());
-    let second = std::process::Command::new(env!("CARGO_BIN_EXE_kogia-server"))
-        .arg(dir.path().join("data"))
-        .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-        .output()
-        .unwrap();
-    assert!(!second.status.success());
+    let second = run(&dir.path().join("data"), &[]);
+    assert_eq!(second.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&second.stderr).contains("kogia-server:"));
     running.stop();
+}
+
+/// One that is not expected to go on.
+fn run(dir: &Path, args: &[&str]) -> Output {
+    let addresses = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+    Command::new(SERVER).arg(dir).args(addresses).args(args).output().unwrap()
+}
+
+/// All that is in a directory, and below it.
+fn tree(dir: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        found.extend(if path.is_dir() { tree(&path) } else { Vec::new() });
+        found.push(path);
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn what_is_neither_new_nor_empty_nor_a_servers_is_refused_and_stays_as_it_is() {
+    let dir = dir();
+    let at = |name: &str| dir.path().join(name);
+    start(dir.path()).stop();
+    kogia::Store::open(at("store")).unwrap().close().unwrap();
+    kogia::queue::Queue::open(at("queue")).unwrap().close().unwrap();
+    std::fs::create_dir(at("photos")).unwrap();
+    std::fs::write(at("photos/cat.jpg"), "cat").unwrap();
+    std::fs::write(at("file"), "x").unwrap();
+    let before = tree(dir.path());
+    for (name, why) in [
+        ("store", "a store, for the kogia commands; give a new or empty directory"),
+        ("queue", "a queue; give a new or empty directory"),
+        ("data/partitions", "neither empty nor a server's data"),
+        ("data/partitions", "data: give that"),
+        ("data/partitions/0", "data: give that"),
+        ("data/tracks", "data: give that"),
+        ("photos", "\"cat.jpg\" is in it; give a new or empty directory"),
+        ("file", "Not a directory"),
+    ] {
+        let refused = run(&at(name), &[]);
+        let told = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{name}: {told}");
+        assert!(told.contains(why), "{name}: {told}");
+        assert!(refused.stdout.is_empty());
+        assert_eq!(tree(dir.path()), before, "{name}");
+    }
+    start(dir.path()).stop();
+}
+
+#[test]
+fn what_the_settings_name_may_lie_in_a_new_data_directory() {
+    let dir = dir();
+    let data = dir.path().join("data");
+    std::fs::create_dir_all(data.join("mnt/a")).unwrap();
+    std::fs::create_dir(data.join("lost+found")).unwrap();
+    let disk = format!("disks = [{:?}]", data.join("mnt/a"));
+    start_with(dir.path(), &disk).stop();
+    start_with(dir.path(), "").stop();
+}
+
+#[test]
+fn settings_that_make_no_sense_end_it_with_2_before_anything_is_made_or_told() {
+    let dir = dir();
+    let (data, file) = (dir.path().join("data"), dir.path().join("settings.toml"));
+    let in_file = file.to_str().unwrap();
+    for (settings, args, why) in [
+        ("", &["--memory", "256"][..], "memory of 2 partitions: "),
+        ("", &["--memory", "much"], "--memory"),
+        ("", &["--partitions", "0"], "partitions: 1 to 1024, not 0"),
+        ("", &["--listen", "localhost"], "as 127.0.0.1:9000"),
+        ("memory = 5", &["--config", in_file], "memory of 2 partitions: "),
+        ("domain = 'foo bar'", &["--config", in_file], "domain: "),
+        ("unknown = 1", &["--config", in_file], "unknown"),
+        ("", &["--config", "/nowhere/settings.toml"], "/nowhere/settings.toml"),
+    ] {
+        std::fs::write(&file, settings).unwrap();
+        let refused = match args.contains(&"--listen") {
+            true => Command::new(SERVER).arg(&data).args(args).output().unwrap(),
+            false => run(&data, args),
+        };
+        let told = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{settings} {args:?}: {told}");
+        assert!(told.contains(why), "{settings} {args:?}: {told}");
+        assert!(refused.stdout.is_empty() && !data.exists());
+    }
+}
+
+/// The server stood still for ever: copies waited for the bucket on all threads that may block, and whoever
+/// was about to change its settings for one of those.
+#[test]
+fn on_one_thread_copies_and_changes_of_settings_come_to_their_end() {
+    let dir = dir();
+    let running = start_with(dir.path(), &format!("{SMALL_PARTS}\nthreads = 1"));
+    let s3 = &running.client;
+    s3.put("/bucket", "").expect(200);
+    s3.put("/bucket/source", bytes(400_000)).expect(200);
+    let upload = begin(s3, "/bucket/parts");
+    let part = format!("/bucket/parts?partNumber=1&uploadId={upload}");
+    let tags = "<Tagging><TagSet><Tag><Key>k</Key><Value>v</Value></Tag></TagSet></Tagging>";
+    std::thread::scope(|scope| {
+        for target in ["/bucket/one", "/bucket/other", &part] {
+            scope.spawn(move || {
+                for _ in 0..40 {
+                    let copy = Call::new("PUT", target);
+                    s3.send(&copy.header("x-amz-copy-source", "/bucket/source")).expect(200);
+                }
+            });
+        }
+        scope.spawn(|| (0..80).for_each(|_| drop(s3.put("/bucket?tagging", tags).expect(200))));
+        scope.spawn(|| (0..40).for_each(|_| drop(s3.put("/bucket/put", "x").expect(200))));
+    });
+    assert!(s3.get("/bucket/other").expect(200).body == bytes(400_000));
+    running.stop();
+}
+
+/// The deletion of a bucket that a disk failed in turned up at the next start, and what was acknowledged
+/// until then was swept. So nothing is.
+#[test]
+fn a_bucket_takes_nothing_more_where_it_is_not_known_whether_it_was_deleted() {
+    let dir = dir();
+    // Where no file may grow, a write is an error and not the end.
+    let mut shell = Command::new("sh");
+    let words = "trap '' XFSZ; KOGIA_SERVER_LOG=off exec \"$0\" \"$@\"";
+    shell.args(["-c", words, SERVER]);
+    let running = start_by(shell, dir.path(), "");
+    let s3 = &running.client;
+    // The catalogue is in the partition of the first.
+    s3.put("/first", "").expect(200);
+    s3.put("/second", "").expect(200);
+    let limit = |current| {
+        let limit = Rlimit { current, maximum: None };
+        prlimit(Some(Pid::from_child(&running.child)), Resource::Fsize, limit).unwrap();
+    };
+    limit(Some(0));
+    s3.call("DELETE", "/second").expect(503);
+    limit(None);
+    s3.put("/second/key", "x").refused(503, "ServiceUnavailable");
+    running.kill();
 }
 
 /// Symptom: `aws s3 sync` stood still for a minute behind every empty file. Cause: an answer that comes

@@ -124,14 +124,18 @@ fn what_makes_no_sense_is_refused_before_it_begins() {
     refused(json!({ "bucket": "bucket", "partition": 1, "bytes_per_second": 0 }), 400);
     refused(json!({ "bucket": "bucket" }), 400);
     running.client.put("/bucket/key", bytes(1 << 20)).expect(200);
-    // One that takes long is in a backup's way, and leaves nothing when it is cancelled.
-    let slow = json!({ "bucket": "bucket", "partition": 1, "bytes_per_second": 128 << 10 });
+    // One that would take days is in a backup's way, and leaves nothing when it is cancelled.
+    let slow = json!({ "bucket": "bucket", "partition": 1, "bytes_per_second": 1 });
     let begun = admin::send(&running.admin, "POST", "/api/move-bucket", &slow.to_string());
     let place = begun.expect(202).header("location").unwrap().to_owned();
     let backup = json!({ "dir": dir.path().join("backup") }).to_string();
     admin::send(&running.admin, "POST", "/api/backup", &backup).expect(409);
+    admin::wait_for_bytes(&running.admin, &place);
     admin::send(&running.admin, "DELETE", &place, "").expect(200);
-    assert_eq!(admin::wait(&running.admin, &place)["state"], "cancelled");
+    let job = admin::wait(&running.admin, &place);
+    let told = (&job["state"], &job["result"]["stopped"], &job["result"]["moved"]);
+    assert_eq!(told, (&json!("cancelled"), &json!(true), &json!(false)), "{job}");
+    assert!(job["result"]["bytes"].as_u64() > Some(0), "{job}");
     assert_eq!((partition_of(&running.admin), rows(&running.admin)[1]), (0, 0));
     assert!(running.client.get("/bucket/key").expect(200).body == bytes(1 << 20));
     running.stop();

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::client::Client;
 
+pub const SERVER: &str = env!("CARGO_BIN_EXE_kogia-server");
 pub const ACCESS_KEY: &str = "TESTKEY";
 pub const SECRET_KEY: &str = "not-much-of-a-secret";
 
@@ -24,11 +25,16 @@ pub fn dir() -> tempfile::TempDir {
 
 /// Starts a server on what is in `dir`, with a file of settings.
 pub fn start_with(dir: &Path, settings: &str) -> Running {
+    start_by(Command::new(SERVER), dir, settings)
+}
+
+/// The same by a command that takes the server's arguments.
+pub fn start_by(mut command: Command, dir: &Path, settings: &str) -> Running {
     let file = dir.join("settings.toml");
     let key = format!("[[key]]\naccess_key = \"{ACCESS_KEY}\"\nsecret_key = \"{SECRET_KEY}\"\n");
     std::fs::write(&file, format!("memory = \"64MiB\"\n{settings}\n{key}")).unwrap();
     let log = dir.join("log");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_kogia-server"))
+    let mut child = command
         .arg(dir.join("data"))
         .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--config"])
         .arg(&file)

@@ -27,6 +27,11 @@ impl Key<'_> {
     /// without a name.
     pub fn delete(&self, condition: Condition, named: bool) -> Result<String> {
         let _alone = self.lock();
+        self.delete_alone(condition, named)
+    }
+
+    /// The same where the caller holds the key's lock.
+    pub fn delete_alone(&self, condition: Condition, named: bool) -> Result<String> {
         // Newer than all that is there.
         let id = self.begin()?;
         let mut batch = Batch::new();
@@ -83,12 +88,12 @@ impl Key<'_> {
     /// there. `bypasses` passes over locks that allow it.
     pub fn delete_version(&self, which: Which, bypasses: bool) -> Result<Option<bool>> {
         let _alone = self.lock();
-        self.delete_alone(which, bypasses)
+        self.delete_version_alone(which, bypasses)
     }
 
-    /// Deletes a version for good, if it still is what it was found to be; whether it did.
+    /// Deletes a version for good, if it still is what it was found to be; whether it did. The caller
+    /// holds the key's lock.
     pub fn delete_if(&self, id: VersionId, state: Hidden) -> Result<bool> {
-        let _alone = self.lock();
         let newest = self.newest_id()?;
         let holds = match (state, self.current()?) {
             (Hidden::ByNewer, Some(current)) => current.id() != Some(id),
@@ -99,11 +104,11 @@ impl Key<'_> {
         if !holds || locks::of(self.store, &self.version_row(id))?.holds(now_ms(), false) {
             return Ok(false);
         }
-        Ok(self.delete_alone(Which::Id(id), false)?.is_some())
+        Ok(self.delete_version_alone(Which::Id(id), false)?.is_some())
     }
 
     /// The caller holds the key's lock.
-    fn delete_alone(&self, which: Which, bypasses: bool) -> Result<Option<bool>> {
+    fn delete_version_alone(&self, which: Which, bypasses: bool) -> Result<Option<bool>> {
         let current = self.current()?;
         let deleted = match which {
             Which::Current => None,

@@ -8,7 +8,7 @@ use crate::data::keys::BucketId;
 static HELD: Mutex<BTreeSet<(BucketId, String)>> = Mutex::new(BTreeSet::new());
 static FREED: Condvar = Condvar::new();
 
-/// Held by whoever changes the rows of a key in a bucket with versions.
+/// Held by whoever changes the rows of a key in a bucket with versions, or tags in any.
 pub struct KeyLock((BucketId, String));
 
 impl KeyLock {

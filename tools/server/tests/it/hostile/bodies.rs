@@ -9,7 +9,10 @@ use crate::streams::{http_chunks, signed_chunks};
 #[test]
 fn lengths_that_lie_put_nothing() {
     let dir = dir();
-    let running = start_with(dir.path(), "[limits]\nidle_timeout = \"1s\"\nput_bytes = \"1MiB\"");
+    let running = start_with(
+        dir.path(),
+        "[limits]\nidle_timeout = \"1s\"\nput_bytes = \"1MiB\"\npart_bytes = \"1MiB\"",
+    );
     let s3 = &running.client;
     filled(s3);
     let put = |headers: &[(&str, &str)], body: &[u8]| {
