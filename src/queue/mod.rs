@@ -119,7 +119,10 @@ impl Queue {
 
     fn open_with(dir: &Path, options: QueueOptions) -> Result<Self> {
         let inner = Arc::new(open::open(dir, options)?);
-        retention::apply(&inner)?;
+        if let Err(error) = retention::apply(&inner) {
+            // What is too old stays for now.
+            tracing::warn!(%error, "the queue's retention could not be applied");
+        }
         let writing = inner.clone();
         let writer = std::thread::Builder::new()
             .name("kogia-queue".into())
@@ -322,6 +325,8 @@ impl Queue {
         let Some(writer) = self.writer.take() else { return Ok(()) };
         self.inner.stop();
         writer.join().expect("the writer does not panic");
+        // From now on others may rewrite what streams of this queue go on reading.
+        self.inner.source.forget_rewrites();
         let (track, end) = self.inner.ended()?;
         let Some(track) = track else { return Ok(()) };
         let chunks = end.position().div_ceil(CHUNK_BYTES as u32);

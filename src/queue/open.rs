@@ -80,8 +80,7 @@ pub(super) fn open(dir: &Path, options: QueueOptions) -> Result<Inner> {
     // Before anything is written: what `QUEUE` says of the end is true no more.
     meta.end = None;
     if !exists || meta != was {
-        let replaced = io.replace(&path, &meta.encode());
-        replaced.map_err(|e| fail("write")(&path, e))?;
+        retention::replace(io, dir, &meta)?;
     }
     step!("queue.open.noted");
     retention::keep_reserve(io, dir, &meta);
@@ -168,16 +167,19 @@ fn find_last(
             settle(&track)?;
         }
         if let Err(fault) = track.header()? {
-            if track.len()? > CHUNK_BYTES as u64 || Some(id) == first_behind {
+            let is_written = track.len()? > CHUNK_BYTES as u64 || Some(id) == first_behind;
+            if is_written && !options.accept_loss {
                 // Items were written to it, or the one before it was rewritten, only after its header
                 // was durable.
                 let damaged = Error::new(ErrorKind::Damaged, "the track's header is damaged");
                 return Err(damaged.with_path(&path).with_track(id).with_source(fault));
             }
-            // It was being created.
-            io.remove(&path).map_err(|e| Error::io("remove the track", &path, e))?;
-            sync_dir()?;
-            continue;
+            if !is_written {
+                // It was being created.
+                io.remove(&path).map_err(|e| Error::io("remove the track", &path, e))?;
+                sync_dir()?;
+                continue;
+            }
         }
         if let Some(end) = ended {
             match resume(&track, end.end)? {

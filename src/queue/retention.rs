@@ -64,9 +64,13 @@ pub(super) fn remove_files(
     Ok(())
 }
 
-/// Replaces `QUEUE`, with the room that is kept for it where there is no other.
+/// Replaces `QUEUE` of an open queue.
 pub(super) fn store(inner: &Inner, meta: &QueueMeta) -> Result<()> {
-    let (io, dir) = (&*inner.source.io, &inner.source.dir);
+    replace(&*inner.source.io, &inner.source.dir, meta)
+}
+
+/// Replaces `QUEUE`, with the room that is kept for it where there is no other.
+pub(super) fn replace(io: &dyn Io, dir: &Path, meta: &QueueMeta) -> Result<()> {
     let path = dir.join(QUEUE);
     let mut replaced = io.replace(&path, &meta.encode());
     if replaced.as_ref().is_err_and(|e| e.kind() == Kind::StorageFull)

@@ -167,6 +167,11 @@ impl Source {
         *self.rewrites.lock().expect("no panic holds it") = Some(rewrites);
     }
 
+    /// Has them ask `QUEUE`, as all do who do not own the queue.
+    pub(super) fn forget_rewrites(&self) {
+        *self.rewrites.lock().expect("no panic holds it") = None;
+    }
+
     /// The first track that is there behind `id`.
     pub(super) fn track_behind(&self, id: TrackId) -> Result<Option<TrackId>> {
         Ok(track::list(&*self.io, &self.dir)?.into_iter().find(|track| *track > id))

@@ -349,12 +349,24 @@ impl Stream {
                 return Ok(None);
             }
             self.accept_missing(next)?;
-            // As far as it goes: nothing lies behind the end of a track that is not the last.
-            let len = self.cursor.as_ref().map_or(Ok(0), |cursor| cursor.track.len())?;
-            return Ok(Some(TrackEnd { track: id, end: whole_chunks(len), cut: false }));
+            return self.whole_track();
         };
-        let header = track.header()?.map_err(|fault| track.fault(0, fault))?;
-        Ok(header.predecessor.filter(|before| before.track == id))
+        match track.header()? {
+            Ok(header) => Ok(header.predecessor.filter(|before| before.track == id)),
+            Err(fault) => {
+                if !self.accept_loss && !self.source.is_accepted(Id::new(next, 0))? {
+                    return Err(track.fault(0, fault));
+                }
+                self.whole_track()
+            }
+        }
+    }
+
+    /// The track as far as it goes: nothing lies behind the end of a track that is not the last.
+    fn whole_track(&self) -> Result<Option<TrackEnd>> {
+        let Some(cursor) = &self.cursor else { return Ok(None) };
+        let end = whole_chunks(cursor.track.len()?);
+        Ok(Some(TrackEnd { track: cursor.track.id, end, cut: false }))
     }
 
     /// Goes on to the next track; whether there is something to say of the way.

@@ -430,8 +430,12 @@ impl Inner {
             state.pass = Some(Pass { end, syncs: sync });
             drop(state);
             stuck = self.write(group, durable, sync);
-            let is_poisoned = self.state().poison.is_some();
-            if roll && stuck.is_none() && !is_poisoned {
+            let (is_poisoned, is_all_written) = {
+                let state = self.state();
+                (state.poison.is_some(), stuck.is_none() && state.lane.is_empty())
+            };
+            // What was appended while a group was stuck belongs into this track still.
+            if roll && is_all_written && !is_poisoned {
                 self.begin_track();
             }
             if closing && (is_poisoned || stuck.is_some() || self.state().lane.is_empty()) {

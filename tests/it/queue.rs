@@ -278,6 +278,44 @@ fn a_clock_that_was_back_makes_nothing_too_old() {
     assert!(queue.stats().unwrap().items <= 20, "but they are a week later");
 }
 
+/// Symptom: a track whose items were all right could not be read, nor passed over, and the queue not be
+/// opened. Cause: the header of the next one, or its own, was damaged. Rule: a header that is damaged costs
+/// no item where the loss is accepted.
+#[test]
+fn a_damaged_header_costs_no_item_where_that_is_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = small_tracks().open(dir.path()).unwrap();
+    queue.append_batch((0..60).map(|number| value(number, 1000))).unwrap();
+    let all = items(queue.stream(None).unwrap());
+    let tracks = queue.stats().unwrap().tracks;
+    assert!(tracks > 3);
+    queue.close().unwrap();
+    for track in [2, tracks] {
+        let path = dir.path().join(format!("{track:010}.track"));
+        let was = std::fs::read(&path).unwrap();
+        let mut damaged = was.clone();
+        damaged[40] ^= 1;
+        std::fs::write(&path, damaged).unwrap();
+        let refused = Queue::open(dir.path()).and_then(|queue| {
+            let stream = queue.stream(None)?;
+            stream.items().collect::<Result<Vec<_>, _>>()
+        });
+        assert!(refused.is_err());
+        let queue = QueueOptions::new().accept_loss(true).open(dir.path()).unwrap();
+        let mut stream = queue.stream(None).unwrap().accept_loss(true);
+        let mut found = Vec::new();
+        while let Some(entry) = stream.next().unwrap() {
+            if let Entry::Item(id, item) = entry {
+                found.push((id, item.to_vec()));
+            }
+        }
+        assert!(found == all, "track {track}: {} of {}", found.len(), all.len());
+        queue.close().unwrap();
+        let now = std::fs::read(&path).unwrap();
+        std::fs::write(&path, [&was[..4096], &now[4096..]].concat()).unwrap();
+    }
+}
+
 /// Symptom: a consumer went on where another one was, and nobody complained. Cause: a consumer's file did
 /// not say whose it is, and rot had put one in the place of another. Rule: it names its consumer.
 #[test]

@@ -91,6 +91,24 @@ fn track_files(dir: &Path) -> Vec<String> {
     names
 }
 
+/// Symptom: a stream that was kept when its queue was closed did not find a track that somebody else had
+/// rewritten since. Cause: it went on asking the closed queue which file it was. Rule: whoever does not own
+/// the queue any more asks `QUEUE`.
+#[test]
+fn a_stream_that_outlives_its_queue_finds_what_others_rewrite() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = small_tracks().open(dir.path()).unwrap();
+    let all = append(&queue, 1, [1000; 60]);
+    let stream = queue.stream(None).unwrap();
+    queue.close().unwrap();
+    let other = small_tracks().open(dir.path()).unwrap();
+    let (first, last) = (all[20].0, all[40].0);
+    other.rewrite(first..last, |_, _| Rewrite::Drop).unwrap();
+    other.close().unwrap();
+    let left: Items = all.into_iter().filter(|(id, _)| *id < first || *id >= last).collect();
+    assert!(items(stream) == left);
+}
+
 #[test]
 fn a_range_is_filtered_and_mapped_and_what_is_left_keeps_its_ids() {
     let dir = tempfile::tempdir().unwrap();
