@@ -19,6 +19,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::chunk::chunks_for;
 use super::{Fault, Seq, TrackId, bytes_at, codec, plain};
 
 /// Bytes of an entry before its operation.
@@ -251,6 +252,17 @@ pub struct SegmentRef {
     pub refilled: Option<Refilled>,
 }
 
+impl SegmentRef {
+    /// Whether the chunks that it lies in, as far as it says, have numbers.
+    fn fits_a_track(&self) -> bool {
+        let fits = |place: Refilled| {
+            let end = u64::from(place.chunk).saturating_add(chunks_for(self.len));
+            place.chunk > 0 && end <= u64::from(u32::MAX)
+        };
+        self.refilled.is_none_or(fits)
+    }
+}
+
 /// A segment that was written into freed chunks.
 ///
 /// ```
@@ -353,6 +365,9 @@ fn check(record: &Record<'_>) -> Result<(), Fault> {
                     if total != Some(put.meta.len) || list.iter().any(|s| s.len == 0) {
                         return invalid("its segments do not add up to its length".into());
                     }
+                    if !list.iter().all(SegmentRef::fits_a_track) {
+                        return invalid("a segment beyond all chunks that there may be".into());
+                    }
                 }
                 Value::Compressed(compressed) => {
                     let len = put.meta.len;
@@ -412,12 +427,12 @@ mod tests {
 
     #[test]
     fn a_put_of_as_many_segments_as_there_may_be_decodes() {
-        let refilled = Refilled { track: TrackId(u32::MAX), chunk: u32::MAX, crc: u32::MAX };
+        let refilled = Refilled { track: TrackId(u32::MAX), chunk: 1 << 30, crc: u32::MAX };
         let refilled = Some(refilled);
-        let count = MAX_SEGMENTS as u64;
-        let segment = |n| SegmentRef { refilled, ..segment(u64::MAX - n, u64::MAX / count) };
+        let (count, len) = (MAX_SEGMENTS as u64, 1 << 40);
+        let segment = |n| SegmentRef { refilled, ..segment(u64::MAX - n, len) };
         let meta = Meta {
-            len: u64::MAX / count * count,
+            len: len * count,
             crc: u32::MAX,
             created_ms: u64::MAX,
             modified_ms: u64::MAX,
@@ -448,7 +463,17 @@ mod tests {
             let value = Value::Compressed(Compressed { bytes, with_dictionary: false });
             Record::Put(Put { space: Space::Object, key: b"k", meta, value })
         };
+        let refilled = |chunk, len| {
+            let place = Refilled { track: TrackId(1), chunk, crc: 0 };
+            let list = vec![SegmentRef { refilled: Some(place), ..segment(1, len) }];
+            let value = Value::Segments(SegmentList(list));
+            let Record::Put(put) = compressed(len, 1) else { unreachable!("it is a put") };
+            Record::Put(Put { value, ..put })
+        };
         let bad = [
+            refilled(0, 7),
+            refilled(u32::MAX, 7),
+            refilled(7, 1 << 50),
             Record::Delete { space: Space::Object, key: b"" },
             Record::Delete { space: Space::Object, key: &long_key },
             Record::Delete { space: Space::Part, key: b"short" },

@@ -182,8 +182,13 @@ impl Io for RealIo {
         let file = options.open(path)?;
         if writable && file.metadata()?.len() < PAGE_BYTES {
             // With room on the disk: a full one would be a signal at the first write.
-            rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, PAGE_BYTES)
-                .or_else(|_| rustix::fs::ftruncate(&file, PAGE_BYTES))?;
+            let allocated = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, PAGE_BYTES);
+            match allocated {
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                    rustix::fs::ftruncate(&file, PAGE_BYTES)?;
+                }
+                allocated => allocated?,
+            }
         }
         Page::of_file(&file, writable)
     }

@@ -18,8 +18,9 @@ use super::error::generic;
 
 const OURS: &[u8] = b"object_store/";
 const VERSION: &[u8] = b"1\n";
-/// As many as a store takes, so that none makes a reader allocate more.
-const MAX_BYTES: usize = 64 << 10;
+/// What decoding may take, so that none makes a reader allocate more: several times what a store takes,
+/// since each length counts for more than it is written with.
+const MAX_BYTES: usize = 1 << 20;
 
 /// The tags that an object was put with, URL-encoded, as
 /// [`TagSet::encoded`](::object_store::TagSet::encoded) gives them. The crate has no call that reads
@@ -131,6 +132,16 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Attributes, Option<Tags>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a reader's bound counts is more than what is written.
+    #[test]
+    fn as_many_attributes_as_a_store_takes_are_read() {
+        let pair = |n| (Attribute::Metadata(format!("{n:05}").into()), "");
+        let attributes = Attributes::from_iter((0..8000).map(pair));
+        let bytes = encode(&attributes, &TagSet::default()).unwrap();
+        assert!((60 << 10..64 << 10).contains(&bytes.len()), "{}", bytes.len());
+        assert_eq!(decode(&bytes).unwrap(), (attributes, None));
+    }
 
     #[test]
     fn what_is_carried_is_written_as_it_is_documented() {
