@@ -37,7 +37,16 @@ pub(super) struct Area {
     /// Whether a put has asked for a walk since the last one ended.
     asked: AtomicBool,
     /// For so long from then on no walk is begun because of the time alone.
-    rest: Mutex<(Instant, Duration)>,
+    rest: Mutex<Rest>,
+}
+
+/// Time in which no walk is begun.
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    since: Instant,
+    lasts: Duration,
+    /// Whether the last walk was given up: then not for a limit either.
+    failed: bool,
 }
 
 /// What an area knew when a walk began.
@@ -60,7 +69,7 @@ impl Area {
             full_at: AtomicU64::new(if max_bytes.is_some() { 0 } else { u64::MAX }),
             walks: AtomicUsize::new(0),
             asked: AtomicBool::new(false),
-            rest: Mutex::new((Instant::now(), Duration::ZERO)),
+            rest: Mutex::new(Rest { since: Instant::now(), lasts: Duration::ZERO, failed: false }),
         }
     }
 
@@ -111,13 +120,24 @@ impl Area {
 
     /// [`is_due`](Self::is_due) for the housekeeper, which lets time pass between walks.
     pub(super) fn is_due_again(&self, now_ms: u64) -> bool {
-        let (since, rest) = *self.rest.lock().expect("no panic holds it");
-        self.may_be_full() || since.elapsed() >= rest && self.is_due(now_ms)
+        let Rest { since, lasts, failed } = *self.rest.lock().expect("no panic holds it");
+        let has_rested = since.elapsed() >= lasts;
+        (has_rested || !failed) && self.may_be_full() || has_rested && self.is_due(now_ms)
     }
 
     /// Lets it rest, from now on.
-    pub(super) fn rest(&self, rest: Duration) {
-        *self.rest.lock().expect("no panic holds it") = (Instant::now(), rest);
+    pub(super) fn rest(&self, lasts: Duration) {
+        self.set_rest(lasts, false);
+    }
+
+    /// The same after a walk that was given up, which would end no better at once.
+    pub(super) fn rest_after_failure(&self, lasts: Duration) {
+        self.set_rest(lasts, true);
+    }
+
+    fn set_rest(&self, lasts: Duration, failed: bool) {
+        let rest = Rest { since: Instant::now(), lasts, failed };
+        *self.rest.lock().expect("no panic holds it") = rest;
     }
 
     fn may_be_full(&self) -> bool {
@@ -156,5 +176,24 @@ impl Area {
         self.full_at.fetch_min(full_at, Ordering::AcqRel);
         self.asked.store(false, Ordering::Release);
         self.walks.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_calls_at_once_but_not_again_where_a_walk_has_failed() {
+        let area = Area::new(b"", Lifetime::Endless, Some(10));
+        area.rest(Duration::from_secs(3600));
+        assert!(area.is_due_again(0));
+        let before = area.begin();
+        assert!(!area.is_due_again(0));
+        area.give_up(before);
+        area.rest_after_failure(Duration::from_secs(3600));
+        assert!(area.is_due(0) && !area.is_due_again(0));
+        area.rest_after_failure(Duration::ZERO);
+        assert!(area.is_due_again(0));
     }
 }

@@ -187,6 +187,7 @@ impl Drop for Walk {
     fn drop(&mut self) {
         if let Some(before) = self.before {
             self.area.give_up(before);
+            self.area.rest_after_failure(self.started.elapsed().saturating_mul(REST_FACTOR));
         }
     }
 }
