@@ -116,11 +116,13 @@ impl Shared {
     ) -> Result<Option<Seq>> {
         self.check_poison()?;
         self.admit(value.len())?;
-        let _share = self.budget.take(value.len());
+        let share = self.budget.take(value.len());
         let mut body = Body::with_capacity(value.len());
         body.push(value);
         let Some((segment, taken)) = self.refill(&mut body)? else { return Ok(None) };
         taken.sync()?;
+        // Whoever holds the gate may wait for it.
+        drop(share);
         step!("refill.synced");
         let pass = Pass::of(options.condition);
         let _gate = self.gates.pass([(Space::Object, key, pass)]);
