@@ -414,13 +414,12 @@ impl<'a> Join<'a> {
     }
 
     /// Gives a segment to a put, unless it is lost.
-    pub(crate) fn set_owner(&mut self, segment: Seq, owner: Seq) -> Result<()> {
-        if let Some(row) = self.segment_row(segment)?
-            && row.owner != Some(owner)
-        {
+    pub(crate) fn set_owner(&mut self, segment: Seq, owner: Seq) -> Result<bool> {
+        let Some(row) = self.segment_row(segment)? else { return Ok(false) };
+        if row.owner != Some(owner) {
             self.segments.insert(segment, Some(SegmentRow { owner: Some(owner), ..row }));
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Frees segments that no put has taken over.

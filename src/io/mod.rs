@@ -268,3 +268,20 @@ pub fn write_all_at(file: &dyn File, buffers: &mut [IoSlice<'_>], mut offset: u6
     }
     Ok(())
 }
+
+/// The absolute path of something that may not exist yet.
+pub(crate) fn resolve(io: &dyn Io, path: &Path) -> PathBuf {
+    let mut missing = Vec::new();
+    let mut at = path;
+    loop {
+        let there = if at.as_os_str().is_empty() { Path::new(".") } else { at };
+        if let Ok(real) = io.canonicalize(there) {
+            return missing.iter().rev().fold(real, |path, name| path.join(name));
+        }
+        let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else {
+            return path.to_owned();
+        };
+        missing.push(name.to_owned());
+        at = parent;
+    }
+}

@@ -7,7 +7,7 @@ use crate::disk::{DISK_FILE, prepare, read_identity, settle, write_identity};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::meta::{DiskState, StoreMeta};
 use crate::format::{DiskId, StoreId, TrackId};
-use crate::io::Io;
+use crate::io::{Io, resolve};
 use crate::options::Options;
 use crate::track::TrackFile;
 
@@ -32,6 +32,25 @@ pub(super) fn default_marker() -> PathBuf {
 /// Makes the directories that are given to a new store its disks.
 pub(super) fn prepare_given(io: &dyn Io, given: &[PathBuf]) -> Result<()> {
     given.iter().try_for_each(|path| prepare(io, path).map(drop))
+}
+
+/// Fails where a directory is given for a disk of a store that has lost its `META`, and is none: a disk
+/// that is not mounted would pass for a new one, and what others have of its objects would be freed.
+pub(super) fn refuse_new(options: &Options, store: StoreId) -> Result<()> {
+    let io = &*options.io;
+    for path in &options.disks {
+        if options.accept_loss {
+            restore_identity(io, store, path)?;
+        }
+        if read_identity(io, path)?.is_none() {
+            let what = format!(
+                "holds no disk of the store {store}, whose META is lost; is it mounted? Give all disks \
+                 that the store had, and no others"
+            );
+            return Err(Error::new(ErrorKind::Disk, what).with_path(path));
+        }
+    }
+    Ok(())
 }
 
 /// Finds the store's disks: those of `meta`, where they were or among those given, and new ones among
@@ -213,8 +232,8 @@ pub(crate) fn adopt(
 }
 
 fn same_path(io: &dyn Io, known: &Path, given: &Path) -> bool {
-    let resolved = |path: &Path| io.canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    known == given || resolved(known) == resolved(given)
+    // Also where it is not there at the moment.
+    known == given || resolve(io, known) == resolve(io, given)
 }
 
 fn has_tracks(io: &dyn Io, folder: &Path) -> Result<bool> {

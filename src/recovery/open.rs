@@ -18,7 +18,7 @@ use super::tails::new_join;
 use crate::disk::{Disk, Holes, Owner, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::chunk::CHUNK_BYTES;
-use crate::format::entry::TrackRow;
+use crate::format::entry::{Grave, TrackRow};
 use crate::format::meta::{DiskState, StoreMeta};
 use crate::format::{DiskId, Seq, StoreId, TrackId, entry};
 use crate::index::{self, Books, Family, Index, Join};
@@ -148,6 +148,8 @@ pub(super) struct Opening {
     pub(super) tracks: BTreeMap<TrackId, DiskId>,
     pub(super) missing: Missing,
     pub(super) rebuild: bool,
+    /// Which disks there are, nobody says.
+    lost_meta: bool,
     locks: Locks,
     /// The newest chain that was replayed.
     pub(super) newest_chain: Seq,
@@ -182,6 +184,8 @@ impl Opening {
         }
         let (mut index, mut books) = open_index(&options, &index_dir)?;
         step!("open.index-opened");
+        let has_remains =
+            meta.is_none() && disks::sole_store(&*io, &home, &options.disks)?.is_some();
         let store = match (&meta, &books) {
             (Some(meta), _) => meta.store,
             (None, Some(books)) => books.state.store,
@@ -203,6 +207,9 @@ impl Opening {
         }
         if meta.is_none() && books.is_some() {
             disks::check_given(&*io, &home, &options.disks)?;
+        }
+        if meta.is_none() && (books.is_some() || has_remains) {
+            disks::refuse_new(&options, store)?;
         }
         let found = disks::find(&options, &home, store, meta.as_ref())?;
         check_disks_of_rows(books.as_ref(), &found, &home)?;
@@ -261,6 +268,7 @@ impl Opening {
             tracks,
             missing,
             rebuild,
+            lost_meta,
             locks,
             newest_chain: Seq(0),
             report,
@@ -327,13 +335,22 @@ impl Opening {
             if synced.insert(row.disk) {
                 self.sync_dir_of(row.disk)?;
             }
-            let graves = index::graves(&self.index, |grave| grave.track == id)?;
-            let mut join = Join::new(&self.index, &mut self.books);
-            for (key, grave) in graves {
-                join.drop_grave(&key, grave);
+            let mut from = Vec::new();
+            loop {
+                let of_track = |grave: &Grave| grave.track == id;
+                let graves = index::graves(&self.index, &from, ROWS_A_BATCH, of_track)?;
+                let mut join = Join::new(&self.index, &mut self.books);
+                let Some((last, _)) = graves.last() else {
+                    join.drop_track(id)?;
+                    join.commit()?;
+                    break;
+                };
+                from = [&last[..], &[0]].concat();
+                for (key, grave) in graves {
+                    join.drop_grave(&key, grave);
+                }
+                join.commit()?;
             }
-            join.drop_track(id)?;
-            join.commit()?;
         }
         Ok(self)
     }
@@ -416,7 +433,10 @@ impl Opening {
         }
         self.cut_off_given_up()?;
         if self.rebuild {
-            rebuild::adopt_segments(&self.index, &mut self.books)?;
+            let orphan = rebuild::adopt_segments(&self.index, &mut self.books)?;
+            if let Some(orphan) = orphan.filter(|_| self.lost_meta) {
+                self.accept(orphan).inspect_err(|_| self.forget_meta())?;
+            }
             step!("rebuild.segments-adopted");
         }
         // Before the live values claim their chunks: those of a dead stream may be others' by now.
@@ -431,6 +451,14 @@ impl Opening {
             step!("rebuild.live-claimed");
         }
         Ok(())
+    }
+
+    /// Takes back a `META` that was made up of too few disks, so that all of them can be given.
+    fn forget_meta(&self) {
+        let path = self.home.join(META_FILE);
+        if let Err(error) = self.options.io.remove(&path) {
+            tracing::error!(%error, path = %path.display(), "remove it before the next attempt");
+        }
     }
 
     /// Frees the segments of streams that were never committed.

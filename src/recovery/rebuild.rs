@@ -6,42 +6,51 @@
 
 use super::report::Damage;
 use crate::error::Result;
-use crate::format::Seq;
 use crate::format::entry::{self, Entry, Extent, Place, SegmentRow};
 use crate::format::record::{SegmentList, Space};
+use crate::format::{Seq, TrackId};
 use crate::index::{Books, Family, Index, Join};
 
 const CLAIMS_A_BATCH: usize = 4096;
 
 /// Gives all segments to the puts that name them. A segment that compaction moved may have come up
 /// after its put, where its first place is gone with its track. Where the end of a part is lost, the
-/// object that was made of it has its segments as well: they are the object's.
-pub(super) fn adopt_segments(index: &Index, books: &mut Books) -> Result<()> {
+/// object that was made of it has its segments as well: they are the object's. Gives the first put of
+/// which a segment is nowhere.
+pub(super) fn adopt_segments(index: &Index, books: &mut Books) -> Result<Option<Damage>> {
     let view = index.snapshot();
-    let mut owned = Vec::new();
+    let (mut owned, mut orphan) = (Vec::new(), None);
     for space in [Space::Part, Space::Object] {
         let mut cursor = view.entries(space);
         cursor.seek(&[]);
         while let Some((_, entry)) = cursor.entry()? {
             if let Place::Segments(SegmentList(list)) = &entry.place {
-                owned.extend(list.iter().map(|segment| (segment.seq, entry.seq)));
+                owned.extend(list.iter().map(|segment| (segment.seq, entry.seq, entry.track)));
             }
             cursor.next();
             if owned.len() >= CLAIMS_A_BATCH {
-                adopt(index, books, &mut owned)?;
+                orphan = orphan.or(adopt(index, books, &mut owned)?);
             }
         }
     }
-    adopt(index, books, &mut owned)
+    Ok(orphan.or(adopt(index, books, &mut owned)?))
 }
 
-fn adopt(index: &Index, books: &mut Books, owned: &mut Vec<(Seq, Seq)>) -> Result<()> {
+fn adopt(
+    index: &Index,
+    books: &mut Books,
+    owned: &mut Vec<(Seq, Seq, TrackId)>,
+) -> Result<Option<Damage>> {
     let mut join = Join::new(index, books);
-    for (segment, owner) in owned.drain(..) {
-        join.set_owner(segment, owner)?;
+    let mut orphan = None;
+    for (segment, owner, track) in owned.drain(..) {
+        if !join.set_owner(segment, owner)? {
+            orphan.get_or_insert(track);
+        }
     }
     join.commit()?;
-    Ok(())
+    let what = "an object in this track has bytes on no disk that was given";
+    Ok(orphan.map(|track| Damage { track, chunk: 0, chunks: 0, what: what.into() }))
 }
 
 /// Takes the chunks of all live values out of the free list; gives those that two values claim.

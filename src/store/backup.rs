@@ -35,7 +35,7 @@ use crate::format::entry::{SegmentRow, TrackRow};
 use crate::format::meta::{BackupMeta, BackupTrack, DiskState, StoreMeta};
 use crate::format::{DiskId, Seq, TrackId};
 use crate::index::{Books, Family, Index, View};
-use crate::io::{Io, OpenMode, RealIo};
+use crate::io::{Io, OpenMode, RealIo, resolve};
 use crate::options::{OnStep, Phase, Progress};
 
 /// How a backup comes by its files.
@@ -462,21 +462,4 @@ fn bring_index(target: &Target, staged: &Path, mode: LinkMode) -> Result<u64> {
     }
     RealIo.sync_dir(&new).map_err(fail)?;
     Ok(bytes)
-}
-
-/// The absolute path of something that may not exist yet.
-fn resolve(io: &dyn Io, path: &Path) -> PathBuf {
-    let mut missing = Vec::new();
-    let mut at = path;
-    loop {
-        let there = if at.as_os_str().is_empty() { Path::new(".") } else { at };
-        if let Ok(real) = io.canonicalize(there) {
-            return missing.iter().rev().fold(real, |path, name| path.join(name));
-        }
-        let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else {
-            return path.to_owned();
-        };
-        missing.push(name.to_owned());
-        at = parent;
-    }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Checkpoints {
     unsettled_bytes: AtomicU64,
     /// Whether chains were appended that are not yet synced.
     unsynced: AtomicBool,
+    /// When the last sync of an interval was.
+    synced: Mutex<Instant>,
     /// The last index batch that is durable.
     durable_batch: AtomicU64,
     signals: Mutex<Signals>,
@@ -70,6 +72,7 @@ impl Checkpoints {
             track_bytes: AtomicU64::new(0),
             unsettled_bytes: AtomicU64::new(0),
             unsynced: AtomicBool::new(false),
+            synced: Mutex::new(Instant::now()),
             durable_batch: AtomicU64::new(durable_batch),
             signals: Mutex::default(),
             wake: Condvar::new(),
@@ -157,9 +160,14 @@ impl Checkpoints {
         Signals { stop: signals.stop, checkpoint, expiry, flush, rounds: signals.rounds }
     }
 
-    /// Whether chains wait for a sync; taken.
-    pub(crate) fn take_unsynced(&self) -> bool {
-        self.unsynced.swap(false, Ordering::Relaxed)
+    /// Whether chains wait for a sync, for as long as an interval; taken.
+    fn take_unsynced(&self, interval: Duration) -> bool {
+        let mut synced = self.synced.lock().expect("no panic holds it");
+        let is_due = synced.elapsed() >= interval;
+        if is_due {
+            *synced = Instant::now();
+        }
+        is_due && self.unsynced.swap(false, Ordering::Relaxed)
     }
 
     fn signals(&self) -> MutexGuard<'_, Signals> {
@@ -248,8 +256,10 @@ impl Shared {
         if grown < self.options.memtable_bytes() / 2 {
             return Ok(());
         }
+        let is_bounded = || self.checkpoints.unflushed_bytes() < self.options.memtable_bytes();
         match self.checkpoint() {
-            Err(error) if error.kind() == ErrorKind::Full => Ok(()),
+            // Deletes bring room, but what they add to the index has to be flushed in the end.
+            Err(error) if error.kind() == ErrorKind::Full && is_bounded() => Ok(()),
             taken => taken,
         }
     }
@@ -266,6 +276,15 @@ impl Shared {
         let outcomes: Vec<_> =
             self.volumes.all().iter().map(|volume| volume.submit_sync()).collect();
         wait_for_all(&outcomes)
+    }
+
+    /// The interval's sync: called often enough by whoever keeps the housekeeper busy for long.
+    pub(crate) fn sync_if_due(&self) {
+        if self.checkpoints.take_unsynced(self.options.sync_interval)
+            && let Err(error) = self.sync()
+        {
+            tracing::error!(%error, "the interval's sync failed");
+        }
     }
 
     /// Makes the index durable. Does nothing where nothing has changed.
@@ -388,6 +407,7 @@ impl Shared {
                 self.cut(&mut books)?;
                 self.or_poison(self.index.flush())?;
             } else {
+                self.sync_if_due();
                 std::thread::sleep(LOOK_EVERY);
             }
         }

@@ -166,8 +166,12 @@ impl Shared {
     }
 
     fn delete_once_more(&self, on_disk: &OnDisk) -> Result<()> {
-        let graves = index::graves(&self.index, |grave| on_disk.0.contains(&grave.track))?;
-        for batch in graves.chunks(KEYS_A_BATCH) {
+        let mut from = Vec::new();
+        loop {
+            let is_on_disk = |grave: &Grave| on_disk.0.contains(&grave.track);
+            let batch = &index::graves(&self.index, &from, KEYS_A_BATCH, is_on_disk)?[..];
+            let Some((last, _)) = batch.last() else { return Ok(()) };
+            from = [&last[..], &[0]].concat();
             self.admit_delete()?;
             let named = |(row_key, _): &'_ (Vec<u8>, Grave)| match row_key.split_first() {
                 Some((0, _)) => Space::Object,
@@ -184,7 +188,6 @@ impl Shared {
             }
             self.append_deletes(&same)?;
         }
-        Ok(())
     }
 
     /// Makes the index forget tracks in which nothing lives, but segments that nobody claimed.
@@ -193,9 +196,8 @@ impl Shared {
             row.owner.is_none() && on_disk.0.contains(&row.track)
         })?;
         self.free_unowned(unclaimed.into_iter().map(|(seq, _)| seq).collect())?;
-        let graves = index::graves(&self.index, |grave| on_disk.0.contains(&grave.track))?;
+        self.drop_graves(|grave| on_disk.0.contains(&grave.track))?;
         self.change(&mut self.books(), |join| {
-            graves.iter().for_each(|(key, grave)| join.drop_grave(key, *grave));
             on_disk.0.iter().try_for_each(|id| join.drop_track(*id))
         })?;
         on_disk.0.iter().for_each(|id| self.files.forget(*id));

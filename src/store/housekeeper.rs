@@ -41,7 +41,7 @@ fn run(shared: &Shared) {
     let (sync_interval, interval) =
         (shared.options.sync_interval, shared.options.checkpoint_interval);
     let tick = sync_interval.min(interval).max(Duration::from_millis(1));
-    let (mut synced, mut checkpointed) = (Instant::now(), Instant::now());
+    let mut checkpointed = Instant::now();
     let (mut pass, mut deleted_bytes) = (None, 0);
     loop {
         // A pass goes on between all else, a step at a time.
@@ -49,14 +49,7 @@ fn run(shared: &Shared) {
         if signals.stop {
             return;
         }
-        if synced.elapsed() >= sync_interval {
-            if shared.checkpoints.take_unsynced()
-                && let Err(error) = shared.sync()
-            {
-                tracing::error!(%error, "the interval's sync failed");
-            }
-            synced = Instant::now();
-        }
+        shared.sync_if_due();
         pass = pass.or_else(|| Pass::if_due(shared)).and_then(|pass| {
             let (pass, bytes) = step(pass, shared);
             deleted_bytes += bytes;

@@ -9,9 +9,9 @@ use crate::disk::Owner;
 use crate::disk::Volume;
 use crate::error::{Error, Result};
 use crate::format::chunk::CHUNK_BYTES;
-use crate::format::entry::{Extent, FreeRow, TrackRow};
+use crate::format::entry::{Extent, FreeRow, Grave, TrackRow};
 use crate::format::record::Space;
-use crate::format::{DiskId, Seq, TrackId, entry};
+use crate::format::{DiskId, TrackId, entry};
 use crate::index::{self, Family, free_rows};
 
 /// Tombstones that are forgotten in one batch.
@@ -73,6 +73,7 @@ impl Shared {
         };
         let mut held_chunks = 0;
         for (track, disk) in tracks {
+            self.sync_if_due();
             let Some(volume) = self.volumes.of(disk) else { continue };
             if volume.punches() && !self.volumes.are_without(&volume) {
                 let punched = self.punch_track(track, reusable);
@@ -169,6 +170,7 @@ impl Shared {
                 let taken = if is_dead { self.compaction.take(id) } else { None };
                 taken.map_or(Ok(()), |_taken| self.unlink(id, &row))
             };
+            self.sync_if_due();
             let Some(volume) = self.volumes.of(row.disk) else { continue };
             if !self.volumes.are_without(&volume) {
                 let unlinked = self.refills.unless_taken(whole, unlink).transpose();
@@ -198,20 +200,10 @@ impl Shared {
         step!("unlink.directory-synced");
         volume.room_came_back();
         self.files.forget(id);
-        let graves = if row.graves > 0 {
-            index::graves(&self.index, |grave| grave.track == id)?
-        } else {
-            vec![]
-        };
-        self.change(&mut self.books(), |join| {
-            for (key, grave) in &graves {
-                // A newer tombstone may have taken its place.
-                if index::grave(&self.index, key)? == Some(*grave) {
-                    join.drop_grave(key, *grave);
-                }
-            }
-            join.drop_track(id)
-        })?;
+        if row.graves > 0 {
+            self.drop_graves(|grave| grave.track == id)?;
+        }
+        self.change(&mut self.books(), |join| join.drop_track(id))?;
         step!("unlink.rows-dropped");
         self.ledger.update(|meta| {
             meta.cuts.retain(|(track, _)| *track != id);
@@ -301,17 +293,28 @@ impl Shared {
     fn forget_graves(&self) -> Result<()> {
         let floor = {
             let books = self.books();
-            let oldest = books.tracks.values().map(|row| row.floor).min().unwrap_or(Seq(u64::MAX));
-            let before = self.grave_floor.fetch_max(oldest.0, Ordering::Relaxed);
-            if books.state.graves == 0 || before >= oldest.0 {
+            let floors = books.tracks.values().map(|row| row.floor);
+            // Without tombstones, or without tracks, nothing is learned of how far they were looked at.
+            let Some(oldest) = floors.min().filter(|_| books.state.graves > 0) else {
+                return Ok(());
+            };
+            if self.grave_floor.fetch_max(oldest.0, Ordering::Relaxed) >= oldest.0 {
                 return Ok(());
             }
             oldest
         };
-        let old = index::graves(&self.index, |grave| grave.seq < floor)?;
-        for some in old.chunks(GRAVES_A_BATCH) {
+        self.drop_graves(|grave| grave.seq < floor)
+    }
+
+    /// Forgets tombstones, so many at a time that nobody waits for long, and no more are in memory.
+    pub(super) fn drop_graves(&self, wanted: impl Fn(&Grave) -> bool) -> Result<()> {
+        let mut from = Vec::new();
+        loop {
+            let some = index::graves(&self.index, &from, GRAVES_A_BATCH, &wanted)?;
+            let Some((last, _)) = some.last() else { return Ok(()) };
+            from = [&last[..], &[0]].concat();
             self.change(&mut self.books(), |join| {
-                for (key, grave) in some {
+                for (key, grave) in &some {
                     // A newer tombstone may have taken its place.
                     if index::grave(&self.index, key)? == Some(*grave) {
                         join.drop_grave(key, *grave);
@@ -321,7 +324,6 @@ impl Shared {
             })?;
             step!("reclaim.graves-forgotten");
         }
-        Ok(())
     }
 
     /// Discards parts that nobody assembled in time.

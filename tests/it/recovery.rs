@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -126,6 +127,34 @@ fn without_meta_a_store_asks_for_its_disks_and_makes_none() {
             }
         });
     }
+}
+
+/// Symptom: with a disk that was not mounted a store that had lost its home was made anew of the others,
+/// and what they had of objects that lay over both was freed. Cause: the empty directory passed for a new
+/// disk. Rule: where nobody says which disks there are, all of them have to be there.
+#[test]
+fn a_rebuild_without_meta_takes_no_empty_directory_for_a_disk_and_misses_one_that_is_not_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let disks = ["a", "b", "c"].map(|name| dir.path().join(name));
+    let of = |disks: &[PathBuf]| disks.iter().fold(kogia::Options::new(), |o, disk| o.disk(disk));
+    let home = dir.path().join("home");
+    let store = of(&disks[..2]).open(&home).unwrap();
+    let bytes = value(1, 3 << 20);
+    for key in 0..4 {
+        let mut stream = store.writer(format!("k{key}")).unwrap();
+        stream.write_all(&bytes).unwrap();
+        stream.commit().unwrap();
+    }
+    store.close().unwrap();
+    fs::remove_dir_all(&home).unwrap();
+    fs::create_dir(&disks[2]).unwrap();
+    let swapped = [disks[0].clone(), disks[2].clone()];
+    assert_eq!(of(&swapped).rebuild(&home).unwrap_err().kind(), ErrorKind::Disk);
+    assert!(fs::read_dir(&disks[2]).unwrap().next().is_none());
+    let alone = [0, 1].map(|at| of(&disks[at..=at]).rebuild(&home).unwrap_err().kind());
+    assert!(alone.contains(&ErrorKind::Damaged), "{alone:?}");
+    let store = of(&disks[..2]).rebuild(&home).unwrap();
+    (0..4).for_each(|key| assert!(store.get(format!("k{key}")).unwrap().as_ref() == Some(&bytes)));
 }
 
 /// Symptom: an opening that never ended. Cause: with a flipped bit the type of a record of the index's
