@@ -55,6 +55,9 @@ pub enum ErrorKind {
     Cancelled,
 }
 
+/// `ENOMEM`, `ENFILE` and `EMFILE`, on all of Unix.
+const SHORTAGES: [i32; 3] = [12, 23, 24];
+
 /// An error of a store.
 ///
 /// ```
@@ -70,6 +73,13 @@ struct Inner {
     path: Option<PathBuf>,
     track: Option<(TrackId, u32)>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+fn kind_of(fault: &Fault) -> ErrorKind {
+    match fault {
+        Fault::Version { .. } => ErrorKind::Version,
+        _ => ErrorKind::Corruption,
+    }
 }
 
 impl Error {
@@ -111,6 +121,14 @@ impl Error {
         Error(Inner { kind, what, path, track: None, source: Some(source.into()) }.into())
     }
 
+    /// Whether the process lacks what the call needed, as memory or file descriptors: that says nothing
+    /// of the disk.
+    pub(crate) fn is_shortage(&self) -> bool {
+        let source = self.0.source.as_ref().and_then(|source| source.downcast_ref());
+        let code = source.and_then(std::io::Error::raw_os_error);
+        code.is_some_and(|code| SHORTAGES.contains(&code))
+    }
+
     /// A lock on `path` that could not be had; `held` says of `what` it is for that somebody else has it.
     pub(crate) fn lock(
         doing: &'static str,
@@ -127,10 +145,7 @@ impl Error {
 
     /// Bytes of a file that do not decode.
     pub(crate) fn fault(path: &Path, fault: Fault) -> Self {
-        let kind = match fault {
-            Fault::Version { .. } => ErrorKind::Version,
-            _ => ErrorKind::Corruption,
-        };
+        let kind = kind_of(&fault);
         let what = "cannot be understood".into();
         let path = Some(path.to_owned());
         Error(Inner { kind, what, path, track: None, source: Some(fault.into()) }.into())
@@ -138,7 +153,7 @@ impl Error {
 
     /// A chunk that does not hold what the index says.
     pub(crate) fn chunk(path: &Path, track: TrackId, chunk: u32, fault: Fault) -> Self {
-        let kind = ErrorKind::Corruption;
+        let kind = kind_of(&fault);
         let (path, track) = (Some(path.to_owned()), Some((track, chunk)));
         let what = "bytes are not what was written".into();
         Error(Inner { kind, what, path, track, source: Some(fault.into()) }.into())
@@ -210,5 +225,22 @@ impl From<Error> for std::io::Error {
             _ => std::io::ErrorKind::Other,
         };
         std::io::Error::new(kind, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_process_lacks_is_no_fault_of_the_disk() {
+        let failed = |code| {
+            let error = std::io::Error::from_raw_os_error(code);
+            Error::io("read", Path::new("/mnt/a"), error)
+        };
+        let too_many_files = 24;
+        assert!(failed(too_many_files).is_shortage());
+        let input_output = 5;
+        assert!(!failed(input_output).is_shortage());
     }
 }

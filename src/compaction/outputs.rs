@@ -17,6 +17,8 @@ pub(super) struct Outputs {
     open: BTreeMap<(DiskId, u8), Output>,
     /// Those that are full; sealed when the index knows all that is in them.
     full: Vec<Output>,
+    /// Whether small tracks are being gathered in them.
+    pub(super) gathers: bool,
     /// What was copied since room was last given back.
     pub(super) debt: Debt,
 }

@@ -421,6 +421,8 @@ impl<'a> Pass<'a> {
     /// Where the target has hardly room for the slice, what was freed before is given back first.
     fn make_room(&mut self, bytes: u64) -> Result<()> {
         let target = self.target()?;
+        // It names what the slice may begin: a track that it can't name is a file too many.
+        self.shared.make_room_for_meta();
         let available = self.shared.options.io.available_space(&target.dir).unwrap_or(0);
         if available < bytes + self.shared.options.reserve_bytes {
             self.outputs.trim();
@@ -443,7 +445,10 @@ impl<'a> Pass<'a> {
             return Ok(None);
         }
         self.outputs.trim();
-        self.shared.give_back()?;
+        // Where it is readers that hold it, another checkpoint brings nothing.
+        if self.shared.checkpoints.durable_batch() < batch || self.shared.pins.oldest() >= batch {
+            self.shared.give_back()?;
+        }
         step!("slice.given-back");
         let mut waited = 0;
         while self.shared.reusable_batch() < batch {

@@ -30,6 +30,8 @@ use crate::format::{DiskId, TrackId};
 const RECORD_BYTES: u64 = 64;
 /// Garbage of less than this share of a track is not worth a pass over it.
 const MIN_SHARE: f64 = 0.02;
+/// Tombstones of more than this share of what is needed are too many.
+const GRAVES_SHARE: f64 = 0.1;
 /// From this share on a track is worth it, however little garbage the disk has.
 const WORTH_IT_SHARE: f64 = 0.5;
 
@@ -120,15 +122,25 @@ pub(crate) enum Zeal {
     Thorough(f64),
 }
 
-/// The track to compact next, if any is worth it.
+/// What to compact next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Choice {
+    pub(crate) track: TrackId,
+    /// Not for its garbage: small tracks are gathered.
+    pub(crate) gathers: bool,
+}
+
+/// The track to compact next, if any is worth it. Whoever `gathers` small ones has begun to, and takes
+/// all of them.
 pub(crate) fn choose<'r>(
-    rows: impl Iterator<Item = (&'r TrackId, &'r TrackRow)>,
+    rows: impl Iterator<Item = (&'r TrackId, &'r TrackRow)> + Clone,
     situation: &Situation<'_>,
     zeal: Zeal,
-) -> Option<TrackId> {
+    gathers: bool,
+) -> Option<Choice> {
     let mut all = Room::default();
     let mut tracks = Vec::new();
-    for (&id, row) in rows.filter(|(_, row)| row.disk == situation.disk) {
+    for (&id, row) in rows.clone().filter(|(_, row)| row.disk == situation.disk) {
         let room = Room::of(row, situation.punches);
         all.add(room);
         let is_whole = row.sealed == Some(row.applied);
@@ -145,7 +157,15 @@ pub(crate) fn choose<'r>(
     };
     let worth_it = tracks.iter().filter(|(_, room, ..)| room.share() >= min_share);
     let best = worth_it.max_by(|a, b| a.1.score(a.2).total_cmp(&b.1.score(b.2)));
-    best.map(|(id, ..)| *id).or_else(|| smallest(&tracks, situation))
+    let best = best.map(|(track, ..)| Choice { track: *track, gathers: false });
+    let best = best.or_else(|| {
+        let track = keeper_of_graves(rows, situation)?;
+        tracks.iter().any(|(id, ..)| *id == track).then_some(Choice { track, gathers: false })
+    });
+    best.or_else(|| {
+        let track = smallest(&tracks, situation, gathers)?;
+        Some(Choice { track, gathers: true })
+    })
 }
 
 /// Whether garbage has come half way to the bound; three quarters, where puts use some of it up:
@@ -156,16 +176,36 @@ fn eager(all: &Room, situation: &Situation<'_>) -> bool {
     (all.used - all.pending.min(all.used)) as f64 > all.cost as f64 * begin
 }
 
-/// Tracks that openings and closings have left small are gathered, where they have become many.
+/// The track that keeps all tombstones from being forgotten (invariant I9), where they have become too
+/// many: nothing was known to be dead there longer ago than anywhere else, and something is by now.
+fn keeper_of_graves<'r>(
+    rows: impl Iterator<Item = (&'r TrackId, &'r TrackRow)> + Clone,
+    situation: &Situation<'_>,
+) -> Option<TrackId> {
+    let needed: u64 = rows.clone().map(|(_, row)| Room::of(row, situation.punches).cost).sum();
+    let graves: u64 = rows.clone().map(|(_, row)| row.graves).sum();
+    if ((RECORD_BYTES * graves) as f64) < needed as f64 * GRAVES_SHARE {
+        return None;
+    }
+    let lowest = rows.filter(|(_, row)| !row.is_dead()).min_by_key(|(_, row)| row.floor)?;
+    let keeps = |row: &TrackRow| row.dead_records > 0 || row.start > 1;
+    Some(lowest).filter(|(_, row)| keeps(row)).map(|(id, _)| *id)
+}
+
+/// Tracks that openings and closings have left small are gathered, where they have become many: beside
+/// the one of each shard that gathering leaves.
 fn smallest(
     tracks: &[(TrackId, Room, u64, &TrackRow)],
     situation: &Situation<'_>,
+    gathers: bool,
 ) -> Option<TrackId> {
     const MANY: usize = 16;
     let small = |row: &TrackRow| row.applied < situation.track_chunks / 8;
     let small: Vec<_> = tracks.iter().filter(|(.., row)| small(row)).collect();
     let least = small.iter().min_by_key(|(_, room, ..)| room.cost)?;
-    (small.len() > MANY).then_some(least.0)
+    let gathered = small.iter().filter(|(.., row)| row.compacted).map(|(.., row)| row.shard);
+    let shards = gathered.collect::<BTreeSet<_>>().len();
+    (gathers || small.len() > MANY + shards).then_some(least.0)
 }
 
 #[cfg(test)]
@@ -203,7 +243,8 @@ mod tests {
             excluded: &excluded.iter().copied().collect(),
             now_ms: 100 * HOUR_MS,
         };
-        choose(rows.iter().map(|(id, row)| (id, row)), &situation, zeal)
+        let rows = rows.iter().map(|(id, row)| (id, row));
+        choose(rows, &situation, zeal, false).map(|choice| choice.track)
     }
 
     fn tracks(dead: &[u64]) -> Vec<(TrackId, TrackRow)> {
@@ -300,5 +341,44 @@ mod tests {
         let rows: Vec<_> = (1..=17).map(|n| (TrackId(n), small(0))).collect();
         assert_eq!(choice(&rows[..16], &[], Zeal::Background), None);
         assert!(choice(&rows, &[], Zeal::Background).is_some());
+    }
+
+    /// Symptom: a store in which little ever dies kept every tombstone for ever. Cause: none may go as long
+    /// as an older track has anything dead in it, and no track had enough of that to be compacted. Rule:
+    /// the track that keeps them is, where they have become many.
+    #[test]
+    fn the_oldest_track_with_anything_dead_goes_where_tombstones_have_become_many() {
+        let mut rows = tracks(&[0, 10, 20]);
+        for ((_, row), floor) in rows.iter_mut().zip([30, 10, 20]) {
+            row.floor = Seq(floor);
+        }
+        rows[2].1.graves = 1000;
+        assert_eq!(choice(&rows, &[], Zeal::Background), None);
+        rows[2].1.graves = 100_000;
+        assert_eq!(choice(&rows, &[], Zeal::Background), Some(TrackId(2)));
+        // Nothing is won by the others.
+        assert_eq!(choice(&rows, &[TrackId(2)], Zeal::Background), None);
+        rows[1].1 = TrackRow { floor: Seq(10), ..packed(0, 100 * HOUR_MS) };
+        assert_eq!(choice(&rows, &[], Zeal::Background), None);
+    }
+
+    /// Symptom: each compaction rewrote one more of seventeen small tracks, and each opening as many as
+    /// there were shards, for nothing. Cause: what gathering leaves counted as what is to be gathered.
+    #[test]
+    fn the_small_tracks_that_gathering_leaves_are_not_gathered() {
+        let small = |shard: u8| TrackRow {
+            sealed: Some(11),
+            applied: 11,
+            head_chunks: 10,
+            live_records: 10,
+            packed_bytes: 30_000,
+            compacted: true,
+            shard,
+            ..packed(0, 100 * HOUR_MS)
+        };
+        let rows: Vec<_> = (0..64).map(|n| (TrackId(n), small(n as u8))).collect();
+        assert_eq!(choice(&rows, &[], Zeal::Background), None);
+        let alike: Vec<_> = (0..17).map(|n| (TrackId(n), small(0))).collect();
+        assert_eq!(choice(&alike, &[], Zeal::Background), None);
     }
 }

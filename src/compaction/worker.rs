@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::control::Control;
 use super::outputs::Outputs;
 use super::pass::{End, Pass, Steering, Target};
-use super::policy::{self, Room, Situation, Zeal};
+use super::policy::{self, Choice, Room, Situation, Zeal};
 use crate::disk::Volume;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::entry::TrackRow;
@@ -142,13 +142,22 @@ impl Compactors {
 fn run(shared: &Shared, volume: &Arc<Volume>) {
     let control = &shared.compaction;
     let mut outputs = Outputs::default();
+    // What readers hold back, as of which batch: until they are done, nothing is copied.
+    let mut held_as_of = None;
     while control.sleep(TICK) && shared.volumes.of(volume.disk.id).is_some() {
         if shared.weigh().waits_for_checkpoint {
             shared.checkpoints.request();
         }
         shared.seal_worn(volume, &mut outputs);
-        // A track may be worth a pass again and again, where it can't be finished; not at once.
-        while may_run(shared) && step(shared, volume, &mut outputs) == Some(End::Done) {}
+        held_as_of = held_as_of.filter(|batch| shared.pins.oldest() < *batch);
+        while held_as_of.is_none() && may_run(shared) {
+            match step(shared, volume, &mut outputs) {
+                Some(End::Done) => {}
+                Some(End::HeldBack) => held_as_of = Some(outputs.debt.batch),
+                // A track may be worth a pass again and again, where it can't be finished; not at once.
+                _ => break,
+            }
+        }
         if is_given_up(shared, volume)
             && let Err(error) = outputs.seal(shared)
         {
@@ -182,7 +191,11 @@ fn step(shared: &Shared, volume: &Arc<Volume>, outputs: &mut Outputs) -> Option<
     if shared.check_poison().is_err() || is_given_up(shared, volume) {
         return None;
     }
-    let track = shared.choose(volume, Zeal::Background).or_else(|| shared.seal_for_room(volume))?;
+    let choice = shared
+        .choose(volume, Zeal::Background, outputs.gathers)
+        .or_else(|| shared.seal_for_room(volume));
+    outputs.gathers = choice.is_some_and(|choice| choice.gathers);
+    let track = choice?.track;
     let control = &shared.compaction;
     let steering = Steering {
         control,
@@ -202,7 +215,9 @@ fn step(shared: &Shared, volume: &Arc<Volume>, outputs: &mut Outputs) -> Option<
         Err(error) => {
             tracing::error!(%error, %track, "compaction failed");
             volume.fail(error);
-            control.block(track);
+            if !error.is_shortage() {
+                control.block(track);
+            }
         }
     }
     shared.seal_worn(volume, outputs);
@@ -233,9 +248,9 @@ fn pass(
 
 impl Shared {
     /// The disk's best track.
-    fn choose(&self, volume: &Volume, zeal: Zeal) -> Option<TrackId> {
+    fn choose(&self, volume: &Volume, zeal: Zeal, gathers: bool) -> Option<Choice> {
         let excluded = self.compaction.excluded();
-        self.choose_of(&self.books().tracks, volume, &excluded, zeal)
+        self.choose_of(&self.books().tracks, volume, &excluded, zeal, gathers)
     }
 
     fn choose_of(
@@ -244,7 +259,8 @@ impl Shared {
         volume: &Volume,
         excluded: &BTreeSet<TrackId>,
         zeal: Zeal,
-    ) -> Option<TrackId> {
+        gathers: bool,
+    ) -> Option<Choice> {
         let situation = Situation {
             disk: volume.disk.id,
             punches: volume.holes_are_room(),
@@ -254,17 +270,17 @@ impl Shared {
             excluded,
             now_ms: now_ms(),
         };
-        policy::choose(tracks.iter(), &situation, zeal)
+        policy::choose(tracks.iter(), &situation, zeal, gathers)
     }
 
     /// Where garbage has reached the bound and no sealed track is worth it, it is in the active one:
     /// that is sealed, to be compacted.
-    fn seal_for_room(&self, volume: &Arc<Volume>) -> Option<TrackId> {
+    fn seal_for_room(&self, volume: &Arc<Volume>) -> Option<Choice> {
         if !self.is_over(&self.room(|_| true)) || !self.active_is_worth_it(volume) {
             return None;
         }
         self.seal_active(volume).ok()?;
-        self.choose(volume, Zeal::Background)
+        self.choose(volume, Zeal::Background, false)
     }
 
     fn active_is_worth_it(&self, volume: &Volume) -> bool {
@@ -349,7 +365,8 @@ impl Shared {
         room.pending = room.pending.saturating_sub(control.held());
         let over = self.is_over(&room);
         let wanted = |volume: &Arc<Volume>| {
-            self.choose(volume, Zeal::Background).is_some() || self.active_is_worth_it(volume)
+            self.choose(volume, Zeal::Background, false).is_some()
+                || self.active_is_worth_it(volume)
         };
         // For readers that hold the space nobody waits.
         let (oldest, durable) = (self.pins.oldest(), self.checkpoints.durable_batch());
@@ -458,11 +475,12 @@ impl Shared {
                 |id: &&TrackId| tracks.get(id).is_some_and(|row| row.disk == volume.disk.id);
             return only.iter().filter(is_there).copied().collect();
         }
-        let mut victims = Vec::new();
+        let (mut victims, mut gathers) = (Vec::new(), false);
         let zeal = Zeal::Thorough(options.share());
-        while let Some(track) = self.choose_of(tracks, volume, &excluded, zeal) {
-            excluded.insert(track);
-            victims.push(track);
+        while let Some(choice) = self.choose_of(tracks, volume, &excluded, zeal, gathers) {
+            excluded.insert(choice.track);
+            victims.push(choice.track);
+            gathers = choice.gathers;
         }
         victims
     }

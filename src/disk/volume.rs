@@ -273,6 +273,7 @@ impl Volume {
     /// Leaves the disk out if the error is its own; gives whether it is.
     pub(crate) fn fail(&self, error: &Error) -> bool {
         let is_its_own = error.kind() == ErrorKind::Io
+            && !error.is_shortage()
             && error.path().is_some_and(|path| path.starts_with(&*self.dir));
         if is_its_own && self.failure.set(error.clone()).is_ok() {
             tracing::error!(%error, disk = %self.disk.path.display(), "the disk is left out");

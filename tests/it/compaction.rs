@@ -63,6 +63,25 @@ fn a_small_store_comes_to_rest() {
     assert_value(&store, "k1", &value(2, 100));
 }
 
+/// Symptom: tombstones were kept for ever. Cause: a store that had been empty once thought that it had
+/// looked at all that there would ever be. Rule: where there is no track, nothing is learned.
+#[test]
+fn tombstones_are_forgotten_also_where_a_store_was_empty_once() {
+    let machine = Machine::new(1, 1);
+    let store = machine.open();
+    store.maintain().unwrap();
+    for key in ["a", "b", "c"] {
+        store.put(key, value(1, 30_000)).unwrap();
+    }
+    store.delete("a").unwrap();
+    for _ in 0..3 {
+        compact(&store);
+        store.maintain().unwrap();
+    }
+    let tombstones: u64 = store.tracks().unwrap().iter().map(|track| track.tombstones).sum();
+    assert_eq!(tombstones, 0);
+}
+
 #[test]
 fn what_lives_is_the_same_after_compaction_reopening_and_a_rebuild_and_takes_less_room() {
     let machine = Machine::new(1, 2);
