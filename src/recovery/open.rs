@@ -184,21 +184,20 @@ impl Opening {
         }
         let (mut index, mut books) = open_index(&options, &index_dir)?;
         step!("open.index-opened");
-        let has_remains =
-            meta.is_none() && disks::sole_store(&*io, &home, &options.disks)?.is_some();
-        let store = match (&meta, &books) {
-            (Some(meta), _) => meta.store,
-            (None, Some(books)) => books.state.store,
-            (None, None) if is_new && !rebuild => new_store(&*io, &home)?,
+        // And whether it is there, but for its `META`.
+        let (store, lacks_meta) = match (&meta, &books) {
+            (Some(meta), _) => (meta.store, false),
+            (None, Some(books)) => (books.state.store, true),
+            (None, None) if is_new && !rebuild => (new_store(&*io, &home)?, false),
             (None, None) => match disks::sole_store(&*io, &home, &options.disks)? {
                 // Its own directory is nobody else's; others may be shared with other stores.
-                Some(store) if rebuild || options.disks.is_empty() => store,
+                Some(store) if rebuild || options.disks.is_empty() => (store, true),
                 Some(store) => return Err(disks::unclaimed(&home, store)),
                 None if (meta_is_damaged || rebuild) && options.disks.is_empty() => {
                     return Err(disks::unknown(&home));
                 }
                 None if meta_is_damaged || rebuild => return Err(disks::nowhere(&home)),
-                None => new_store(&*io, &home)?,
+                None => (new_store(&*io, &home)?, false),
             },
         };
         if books.as_ref().is_some_and(|books| books.state.store != store) {
@@ -208,7 +207,7 @@ impl Opening {
         if meta.is_none() && books.is_some() {
             disks::check_given(&*io, &home, &options.disks)?;
         }
-        if meta.is_none() && (books.is_some() || has_remains) {
+        if lacks_meta {
             disks::refuse_new(&options, store)?;
         }
         let found = disks::find(&options, &home, store, meta.as_ref())?;
