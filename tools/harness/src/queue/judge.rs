@@ -1,6 +1,6 @@
 //! Whether what a queue shows is what may be left of what was asked.
 
-use super::ledger::{Item, Ledger, or_none};
+use super::ledger::{Item, Ledger, Reach, or_none};
 use super::{Seen, Shown, name};
 use crate::operation::Print;
 use crate::oracle::{Break, Loss, LossKind};
@@ -157,17 +157,31 @@ impl Ledger {
     /// Where it may begin: so many items may be gone.
     fn starts(&self, matched: &Matched, now_ms: u64) -> Vec<usize> {
         let mut starts = vec![self.dropped];
-        for doubt in &self.doubts {
-            let least = if doubt.exactly { doubt.to } else { self.dropped };
-            starts.extend(least..=doubt.to);
-        }
         if self.retention.drops() {
             let last = matched.pairs.last().map_or(0, |(_, id)| *id).max(self.highest) >> 32;
             let goes = |item: &Item| item.id.is_none_or(|id| self.may_go(item, id, last, now_ms));
             let most = self.items.iter().take_while(|item| goes(item)).count();
             starts.extend(self.dropped..=most.max(self.dropped));
         }
+        for doubt in &self.doubts {
+            let furthest = starts.iter().copied().max().unwrap_or(self.dropped);
+            match doubt.reach {
+                Reach::To(to) => starts.push(to),
+                // It counts from wherever it was, and of what nobody knows whether it is there, nothing.
+                Reach::Items(items) => starts.extend(self.dropped..=self.behind(furthest, items)),
+            }
+        }
         starts
+    }
+
+    /// The place behind so many items for sure, and behind those that may not be there.
+    fn behind(&self, from: usize, items: usize) -> usize {
+        let (mut at, mut left) = (from, items);
+        while let Some(item) = self.items.get(at).filter(|item| left > 0 || !item.is_sure()) {
+            left -= usize::from(item.is_sure());
+            at += 1;
+        }
+        at
     }
 
     /// Whether an item may be dropped because of its age or of what lies behind it, where `last` is

@@ -71,9 +71,16 @@ pub(super) struct Rewriting {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Doubt {
     operation: usize,
-    /// So many items may be gone, these and no others; or any number up to it.
-    pub(super) to: usize,
-    pub(super) exactly: bool,
+    pub(super) reach: Reach,
+}
+
+/// How far a truncation goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Reach {
+    /// So many of all items are gone, or none.
+    To(usize),
+    /// So many of those that are there go, and which they are is not known.
+    Items(usize),
 }
 
 /// How far a consumer is.
@@ -127,10 +134,10 @@ impl Ledger {
             }
             Task::Read { .. } => {}
             Task::Truncate { items } => {
-                let target = self.there().nth(*items);
-                let exactly = self.is_clear() && target.is_some_and(|to| to < self.durable);
-                let to = target.unwrap_or(self.items.len());
-                self.doubts.push(Doubt { operation, to, exactly });
+                let target = self.there().nth(*items).filter(|to| *to < self.durable);
+                let reach =
+                    target.filter(|_| self.is_clear()).map_or(Reach::Items(*items), Reach::To);
+                self.doubts.push(Doubt { operation, reach });
             }
             Task::Rewrite { skip, changes } => {
                 let there: Vec<usize> = self.there().skip(*skip).collect();
@@ -146,7 +153,7 @@ impl Ledger {
                 }
             }
             Task::TruncateAll => {
-                self.doubts.push(Doubt { operation, to: self.items.len(), exactly: true });
+                self.doubts.push(Doubt { operation, reach: Reach::To(self.items.len()) });
             }
             Task::Consume { name, items } => {
                 let position = self.consumers.entry(name.clone()).or_default();
@@ -185,7 +192,10 @@ impl Ledger {
                     // What was in doubt was before it as well.
                     Task::TruncateAll => {
                         let doubt = self.doubts.iter().find(|doubt| doubt.operation == operation);
-                        doubt.map_or(0, |doubt| doubt.to)
+                        doubt.map_or(0, |doubt| match doubt.reach {
+                            Reach::To(to) => to,
+                            Reach::Items(_) => 0,
+                        })
                     }
                     _ => self.items.iter().rposition(is_before).map_or(0, |last| last + 1),
                 };

@@ -196,6 +196,11 @@ fn only_what_is_too_old_or_too_much_is_dropped() {
         let lost = wrong(&ledger, POWER, &tracks[dropped..]);
         assert_eq!(lost, Some(LossKind::Lost), "{dropped}");
     }
+    // What a truncation counts from is what retention has left, and of what is in doubt nothing counts.
+    let mut truncated = ledger.clone();
+    go_on(&mut truncated, &[(Task::Truncate { items: 1 }, None)]);
+    assert_eq!(wrong(&truncated, POWER, &tracks[6..]), None);
+    assert_eq!(wrong(&truncated, POWER, &[]), Some(LossKind::Lost));
     let retention = Retention { max_age_ms: Some(5), max_bytes: None };
     let mut ledger = Ledger::new(&Setup { retention, ..setup });
     go_on(&mut ledger, &tasks[..4]);
