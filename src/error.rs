@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use crate::format::{Fault, TrackId};
 
 /// What Kogia's functions return.
@@ -54,9 +56,6 @@ pub enum ErrorKind {
     /// The caller has called it off; nothing was done.
     Cancelled,
 }
-
-/// `ENOMEM`, `ENFILE` and `EMFILE`, on all of Unix.
-const SHORTAGES: [i32; 3] = [12, 23, 24];
 
 /// An error of a store.
 ///
@@ -125,8 +124,8 @@ impl Error {
     /// of the disk.
     pub(crate) fn is_shortage(&self) -> bool {
         let source = self.0.source.as_ref().and_then(|source| source.downcast_ref());
-        let code = source.and_then(std::io::Error::raw_os_error);
-        code.is_some_and(|code| SHORTAGES.contains(&code))
+        let code = source.and_then(Errno::from_io_error);
+        code.is_some_and(|code| [Errno::NOMEM, Errno::NFILE, Errno::MFILE].contains(&code))
     }
 
     /// A lock on `path` that could not be had; `held` says of `what` it is for that somebody else has it.

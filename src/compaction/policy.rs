@@ -15,10 +15,11 @@
 //!
 //! The head of a track (directories and packed values) is shared by the records in it by their
 //! bytes, a record's own counted as 64. What a track is rewritten to has a header as well, and no less
-//! than a chunk: so nothing is to be gained where nothing is dead. The score is the benefit for its cost of log-structured file
-//! systems (Rosenblum and Ousterhout 1992, section 3.6): what is old has stopped dying, so that its
-//! garbage does not grow by waiting. The eighth of the gain keeps tracks that cost nothing in the
-//! order of their gain.
+//! than a chunk: so nothing is to be gained where nothing is dead.
+//!
+//! The score is the benefit for its cost of log-structured file systems (Rosenblum and Ousterhout
+//! 1992, section 3.6): what is old has stopped dying, so that its garbage does not grow by waiting.
+//! The eighth of the gain keeps tracks that cost nothing in the order of their gain.
 
 use std::collections::BTreeSet;
 
@@ -157,15 +158,13 @@ pub(crate) fn choose<'r>(
     };
     let worth_it = tracks.iter().filter(|(_, room, ..)| room.share() >= min_share);
     let best = worth_it.max_by(|a, b| a.1.score(a.2).total_cmp(&b.1.score(b.2)));
-    let best = best.map(|(track, ..)| Choice { track: *track, gathers: false });
-    let best = best.or_else(|| {
-        let track = keeper_of_graves(rows, situation)?;
-        tracks.iter().any(|(id, ..)| *id == track).then_some(Choice { track, gathers: false })
-    });
-    best.or_else(|| {
-        let track = smallest(&tracks, situation, gathers)?;
-        Some(Choice { track, gathers: true })
-    })
+    let can_go = |id: &TrackId| tracks.iter().any(|(other, ..)| other == id);
+    let by_itself =
+        best.map(|(id, ..)| *id).or_else(|| keeper_of_graves(rows, situation).filter(can_go));
+    match by_itself {
+        Some(track) => Some(Choice { track, gathers: false }),
+        None => smallest(&tracks, situation, gathers).map(|track| Choice { track, gathers: true }),
+    }
 }
 
 /// Whether garbage has come half way to the bound; three quarters, where puts use some of it up:
@@ -187,9 +186,8 @@ fn keeper_of_graves<'r>(
     if ((RECORD_BYTES * graves) as f64) < needed as f64 * GRAVES_SHARE {
         return None;
     }
-    let lowest = rows.filter(|(_, row)| !row.is_dead()).min_by_key(|(_, row)| row.floor)?;
-    let keeps = |row: &TrackRow| row.dead_records > 0 || row.start > 1;
-    Some(lowest).filter(|(_, row)| keeps(row)).map(|(id, _)| *id)
+    let (id, row) = rows.filter(|(_, row)| !row.is_dead()).min_by_key(|(_, row)| row.floor)?;
+    (row.dead_records > 0 || row.start > 1).then_some(*id)
 }
 
 /// Tracks that openings and closings have left small are gathered, where they have become many: beside

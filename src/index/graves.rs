@@ -4,24 +4,39 @@ use super::{Family, Index};
 use crate::error::Result;
 use crate::format::entry::Grave;
 
-/// Tombstones that are wanted, `most` of them and from row `from` on, with the keys of their rows.
+/// A tombstone, with the key of its row.
+pub(crate) type GraveRow = (Vec<u8>, Grave);
+
+/// The tombstones that are wanted, in pages of `most`: each is of the moment when it is asked for.
 pub(crate) fn graves(
+    index: &Index,
+    most: usize,
+    wanted: impl Fn(&Grave) -> bool,
+) -> impl Iterator<Item = Result<Vec<GraveRow>>> {
+    let mut from = Vec::new();
+    std::iter::from_fn(move || {
+        let page = page(index, &from, most, &wanted);
+        if let Ok(page) = &page {
+            from = [&page.last()?.0[..], &[0]].concat();
+        }
+        Some(page)
+    })
+}
+
+fn page(
     index: &Index,
     from: &[u8],
     most: usize,
     wanted: impl Fn(&Grave) -> bool,
-) -> Result<Vec<(Vec<u8>, Grave)>> {
+) -> Result<Vec<GraveRow>> {
     let view = index.snapshot();
     let mut cursor = view.rows(Family::Graves);
     let mut graves = Vec::new();
     cursor.seek(from);
-    while let Some((key, row)) = cursor.row()? {
+    while let Some((key, row)) = cursor.row()?.filter(|_| graves.len() < most) {
         let grave = Grave::decode(row).map_err(|fault| index.fault(fault))?;
         if wanted(&grave) {
             graves.push((key.to_vec(), grave));
-            if graves.len() == most {
-                break;
-            }
         }
         cursor.next();
     }

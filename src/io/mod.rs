@@ -16,7 +16,7 @@ mod write_back;
 use std::fmt::Debug;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Result};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 pub use map::Map;
@@ -269,19 +269,56 @@ pub fn write_all_at(file: &dyn File, buffers: &mut [IoSlice<'_>], mut offset: u6
     Ok(())
 }
 
-/// The absolute path of something that may not exist yet.
-pub(crate) fn resolve(io: &dyn Io, path: &Path) -> PathBuf {
-    let mut missing = Vec::new();
-    let mut at = path;
-    loop {
-        let there = if at.as_os_str().is_empty() { Path::new(".") } else { at };
-        if let Ok(real) = io.canonicalize(there) {
-            return missing.iter().rev().fold(real, |path, name| path.join(name));
+/// The absolute path without links and `..`, as far as there is anything at it.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// use kogia::io::{RealIo, resolve};
+///
+/// let real = dir.path().canonicalize()?;
+/// assert_eq!(resolve(&RealIo, &dir.path().join("new/../disk")), real.join("disk"));
+/// # Ok::<_, std::io::Error>(())
+/// ```
+pub fn resolve(io: &dyn Io, path: &Path) -> PathBuf {
+    if let Ok(real) = io.canonicalize(path) {
+        return real;
+    }
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut resolved = PathBuf::new();
+    for part in absolute.components() {
+        if part == Component::ParentDir {
+            resolved.pop();
+            continue;
         }
-        let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else {
-            return path.to_owned();
-        };
-        missing.push(name.to_owned());
-        at = parent;
+        resolved.push(part);
+        if let Ok(real) = io.canonicalize(&resolved) {
+            resolved = real;
+        }
+    }
+    resolved
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_and_parents_are_followed_also_to_what_is_not_there() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let real = dir.path().canonicalize().expect("it is there");
+        std::fs::create_dir(real.join("a")).expect("a directory");
+        std::os::unix::fs::symlink("a", real.join("link")).expect("a link");
+        for (path, meant) in [
+            ("a", "a"),
+            ("link/new", "a/new"),
+            ("link/../new", "new"),
+            ("new/../a", "a"),
+            ("new/../../a", "../a"),
+        ] {
+            let meant = meant
+                .strip_prefix("../")
+                .map_or(real.join(meant), |outside| real.parent().expect("a parent").join(outside));
+            assert_eq!(resolve(&RealIo, &dir.path().join(path)), meant, "{path}");
+        }
     }
 }

@@ -168,17 +168,17 @@ fn find_last(
         }
         if let Err(fault) = track.header()? {
             let is_written = track.len()? > CHUNK_BYTES as u64 || Some(id) == first_behind;
-            if is_written && !options.accept_loss {
-                // Items were written to it, or the one before it was rewritten, only after its header
-                // was durable.
-                let damaged = Error::new(ErrorKind::Damaged, "the track's header is damaged");
-                return Err(damaged.with_path(&path).with_track(id).with_source(fault));
-            }
             if !is_written {
                 // It was being created.
                 io.remove(&path).map_err(|e| Error::io("remove the track", &path, e))?;
                 sync_dir()?;
                 continue;
+            }
+            if !options.accept_loss {
+                // Items were written to it, or the one before it was rewritten, only after its header
+                // was durable.
+                let damaged = Error::new(ErrorKind::Damaged, "the track's header is damaged");
+                return Err(damaged.with_path(&path).with_track(id).with_source(fault));
             }
         }
         if let Some(end) = ended {

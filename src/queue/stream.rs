@@ -313,12 +313,19 @@ impl Stream {
 
     /// Fails where a track is missing whose loss was not accepted.
     fn accept_missing(&self, track: TrackId) -> Result<()> {
+        self.accept(track, || {
+            let path = self.source.dir.join(track.file_name());
+            let error = Error::new(ErrorKind::Corruption, "the track is missing");
+            error.with_path(&path).with_track(track)
+        })
+    }
+
+    /// Fails with what is wrong with a track, unless its loss was accepted.
+    fn accept(&self, track: TrackId, wrong: impl FnOnce() -> Error) -> Result<()> {
         if self.accept_loss || self.source.is_accepted(Id::new(track, 0))? {
             return Ok(());
         }
-        let path = self.source.dir.join(track.file_name());
-        let error = Error::new(ErrorKind::Corruption, "the track is missing");
-        Err(error.with_path(&path).with_track(track))
+        Err(wrong())
     }
 
     /// Says up to where the cursor may read its track.
@@ -354,9 +361,7 @@ impl Stream {
         match track.header()? {
             Ok(header) => Ok(header.predecessor.filter(|before| before.track == id)),
             Err(fault) => {
-                if !self.accept_loss && !self.source.is_accepted(Id::new(next, 0))? {
-                    return Err(track.fault(0, fault));
-                }
+                self.accept(next, || track.fault(0, fault))?;
                 self.whole_track()
             }
         }

@@ -18,7 +18,7 @@ use super::tails::new_join;
 use crate::disk::{Disk, Holes, Owner, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::chunk::CHUNK_BYTES;
-use crate::format::entry::{Grave, TrackRow};
+use crate::format::entry::TrackRow;
 use crate::format::meta::{DiskState, StoreMeta};
 use crate::format::{DiskId, Seq, StoreId, TrackId, entry};
 use crate::index::{self, Books, Family, Index, Join};
@@ -334,22 +334,16 @@ impl Opening {
             if synced.insert(row.disk) {
                 self.sync_dir_of(row.disk)?;
             }
-            let mut from = Vec::new();
-            loop {
-                let of_track = |grave: &Grave| grave.track == id;
-                let graves = index::graves(&self.index, &from, ROWS_A_BATCH, of_track)?;
+            for graves in index::graves(&self.index, ROWS_A_BATCH, |grave| grave.track == id) {
                 let mut join = Join::new(&self.index, &mut self.books);
-                let Some((last, _)) = graves.last() else {
-                    join.drop_track(id)?;
-                    join.commit()?;
-                    break;
-                };
-                from = [&last[..], &[0]].concat();
-                for (key, grave) in graves {
+                for (key, grave) in graves? {
                     join.drop_grave(&key, grave);
                 }
                 join.commit()?;
             }
+            let mut join = Join::new(&self.index, &mut self.books);
+            join.drop_track(id)?;
+            join.commit()?;
         }
         Ok(self)
     }

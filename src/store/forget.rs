@@ -166,12 +166,9 @@ impl Shared {
     }
 
     fn delete_once_more(&self, on_disk: &OnDisk) -> Result<()> {
-        let mut from = Vec::new();
-        loop {
-            let is_on_disk = |grave: &Grave| on_disk.0.contains(&grave.track);
-            let batch = &index::graves(&self.index, &from, KEYS_A_BATCH, is_on_disk)?[..];
-            let Some((last, _)) = batch.last() else { return Ok(()) };
-            from = [&last[..], &[0]].concat();
+        let is_on_disk = |grave: &Grave| on_disk.0.contains(&grave.track);
+        for batch in index::graves(&self.index, KEYS_A_BATCH, is_on_disk) {
+            let batch = batch?;
             self.admit_delete()?;
             let named = |(row_key, _): &'_ (Vec<u8>, Grave)| match row_key.split_first() {
                 Some((0, _)) => Space::Object,
@@ -181,13 +178,14 @@ impl Shared {
             let _gates =
                 self.gates.pass(keys.iter().map(|&(space, key)| (space, key, Pass::Alone)));
             let mut same = Vec::new();
-            for (key, (row_key, grave)) in keys.iter().zip(batch) {
+            for (key, (row_key, grave)) in keys.iter().zip(&batch) {
                 if index::grave(&self.index, row_key)? == Some(*grave) {
                     same.push(*key);
                 }
             }
             self.append_deletes(&same)?;
         }
+        Ok(())
     }
 
     /// Makes the index forget tracks in which nothing lives, but segments that nobody claimed.

@@ -308,11 +308,8 @@ impl Shared {
 
     /// Forgets tombstones, so many at a time that nobody waits for long, and no more are in memory.
     pub(super) fn drop_graves(&self, wanted: impl Fn(&Grave) -> bool) -> Result<()> {
-        let mut from = Vec::new();
-        loop {
-            let some = index::graves(&self.index, &from, GRAVES_A_BATCH, &wanted)?;
-            let Some((last, _)) = some.last() else { return Ok(()) };
-            from = [&last[..], &[0]].concat();
+        for some in index::graves(&self.index, GRAVES_A_BATCH, wanted) {
+            let some = some?;
             self.change(&mut self.books(), |join| {
                 for (key, grave) in &some {
                     // A newer tombstone may have taken its place.
@@ -324,6 +321,7 @@ impl Shared {
             })?;
             step!("reclaim.graves-forgotten");
         }
+        Ok(())
     }
 
     /// Discards parts that nobody assembled in time.

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use kogia::StoreId;
 use kogia::format::meta::{DiskMeta, StoreMeta};
+use kogia::io::{RealIo, resolve};
 
 use crate::failure::Failure;
-use crate::places::resolve;
 
 /// Refuses a directory that is no disk of the store at `home`.
 pub fn check(home: &Path, given: &[PathBuf]) -> Result<(), Failure> {
@@ -31,8 +31,8 @@ pub fn check(home: &Path, given: &[PathBuf]) -> Result<(), Failure> {
 
 /// Whether a disk was there when the store was last opened.
 fn is_known(home: &Path, meta: &StoreMeta, dir: &Path) -> bool {
-    let dir = resolve(dir);
-    meta.disks.iter().any(|disk| resolve(&home.join(&disk.path)) == dir)
+    let dir = resolve(&RealIo, dir);
+    meta.disks.iter().any(|disk| resolve(&RealIo, &home.join(&disk.path)) == dir)
 }
 
 /// Whether a disk of the store is there. Of what can't be read the library says what is wrong.

@@ -8,7 +8,7 @@ use kogia::{Create, ErrorKind, Options, RecoveryReport, Store};
 
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::{given_disks, places, quantity, server};
+use crate::{given_disks, quantity, server};
 
 /// How a store is opened.
 #[derive(Args, Clone)]
@@ -97,8 +97,7 @@ impl StoreOptions {
             .compaction(self.compaction)
             .compression(self.compress)
             .on_progress(console.progress("opening"));
-        // Only then it is known again where nothing is at it.
-        self.disk.iter().fold(options, |options, dir| options.disk(places::resolve(dir)))
+        self.disk.iter().fold(options, |options, dir| options.disk(dir))
     }
 
     /// Opens a store that is there, and tells what had to be recovered.
