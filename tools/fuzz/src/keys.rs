@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 
 pub use crate::paging::ListOptions;
-use crate::paging::{Step, Walk, page};
+use crate::paging::{Walk, page};
 
 /// An entry of a page.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,11 +55,8 @@ impl Walk for Keys<'_> {
 #[must_use]
 pub fn list(keys: &BTreeSet<Vec<u8>>, options: &ListOptions) -> Page {
     let mut walk = Keys { keys, at: None, moves: 0 };
-    let take = |walk: &Keys<'_>| Ok(walk.at.expect("an entry is a key").clone());
-    let Ok((steps, next)) = page(&mut walk, options, take);
-    let items = steps.into_iter().map(|step| match step {
-        Step::Key(key) => Item::Key(key),
-        Step::Prefix(prefix) => Item::Prefix(prefix),
-    });
-    Page { items: items.collect(), next, moves: walk.moves }
+    let take = |walk: &Keys<'_>| Ok(Item::Key(walk.at.expect("an entry is a key").clone()));
+    let common = |prefix: &[u8]| Item::Prefix(prefix.to_vec());
+    let Ok((items, next)) = page(&mut walk, options, take, common);
+    Page { items, next, moves: walk.moves }
 }
