@@ -37,7 +37,7 @@ pub struct Rules<'a> {
 pub struct Recorded {
     pub recording: Recording,
     pub recovered: Oracle,
-    /// What it knew until then, and the last call by then, where a process was killed: what that
+    /// What it knew until then, and the first call behind that, where a process was killed: what that
     /// had not made durable is durable when the store is open.
     pub unrecovered: Option<(Oracle, u64)>,
 }

@@ -5,6 +5,8 @@
 //! up are recorded in turn, recovery and a little work, and cut again; some of those a third time.
 
 mod plan;
+#[cfg(test)]
+mod tests;
 mod trail;
 
 use kogia::io::sim::{CallKind, Keep};
@@ -39,7 +41,7 @@ struct Scene<'a> {
     watch: &'a Watch,
     recording: &'a Recording,
     before: &'a Oracle,
-    /// The same up to this call.
+    /// The same before this call.
     unrecovered: Option<&'a (Oracle, u64)>,
     trail: Trail,
 }
@@ -103,7 +105,7 @@ impl<'a> Scene<'a> {
 
     /// What the oracle knows at a cut.
     fn oracle(&self, cut: &Cut) -> Oracle {
-        let unrecovered = self.unrecovered.filter(|(_, opened)| cut.call <= *opened);
+        let unrecovered = self.unrecovered.filter(|(_, opened)| cut.call < *opened);
         let before = unrecovered.map_or(self.before, |(oracle, _)| oracle);
         self.recording.follow(before.clone(), cut)
     }
