@@ -242,6 +242,26 @@ pub trait Store: Send + Sync {
         Err(Failure::Unsupported)
     }
 
+    /// Puts while no versions are kept, where they were, and is durable: in place of the version that has
+    /// no id.
+    fn put_null(&self, key: &str, value: &[u8]) -> Result<()> {
+        let _ = (key, value);
+        Err(Failure::Unsupported)
+    }
+
+    /// Deletes meanwhile, and is durable: what it leaves, which says so, is the version that has no id.
+    /// Says whether there was anything to delete; nothing has changed where there was not.
+    fn delete_null(&self, key: &str) -> Result<bool> {
+        let _ = key;
+        Err(Failure::Unsupported)
+    }
+
+    /// Gives an upload up, and is durable: all its parts are gone. Says whether it had any.
+    fn abort(&self, upload: &Upload) -> Result<bool> {
+        let _ = upload;
+        Err(Failure::Unsupported)
+    }
+
     /// All versions that are kept, the current ones too.
     fn versions(&self) -> Result<Vec<Version>> {
         Ok(Vec::new())
@@ -442,6 +462,10 @@ pub enum Capability {
     Move,
     /// [`Store::delete_kept`] and [`Store::versions`]; it heeds [`Setup::versions`].
     Versions,
+    /// [`Store::put_null`] and [`Store::delete_null`], beside what versions need.
+    Suspend,
+    /// [`Store::abort`], beside what parts need.
+    Abort,
     /// It heeds [`Setup::locks`].
     Locks,
     /// Calls of several threads at once, in worlds where a run need not be the same again.

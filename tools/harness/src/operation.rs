@@ -13,6 +13,10 @@ use crate::queue;
 const OF_PART: &str = "part:";
 /// What comes behind the key in the name of a version that says that it was deleted.
 const OF_MARKER: char = '!';
+/// What comes behind the key in the name of a version that has no id of its own.
+const OF_NULL: &str = "@null";
+/// What an engine calls such a version.
+pub const NULL: &str = "null";
 
 /// One thing that an engine is asked to do, all or nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -73,6 +77,20 @@ pub enum Operation {
         key: String,
         before: Vec<Value>,
         to: String,
+    },
+    /// Gives an upload up: all its parts are gone.
+    Abort {
+        upload: Upload,
+        parts: Vec<Value>,
+    },
+    /// A put while no versions are kept, where they were: in place of the version that has no id.
+    PutNull {
+        key: String,
+        value: Value,
+    },
+    /// A delete meanwhile: what it leaves, which says so, is the version that has no id.
+    DeleteNull {
+        key: String,
     },
     /// Puts of several keys at once, each acknowledged by itself.
     PutAll {
@@ -274,6 +292,17 @@ pub fn marker_name(key: &str, id: &str) -> String {
     format!("{key}{OF_MARKER}{id}")
 }
 
+/// The name that the version of a key which has no id has among the keys, where it has bytes. Where it
+/// says that the key was deleted it is the [marker](marker_name) [`NULL`].
+pub fn null_name(key: &str) -> String {
+    format!("{key}{OF_NULL}")
+}
+
+/// Whether this is the name of a part.
+pub fn is_part(name: &str) -> bool {
+    name.starts_with(OF_PART)
+}
+
 /// The key that a version says was deleted.
 pub fn key_of_marker(name: &str) -> Option<&str> {
     Some(name.split_once(OF_MARKER)?.0)
@@ -328,6 +357,19 @@ impl Operation {
             Operation::Copy { before, to, .. } => {
                 vec![Change::to(to, Some(Value::print_of_all(before)))]
             }
+            Operation::Abort { parts, .. } => {
+                parts.iter().map(|part| Change::of_part(*part, false)).collect()
+            }
+            Operation::PutNull { key, value } => {
+                let print = Some(value.print());
+                let marker = marker_name(key, NULL);
+                let names = [(key, print), (&null_name(key), print), (&marker, None)];
+                names.map(|(name, print)| Change::to(name, print)).into()
+            }
+            Operation::DeleteNull { key } => {
+                let marker = Change::marker(&marker_name(key, NULL));
+                [Change::to(key, None), Change::to(&null_name(key), None), marker].into()
+            }
             Operation::Queue(task) => {
                 task.values().iter().map(|item| Change::to("", Some(item.print()))).collect()
             }
@@ -365,8 +407,13 @@ fn assembled(key: &str, before: &[Value], parts: &[Value]) -> Vec<Change> {
 impl Change {
     /// The version that it leaves behind, where versions are kept.
     pub fn version(&self) -> Option<Change> {
-        let print = self.print.filter(|_| !self.name.starts_with(OF_PART))?;
+        let print = self.print.filter(|_| !is_part(&self.name))?;
         Some(Change::to(&version_name(&self.name, print), Some(print)))
+    }
+
+    /// Whether it is of a version that has no id.
+    pub fn is_of_null(&self) -> bool {
+        self.name.ends_with(OF_NULL)
     }
 
     /// A version that says that a key was deleted, by the [name](marker_name) that it has.
@@ -411,6 +458,9 @@ impl fmt::Display for Operation {
             }
             Operation::Append { key, value, .. } => write!(f, "append to {key}, {value}"),
             Operation::Copy { key, to, .. } => write!(f, "copy {key} to {to}"),
+            Operation::Abort { parts, .. } => write!(f, "give up {} parts", parts.len()),
+            Operation::PutNull { key, value } => write!(f, "put {key}, {value}, without an id"),
+            Operation::DeleteNull { key } => write!(f, "delete {key}, without an id"),
             Operation::PutAll { files } => write!(f, "put {} keys at once", files.len()),
             Operation::PutMoving { files } => {
                 write!(f, "move, and put {} keys meanwhile", files.len())

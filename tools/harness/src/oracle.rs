@@ -27,7 +27,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Failure, Promises, Setup};
-use crate::operation::{Change, Durability, Operation, Print, key_of_marker, marker_name};
+use crate::operation::{Change, Durability, Operation, Print, is_part, key_of_marker, marker_name};
 use crate::queue::{Ledger, Moment};
 use crate::session::{Observation, Outcome};
 
@@ -114,7 +114,9 @@ impl Pending {
     fn deletes_without_marker(&self) -> Option<&str> {
         let has_outcome = !matches!(self.standing, Standing::UnderWay | Standing::InDoubt);
         match &*self.changes {
-            [only] if only.print.is_none() && !has_outcome => Some(&only.name),
+            [only] if only.print.is_none() && !is_part(&only.name) && !has_outcome => {
+                Some(&only.name)
+            }
             _ => None,
         }
     }
@@ -364,8 +366,12 @@ impl Known {
         Known { now_ms, words, changes }
     }
 
-    /// The same where versions are kept: what is put is there as one of them, too.
+    /// The same where versions are kept: what is put is there as one of them, too, unless the operation
+    /// names its version itself.
     fn with_versions(&self) -> Self {
+        if self.changes.iter().any(Change::is_of_null) {
+            return self.clone();
+        }
         let versions = self.changes.iter().filter_map(Change::version);
         let changes = self.changes.iter().cloned().chain(versions).collect();
         Known { changes, ..self.clone() }

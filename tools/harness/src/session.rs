@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::{Capability, Engine, Failure, Place, Result, Setup, Store};
 use crate::operation::{
-    Durability, How, Operation, Print, Value, marker_name, part_name, version_name,
+    Durability, How, NULL, Operation, Print, Value, marker_name, null_name, part_name, version_name,
 };
 use crate::queue;
 
@@ -197,6 +197,11 @@ fn carry_out(store: &dyn Store, operation: &Operation) -> Result<Outcome> {
         Operation::Copy { key, before, to } => {
             store.copy(key, Value::print_of_all(before), to)?;
         }
+        Operation::Abort { upload, .. } if store.abort(upload)? => {}
+        Operation::Abort { .. } => return Ok(Outcome::Nothing),
+        Operation::PutNull { key, value } => store.put_null(key, &value.bytes())?,
+        Operation::DeleteNull { key } if store.delete_null(key)? => {}
+        Operation::DeleteNull { .. } => return Ok(Outcome::Nothing),
         Operation::Move => store.move_all()?,
         Operation::PutAll { .. } | Operation::PutMissing { .. } | Operation::PutMoving { .. } => {
             return Err(Failure::Unsupported);
@@ -321,6 +326,7 @@ fn observe(store: &dyn Store) -> Result<Observation> {
     }
     for version in store.versions()? {
         let name = match &version.value {
+            Some(_) if version.id == NULL => null_name(&version.key),
             Some(bytes) => version_name(&version.key, Print::of(bytes)),
             None => marker_name(&version.key, &version.id),
         };

@@ -104,6 +104,10 @@ fn needs(operation: &Operation) -> Vec<Capability> {
         Operation::Extend { .. } => vec![Capability::Parts, Capability::Extend],
         Operation::Append { .. } => vec![Capability::Append],
         Operation::Copy { .. } => vec![Capability::Copy],
+        Operation::Abort { .. } => vec![Capability::Parts, Capability::Abort],
+        Operation::PutNull { .. } | Operation::DeleteNull { .. } => {
+            vec![Capability::Versions, Capability::Suspend]
+        }
         Operation::Move => vec![Capability::Move],
         Operation::PutMoving { .. } => vec![Capability::AtOnce, Capability::Move],
         Operation::Checkpoint => vec![Capability::Checkpoint],
@@ -176,6 +180,12 @@ impl Script {
     pub fn assemble(&mut self, number: u32, key: String, parts: &[Value], durability: Durability) {
         let upload = self.destine(number, key);
         self.then(Operation::Assemble { upload, parts: parts.to_vec(), durability });
+    }
+
+    /// Gives an upload up, whose parts are told by that which key they were for.
+    pub fn abort(&mut self, number: u32, key: String, parts: &[Value]) {
+        let upload = self.destine(number, key);
+        self.then(Operation::Abort { upload, parts: parts.to_vec() });
     }
 
     /// Makes an object longer by parts, which are told the key by that.

@@ -51,8 +51,9 @@ impl Engine for Kogia {
 
     fn has(&self, capability: Capability) -> bool {
         // Of several threads at once it has no run that is the same again.
-        use Capability::{Append, AtOnce, Copy, Locks, Move, Queue, Versions};
-        !matches!(capability, Append | AtOnce | Copy | Locks | Move | Queue | Versions)
+        use Capability as C;
+        let of_servers = [C::Abort, C::Append, C::AtOnce, C::Copy, C::Locks, C::Move, C::Suspend];
+        !of_servers.contains(&capability) && !matches!(capability, C::Queue | C::Versions)
     }
 
     fn open(&self, place: &Place, setup: &Setup) -> Result<Box<dyn Store>> {

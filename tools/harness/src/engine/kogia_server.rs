@@ -12,6 +12,7 @@ mod running;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
@@ -24,7 +25,7 @@ use ::kogia::format::checksum::crc32c;
 use self::client::{Client, Header, Reply, crc32c_of, crc32c_text, encoded, xml};
 use self::running::Running;
 use super::{Capability, Engine, Failure, Place, Promises, Result, Setup, Store, Version};
-use crate::operation::{Durability, How, Print, Upload, When};
+use crate::operation::{Durability, How, NULL, Print, Upload, When};
 
 const BUCKET: &str = "objects";
 const ACCESS_KEY: &str = "harness";
@@ -56,6 +57,8 @@ struct Open {
     /// Last: whoever speaks to it hangs up first.
     running: Running,
     versions: bool,
+    /// Of a bucket that keeps versions, whether it does so now.
+    keeps: AtomicBool,
     locks: bool,
 }
 
@@ -91,9 +94,10 @@ impl Engine for KogiaServer {
     fn has(&self, capability: Capability) -> bool {
         use Capability as C;
         let of_objects =
-            [C::Append, C::AtOnce, C::BatchOfDeletes, C::Conditions, C::Copy, C::Parts];
-        let of_buckets = [C::Compact, C::Locks, C::Move, C::Stream, C::Versions];
-        of_objects.contains(&capability) || of_buckets.contains(&capability)
+            [C::Append, C::AtOnce, C::BatchOfDeletes, C::Conditions, C::Copy, C::Stream];
+        let of_uploads = [C::Parts, C::Abort];
+        let of_buckets = [C::Compact, C::Locks, C::Move, C::Suspend, C::Versions];
+        [&of_objects[..], &of_uploads, &of_buckets].iter().any(|of| of.contains(&capability))
     }
 
     fn open(&self, place: &Place, setup: &Setup) -> Result<Box<dyn Store>> {
@@ -103,6 +107,7 @@ impl Engine for KogiaServer {
             admin: Client::admin(running.addresses.admin, ACCESS_KEY, SECRET_KEY),
             running,
             versions: setup.versions,
+            keeps: AtomicBool::new(true),
             locks: setup.locks,
         };
         open.make_bucket()?;
@@ -142,14 +147,30 @@ impl Open {
         }
         let kept = self.s3.call("GET", &of_bucket("versioning"), &[])?.expect(200)?;
         if self.versions && kept.xml("Status").as_deref() != Some("Enabled") {
-            let asked =
-                "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
-            self.s3.give("PUT", &of_bucket("versioning"), &[], asked.as_bytes())?.expect(200)?;
+            self.keep(true)?;
         }
         if self.locks {
             self.s3.give("PUT", &of_bucket("object-lock"), &[], LOCKED.as_bytes())?.expect(200)?;
         }
         Ok(())
+    }
+
+    /// Has versions be kept from now on, or no more. Only one operation at a time asks for this.
+    fn keep(&self, versions: bool) -> Result<()> {
+        let status = if versions { "Enabled" } else { "Suspended" };
+        let asked =
+            format!("<VersioningConfiguration><Status>{status}</Status></VersioningConfiguration>");
+        self.s3.give("PUT", &of_bucket("versioning"), &[], asked.as_bytes())?.expect(200)?;
+        self.keeps.store(versions, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The same, where it is not so yet.
+    fn make_keep(&self, versions: bool) -> Result<()> {
+        if !self.versions || self.keeps.load(Ordering::Relaxed) == versions {
+            return Ok(());
+        }
+        self.keep(versions)
     }
 
     /// Versions that nothing keeps from being deleted.
@@ -351,6 +372,7 @@ struct Listed {
 
 impl Store for Open {
     fn put(&self, key: &str, value: &[u8], how: &How) -> Result<()> {
+        self.make_keep(true)?;
         let sum = crc32c_text(crc32c(value));
         let headers = [&[("x-amz-checksum-crc32c", sum.as_str())][..], conditions(how)].concat();
         put(self.s3.give("PUT", &of_key(key, ""), &headers, value)?, how)
@@ -391,6 +413,7 @@ impl Store for Open {
     }
 
     fn stream(&self, key: &str, value: &[u8], how: &How) -> Result<()> {
+        self.make_keep(true)?;
         let mut pieces = Pieces { left: value, breaks_off: false };
         put(self.s3.pour("PUT", &of_key(key, ""), conditions(how), &mut pieces)?, how)
     }
@@ -431,6 +454,7 @@ impl Store for Open {
         let parts: Vec<&Part> =
             parts.iter().map(find).collect::<Option<_>>().ok_or(Failure::Refused)?;
         let Some(Part { upload: id, .. }) = parts.first() else { return Err(Failure::Refused) };
+        self.make_keep(true)?;
         let part = |part: &&Part| {
             let (number, etag, sum) = (part.number, &part.etag, crc32c_text(part.crc32c));
             format!(
@@ -476,11 +500,37 @@ impl Store for Open {
         if !self.is_there(key)? {
             return Ok(None);
         }
+        self.make_keep(true)?;
         let deleted = self.s3.call("DELETE", &of_key(key, ""), &[])?.expect(204)?;
         match deleted.header("x-amz-version-id") {
             Some(id) => Ok(Some(id.to_owned())),
             None => Err(Failure::Failed("a delete has left no version behind".to_owned())),
         }
+    }
+
+    fn put_null(&self, key: &str, value: &[u8]) -> Result<()> {
+        self.make_keep(false)?;
+        let reply = self.s3.give("PUT", &of_key(key, ""), &[], value)?.expect(200)?;
+        is_of_null(&reply)
+    }
+
+    fn delete_null(&self, key: &str) -> Result<bool> {
+        if !self.is_there(key)? {
+            return Ok(false);
+        }
+        self.make_keep(false)?;
+        let reply = self.s3.call("DELETE", &of_key(key, ""), &[])?.expect(204)?;
+        is_of_null(&reply).map(|()| true)
+    }
+
+    fn abort(&self, upload: &Upload) -> Result<bool> {
+        let numbers = numbers(upload);
+        let there = self.parts_of(Some(&upload.key))?;
+        let Some(part) = there.iter().find(|part| numbers.contains(&part.number)) else {
+            return Ok(false);
+        };
+        let target = of_key(&upload.key, &format!("uploadId={}", part.upload));
+        self.s3.call("DELETE", &target, &[])?.expect(204).map(|_| true)
     }
 
     fn versions(&self) -> Result<Vec<Version>> {
@@ -509,6 +559,14 @@ impl Store for Open {
         let problems = found.map(Value::to_string);
         let differs = self.listing_differs()?.into_iter().chain(self.latest_differs()?);
         Ok(problems.chain(differs).chain(self.unlocked()?).chain(self.leak()?).collect())
+    }
+}
+
+/// Whether a put or a delete says that its version has no id.
+fn is_of_null(reply: &Reply) -> Result<()> {
+    match reply.header("x-amz-version-id") {
+        Some(NULL) => Ok(()),
+        other => Err(Failure::Failed(format!("a version without an id is called {other:?}"))),
     }
 }
 

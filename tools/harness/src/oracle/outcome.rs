@@ -65,7 +65,7 @@ fn claim<'o>(operation: &'o Operation, outcome: &Outcome) -> Option<(&'o str, bo
                 _ => None,
             }
         }
-        Operation::Delete { key, .. } => match outcome {
+        Operation::Delete { key, .. } | Operation::DeleteNull { key } => match outcome {
             Outcome::Done | Outcome::Marked(_) => Some((key, true)),
             Outcome::Nothing => Some((key, false)),
             _ => None,

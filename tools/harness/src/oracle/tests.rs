@@ -1,7 +1,9 @@
 //! Fabricated histories, and what the oracle has to say of them.
 
 use super::*;
-use crate::operation::{How, Value, When, marker_name, version_name};
+use crate::operation::{
+    How, NULL, Upload, Value, When, marker_name, null_name, part_name, version_name,
+};
 use crate::oracle::verdict::LossKind;
 
 const ALL: Promises =
@@ -337,6 +339,70 @@ fn what_was_overwritten_or_deleted_stays_as_a_version() {
     assert_eq!(resurrected, Some(LossKind::Resurrected));
     let strange = wrong_versions(&oracle, None, &[1, 2], &["x", "y"]);
     assert_eq!(strange, Some(LossKind::WrongBytes));
+}
+
+/// A version with an id, and what has none: put, put anew, and deleted or put once more, of which nobody has
+/// heard the end.
+#[test]
+fn what_has_no_id_is_one_version_at_most() {
+    let oracle = |last: Operation| {
+        let mut oracle = Oracle::of(ALL, &Setup { versions: true, ..Setup::default() });
+        let null = |tag| Operation::PutNull { key: "a".to_owned(), value: value(tag) };
+        for operation in [put("a", 1, How::SYNC), null(2), null(3)] {
+            let number = oracle.begin(&operation, 0);
+            oracle.end(number, &operation, &Outcome::Done, None);
+        }
+        oracle.begin(&last, 0);
+        oracle
+    };
+    let wrong = |last: &Operation, object: Option<u64>, nulls: &[Option<u64>]| {
+        let print = |tag: u64| value(tag).print();
+        let object = object.map(|tag| ("a".to_owned(), print(tag)));
+        let nulls = nulls.iter().map(|tag| match tag {
+            Some(tag) => (null_name("a"), print(*tag)),
+            None => (marker_name("a", NULL), Print::of(&[])),
+        });
+        let found = object.into_iter().chain([(version_name("a", print(1)), print(1))]);
+        let seen = Observation { found: found.chain(nulls).collect(), ..Observation::default() };
+        let judged = oracle(last.clone()).recover(Break::Process, &seen, 0);
+        judged.err().map(|losses| losses[0].kind)
+    };
+    let deleted = Operation::DeleteNull { key: "a".to_owned() };
+    assert_eq!(wrong(&deleted, Some(3), &[Some(3)]), None);
+    assert_eq!(wrong(&deleted, None, &[None]), None);
+    assert_ne!(wrong(&deleted, None, &[None, Some(3)]), None);
+    assert_ne!(wrong(&deleted, None, &[]), None);
+    assert_eq!(wrong(&deleted, Some(2), &[Some(2)]), Some(LossKind::Lost));
+    let again = Operation::PutNull { key: "a".to_owned(), value: value(4) };
+    assert_eq!(wrong(&again, Some(4), &[Some(4)]), None);
+    assert_ne!(wrong(&again, Some(4), &[Some(3)]), None);
+    // What was put with an id stays.
+    assert_eq!(wrong(&put("a", 5, How::SYNC), Some(3), &[Some(3)]), None);
+    assert_ne!(wrong(&put("a", 5, How::SYNC), Some(5), &[]), None);
+}
+
+#[test]
+fn an_upload_that_is_given_up_is_gone_whole() {
+    let (parts, upload) = ([value(1), value(2)], Upload { number: 1, key: "a".to_owned() });
+    let mut oracle = Oracle::of(ALL, &Setup { versions: true, ..Setup::default() });
+    for value in parts {
+        let part = Operation::Part { upload: upload.clone(), value };
+        let number = oracle.begin(&part, 0);
+        oracle.end(number, &part, &Outcome::Done, None);
+    }
+    let abort = Operation::Abort { upload, parts: parts.into() };
+    oracle.begin(&abort, 0);
+    let wrong = |left: &[Value]| {
+        let part = |value: &Value| {
+            let (len, crc32c) = (value.len as u64, value.crc32c());
+            (part_name(crc32c), Print::of_part(len, crc32c))
+        };
+        let seen = Observation { found: left.iter().map(part).collect(), ..Observation::default() };
+        let judged = oracle.clone().recover(Break::Process, &seen, 0);
+        judged.err().map(|losses| losses[0].kind)
+    };
+    assert_eq!((wrong(&parts), wrong(&[])), (None, None));
+    assert_ne!(wrong(&parts[..1]), None);
 }
 
 #[test]

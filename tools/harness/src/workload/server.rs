@@ -28,6 +28,20 @@ pub(super) const ALL: &[Workload] = &[
         variants: None,
     },
     Workload {
+        name: "suspended",
+        about: "versions that are kept now and then, and what has no id is overwritten meanwhile",
+        setup: |random| Setup { versions: true, ..one_disk(random) },
+        operations: suspended,
+        variants: None,
+    },
+    Workload {
+        name: "aborts",
+        about: "uploads of which some are given up, while others go on",
+        setup: two_disks,
+        operations: aborts,
+        variants: None,
+    },
+    Workload {
         name: "locks",
         about: "the same, and each version is locked",
         setup: |random| Setup { versions: true, locks: true, ..one_disk(random) },
@@ -113,6 +127,52 @@ fn versions(script: &mut Script) {
             _ => script.put(key, len, How::SYNC),
         }
         if round % 6 == 5 {
+            let compacts = script.random.one_in(2);
+            script.then(if compacts { Operation::Compact } else { Operation::Reopen });
+        }
+    }
+}
+
+fn suspended(script: &mut Script) {
+    for round in 0..24 {
+        let (key, len) = (script.key(2), script.len());
+        match script.random.below(8) {
+            0 => script.delete(key, Durability::Sync),
+            1 | 2 => script.then(Operation::DeleteNull { key }),
+            3 | 4 => {
+                let value = script.value(len);
+                script.then(Operation::PutNull { key, value });
+            }
+            5 => {
+                let value = script.value(270_000 + len);
+                script.then(Operation::PutNull { key, value });
+            }
+            6 => upload(script, key),
+            _ => script.put(key, len, How::SYNC),
+        }
+        if round % 8 == 7 {
+            let compacts = script.random.one_in(2);
+            script.then(if compacts { Operation::Compact } else { Operation::Reopen });
+        }
+    }
+}
+
+fn aborts(script: &mut Script) {
+    for round in 0..5 {
+        let going_on = script.upload();
+        let kept = [script.value(40_000), script.value(3_000)];
+        script.part(going_on, kept[0]);
+        let given_up = script.upload();
+        let len = script.len();
+        let mut parts: Vec<Value> = (0..3).map(|_| script.value(len)).collect();
+        parts.push(script.value(300_000));
+        parts.iter().for_each(|part| script.part(given_up, *part));
+        // Perhaps of the key that the other one is for.
+        let (key, other) = (script.key(2), script.key(2));
+        script.abort(given_up, other, &parts);
+        script.part(going_on, kept[1]);
+        script.assemble(going_on, key, &kept, Durability::Sync);
+        if round % 2 == 1 {
             let compacts = script.random.one_in(2);
             script.then(if compacts { Operation::Compact } else { Operation::Reopen });
         }
