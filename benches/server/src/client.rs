@@ -3,7 +3,7 @@
 //! Requests are signed by version 4 in their URLs, over all but the body: that costs each server
 //! the same, and none of them sums bodies only because a client asked for it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -96,12 +96,13 @@ impl Client {
         Ok(())
     }
 
-    /// A page of ListObjectsV2.
+    /// A page of ListObjectsV2, and how long its answer took, to the last byte: what the client makes of
+    /// that is the same work for every server.
     pub async fn list(
         &mut self,
         prefix: &str,
         delimiter: Option<&str>,
-    ) -> Result<ListObjectsV2Response> {
+    ) -> Result<(ListObjectsV2Response, Duration)> {
         let mut action = self.bucket.list_objects_v2(Some(&self.credentials));
         action.with_max_keys(1000);
         if !prefix.is_empty() {
@@ -111,8 +112,10 @@ impl Client {
             action.with_delimiter(delimiter);
         }
         let url = action.sign(VALID);
+        let began = Instant::now();
         let answer = self.send(Method::GET, url.as_str(), None, Payload::empty()).await?;
-        Ok(ListObjectsV2::parse_response(std::str::from_utf8(&answer)?)?)
+        let took = began.elapsed();
+        Ok((ListObjectsV2::parse_response(std::str::from_utf8(&answer)?)?, took))
     }
 
     async fn send(

@@ -77,9 +77,8 @@ pub async fn measure(kind: Kind, settings: &Settings) -> Result<Listing> {
 async fn pages(client: &mut Client, prefix: &str, delimiter: Option<&str>) -> Result<Pages> {
     let (mut ms, started) = (Vec::new(), Instant::now());
     loop {
-        let began = Instant::now();
-        let page = client.list(prefix, delimiter).await?;
-        ms.push(began.elapsed().as_secs_f64() * 1e3);
+        let (page, took) = client.list(prefix, delimiter).await?;
+        ms.push(took.as_secs_f64() * 1e3);
         if ms.len() == PAGES || started.elapsed() > TIME {
             let (keys, prefixes) = (page.contents.len(), page.common_prefixes.len());
             return Ok(Pages { ms, keys, prefixes });

@@ -195,8 +195,9 @@ impl Tables<'_> {
             return String::new();
         }
         let mut text = format!(
-            "## Listings\n\nMilliseconds of a page of ListObjectsV2 of up to 1,000 entries, by one \
-             connection: median (least to most), and what was on it. {} keys of 16 bytes each below {} \
+            "## Listings\n\nMilliseconds from a request for a page of ListObjectsV2 of up to 1,000 entries to \
+             the last byte of its answer, by one connection: median (least to most), and what was \
+             on it. {} keys of 16 bytes each below {} \
              prefixes, if they could be put within {:.0} s; SeaweedFS and Garage were loaded without \
              syncs.\n\n",
             grouped(self.settings.listing_keys),
