@@ -16,7 +16,11 @@ use s3s::{S3Request, S3Result, s3_error};
 use serde::Deserialize;
 use subtle::{Choice, ConstantTimeEq};
 
+use crate::beyond;
 use crate::bodies::BodyFault;
+
+/// The one owner of everything: there are no accounts.
+pub const OWNER: &str = "kogia";
 
 /// What a rule allows; each includes those before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Deserialize)]
@@ -167,10 +171,11 @@ impl S3Access for Access {
             let _ = operation.0.set(name);
         }
         match cx.s3_path().get_bucket_name() {
-            Some(bucket) => Access::check(self, cx.credentials(), bucket, right),
-            None if cx.credentials().is_some() => Ok(()),
-            None => Err(s3_error!(AccessDenied, "Signature is required")),
+            Some(bucket) => Access::check(self, cx.credentials(), bucket, right)?,
+            None if cx.credentials().is_some() => {}
+            None => return Err(s3_error!(AccessDenied, "Signature is required")),
         }
+        beyond::check(cx.s3_op().name(), cx.uri().query(), cx.headers())
     }
 
     /// Called with each form, when its policy has been verified. s3s takes any key, and does not tell the

@@ -15,6 +15,7 @@
 
 pub mod access;
 pub mod admin;
+pub mod beyond;
 pub mod bodies;
 pub mod conditions;
 pub mod config;

@@ -55,8 +55,13 @@ operations! {
     create_bucket: CreateBucketInput => CreateBucketOutput, ops::create_bucket::call;
     create_multipart_upload: CreateMultipartUploadInput => CreateMultipartUploadOutput, ops::create_upload::call;
     delete_bucket_cors: DeleteBucketCorsInput => DeleteBucketCorsOutput, ops::cors::delete;
+    delete_bucket_encryption: DeleteBucketEncryptionInput => DeleteBucketEncryptionOutput, ops::bucket_settings::no_encryption;
     delete_bucket_lifecycle: DeleteBucketLifecycleInput => DeleteBucketLifecycleOutput, ops::lifecycle::delete;
+    delete_bucket_policy: DeleteBucketPolicyInput => DeleteBucketPolicyOutput, ops::bucket_settings::no_policy;
+    delete_bucket_replication: DeleteBucketReplicationInput => DeleteBucketReplicationOutput, ops::bucket_settings::no_replication;
     delete_bucket_tagging: DeleteBucketTaggingInput => DeleteBucketTaggingOutput, ops::tagging::delete_of_bucket;
+    delete_bucket_website: DeleteBucketWebsiteInput => DeleteBucketWebsiteOutput, ops::bucket_settings::no_website;
+    delete_public_access_block: DeletePublicAccessBlockInput => DeletePublicAccessBlockOutput, ops::bucket_settings::no_public_access_block;
     delete_bucket: DeleteBucketInput => DeleteBucketOutput, ops::delete_bucket::call;
     delete_object: DeleteObjectInput => DeleteObjectOutput, ops::delete_object::call;
     delete_objects: DeleteObjectsInput => DeleteObjectsOutput, ops::delete_objects::call;
@@ -70,6 +75,7 @@ operations! {
     get_bucket_notification_configuration: GetBucketNotificationConfigurationInput => GetBucketNotificationConfigurationOutput, ops::bucket_settings::notifications;
     get_bucket_ownership_controls: GetBucketOwnershipControlsInput => GetBucketOwnershipControlsOutput, ops::bucket_settings::ownership;
     get_bucket_policy: GetBucketPolicyInput => GetBucketPolicyOutput, ops::bucket_settings::policy;
+    get_bucket_policy_status: GetBucketPolicyStatusInput => GetBucketPolicyStatusOutput, ops::bucket_settings::policy_status;
     get_bucket_replication: GetBucketReplicationInput => GetBucketReplicationOutput, ops::bucket_settings::replication;
     get_bucket_request_payment: GetBucketRequestPaymentInput => GetBucketRequestPaymentOutput, ops::bucket_settings::request_payment;
     get_bucket_tagging: GetBucketTaggingInput => GetBucketTaggingOutput, ops::tagging::of_bucket;

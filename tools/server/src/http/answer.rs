@@ -74,6 +74,7 @@ impl Answerer {
                 Some(_) => Ok(Response::new(Body::empty())),
                 None => of_error(cors::forbidden()),
             },
+            None if request.method() == Method::OPTIONS => of_error(cors::insufficient()),
             None => self.ask(request, operation).await,
         };
         let mut response = entry.log(response);
@@ -243,6 +244,10 @@ impl Entry {
         if let Some(status) = response.extensions_mut().remove::<StatusCode>() {
             *response.status_mut() = status;
         }
+        response = match self.operation.name() {
+            "GetObjectAttributes" => messages::without_quotes(response),
+            _ => response,
+        };
         response = messages::complete(response, &self.id);
         self.status = response.status();
         let headers = response.headers_mut();

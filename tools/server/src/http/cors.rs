@@ -81,6 +81,14 @@ impl Asked {
     }
 }
 
+/// What whoever sends `OPTIONS` is told who does not say what for.
+pub fn insufficient() -> S3Error {
+    let what = "Insufficient information. Origin and Access-Control-Request-Method headers needed.";
+    let mut error = S3Error::with_message(S3ErrorCode::Custom("BadRequest".into()), what);
+    error.set_status_code(hyper::StatusCode::BAD_REQUEST);
+    error
+}
+
 /// What a page is told that may not.
 pub fn forbidden() -> S3Error {
     let what = "CORSResponse: This CORS request is not allowed. This is usually because the \

@@ -9,7 +9,8 @@ use futures_util::stream;
 use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request};
+use hyper::{HeaderMap, Method, Request};
+use s3s::post_policy::{PostPolicy, PostPolicyCondition};
 use s3s::{Body, S3Result, s3_error};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -75,7 +76,9 @@ impl Forms {
                 Err(error) => return Err(fault.to_error(&error)),
             }
         }
-        let pieces = stream::unfold(form.freeze(), |mut left| async move {
+        let form = form.freeze();
+        check_fields(&form, &head.headers)?;
+        let pieces = stream::unfold(form, |mut left| async move {
             let piece = left.split_to(left.len().min(PIECE_BYTES));
             (!piece.is_empty())
                 .then(|| (Ok::<_, std::convert::Infallible>(Frame::data(piece)), left))
@@ -83,6 +86,77 @@ impl Forms {
         let body = Body::http_body_unsync(StreamBody::new(Box::pin(pieces)));
         Ok((Request::from_parts(head, body), taken))
     }
+}
+
+/// Fails where a form asks for what s3s does not look at, or has a policy that is good for every bucket
+/// in which whoever signed it may write. A form that can't be read is left to s3s.
+fn check_fields(form: &[u8], headers: &HeaderMap) -> S3Result<()> {
+    let Some(boundary) = boundary(headers) else { return Ok(()) };
+    // What lies behind that s3s refuses.
+    let form = &form[..form.len().min(2 * FIELDS_BYTES)];
+    for (name, value) in fields(form, &boundary) {
+        let name = name.to_ascii_lowercase();
+        if name == "policy" && !is_for_one_bucket(value) {
+            let what = "Invalid according to Policy: Extra input fields: bucket";
+            return Err(s3_error!(AccessDenied, "{}", what));
+        }
+        let asks = match &*name {
+            "acl" => !matches!(value, b"private" | b"bucket-owner-full-control"),
+            "tagging" => true,
+            _ => false,
+        };
+        if asks {
+            return Err(s3_error!(
+                NotImplemented,
+                "This server does not do what the form asks for: {} (tags may be in x-amz-tagging)",
+                name
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a policy says which buckets it is for, or can't be read.
+fn is_for_one_bucket(policy: &[u8]) -> bool {
+    let policy = std::str::from_utf8(policy).ok();
+    let Some(policy) = policy.and_then(|policy| PostPolicy::from_base64(policy).ok()) else {
+        return true;
+    };
+    policy.conditions.iter().any(|condition| match condition {
+        PostPolicyCondition::Eq { field, .. } | PostPolicyCondition::StartsWith { field, .. } => {
+            field == "bucket"
+        }
+        PostPolicyCondition::ContentLengthRange { .. } => false,
+    })
+}
+
+fn boundary(headers: &HeaderMap) -> Option<String> {
+    let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let (_, behind) = kind.split_once("boundary=")?;
+    let boundary = behind.split(';').next().unwrap_or_default().trim().trim_matches('"');
+    Some(format!("--{boundary}"))
+}
+
+/// The names and values of a form's fields, as far as they can be read, up to its file.
+fn fields<'f>(form: &'f [u8], boundary: &str) -> Vec<(String, &'f [u8])> {
+    let mut fields = Vec::new();
+    let mut rest = form;
+    while let Some((_, behind)) = split(rest, boundary.as_bytes()) {
+        let Some((head, value)) = split(behind, b"\r\n\r\n") else { break };
+        let head = String::from_utf8_lossy(head);
+        let named = head.split_once(" name=\"").or_else(|| head.split_once(";name=\""));
+        let name = named.and_then(|(_, name)| name.split_once('"')).map(|(name, _)| name);
+        let Some(name) = name.filter(|name| !name.eq_ignore_ascii_case("file")) else { break };
+        let Some((value, _)) = split(value, format!("\r\n{boundary}").as_bytes()) else { break };
+        fields.push((name.to_owned(), value));
+        rest = &behind[head.len()..];
+    }
+    fields
+}
+
+fn split<'b>(bytes: &'b [u8], at: &[u8]) -> Option<(&'b [u8], &'b [u8])> {
+    let start = bytes.windows(at.len()).position(|window| window == at)?;
+    Some((&bytes[..start], &bytes[start + at.len()..]))
 }
 
 fn kib(bytes: u64) -> u64 {

@@ -2,20 +2,48 @@
 //! whoever asks for help is asked for the request's number.
 
 use bytes::Bytes;
-use hyper::Response;
+use hyper::{Response, StatusCode};
 use s3s::Body;
 
+/// How s3s begins what it says of a form that its policy does not allow; with a code that is for policies
+/// that can't be read.
+const POLICY_FAILS: [&str; 2] = ["Policy condition ", "Bucket in form field "];
+
 /// Adds a message, if the error has none, and the request's number to an error's answer.
-pub fn complete(response: Response<Body>, id: &str) -> Response<Body> {
+pub fn complete(mut response: Response<Body>, id: &str) -> Response<Body> {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         return response;
     }
-    let whole = response.body().bytes().and_then(|bytes| completed(&bytes, id));
-    match whole {
+    let Some(text) = response.body().bytes() else { return response };
+    let allowed = not_allowed_by_policy(&text);
+    if allowed.is_some() {
+        *response.status_mut() = StatusCode::FORBIDDEN;
+    }
+    match completed(allowed.as_deref().map_or(&text, str::as_bytes), id) {
         Some(text) => response.map(|_| Body::from(Bytes::from(text))),
         None => response,
     }
+}
+
+/// The answer to a form that its policy does not allow, as S3 gives it.
+fn not_allowed_by_policy(text: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (before, why) = text.split_once("<Code>InvalidPolicyDocument</Code><Message>")?;
+    POLICY_FAILS.iter().any(|begin| why.starts_with(begin)).then(|| {
+        format!("{before}<Code>AccessDenied</Code><Message>Invalid according to Policy: {why}")
+    })
+}
+
+/// The answer of `GetObjectAttributes`, where S3 has entity tags without quotes, and s3s with them.
+pub fn without_quotes(response: Response<Body>) -> Response<Body> {
+    let text = response.body().bytes().and_then(|bytes| String::from_utf8(bytes.into()).ok());
+    let Some(text) = text else { return response };
+    let quoted = [("<ETag>\"", "\"</ETag>"), ("<ETag>&quot;", "&quot;</ETag>")];
+    let text = quoted.iter().fold(text, |text, (before, behind)| {
+        text.replace(before, "<ETag>").replace(behind, "</ETag>")
+    });
+    response.map(|_| Body::from(Bytes::from(text)))
 }
 
 /// The same of the answer's text; `None` where it is no error's, or has all that it needs.
@@ -90,7 +118,24 @@ fn message_of(code: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::completed;
+    use super::{completed, not_allowed_by_policy};
+
+    #[test]
+    fn a_form_that_its_policy_does_not_allow_is_denied() {
+        let says = |code: &str, why: &str| {
+            format!("<Error><Code>{code}</Code><Message>{why}</Message></Error>")
+        };
+        let fails = says("InvalidPolicyDocument", "Policy condition &apos;eq&apos; failed");
+        let denied = not_allowed_by_policy(fails.as_bytes()).unwrap();
+        let why = "Invalid according to Policy: Policy condition &apos;eq&apos; failed";
+        assert_eq!(denied, says("AccessDenied", why));
+        for other in [
+            says("InvalidPolicyDocument", "invalid JSON"),
+            says("InvalidArgument", "Policy condition"),
+        ] {
+            assert_eq!(not_allowed_by_policy(other.as_bytes()), None);
+        }
+    }
 
     #[test]
     fn errors_are_completed_and_nothing_else_is_touched() {

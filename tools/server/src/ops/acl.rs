@@ -6,10 +6,11 @@ use s3s::dto::{
     GetObjectAclOutput, Grant, Grantee, Permission, PutBucketAclInput, PutBucketAclOutput,
     PutObjectAclInput, PutObjectAclOutput, Type,
 };
-use s3s::{S3Request, S3Response};
+use s3s::{S3Request, S3Response, s3_error};
 
 use super::carried::{check_acl, check_grants, not_implemented};
 use super::{found, told};
+use crate::access::OWNER;
 use crate::data::blocking;
 use crate::error::Result;
 use crate::service::Service;
@@ -26,6 +27,13 @@ macro_rules! check {
             &$input.grant_write,
             &$input.grant_write_acp,
         ])?;
+        if $input.acl.is_none() && $input.access_control_policy.is_none() {
+            return Err(s3_error!(
+                MissingSecurityHeader,
+                "Your request was missing a required header"
+            )
+            .into());
+        }
     };
 }
 
@@ -81,13 +89,20 @@ async fn exists(service: &Service, bucket: &str, key: String, version: Option<&s
 
 /// One that says what is so anyway is taken.
 fn check_policy(policy: Option<&AccessControlPolicy>) -> Result<()> {
-    let grants = policy.and_then(|policy| policy.grants.as_deref()).unwrap_or_default();
+    let Some(policy) = policy else { return Ok(()) };
+    let grants = policy.grants.as_deref().unwrap_or_default();
+    let owner = policy.owner.as_ref().and_then(|owner| owner.id.as_deref());
+    let is_of_owner = owner.is_none_or(|id| id == OWNER);
     let is_ours = |grant: &Grant| {
         let to_owner = grant.grantee.as_ref().is_some_and(|to| to.id == told::owner().id);
         to_owner
             && grant.permission.as_ref().is_some_and(|p| p.as_str() == Permission::FULL_CONTROL)
     };
-    if grants.iter().all(is_ours) { Ok(()) } else { Err(not_implemented("access control lists")) }
+    if is_of_owner && !grants.is_empty() && grants.iter().all(is_ours) {
+        Ok(())
+    } else {
+        Err(not_implemented("access control lists"))
+    }
 }
 
 fn everything() -> Grant {

@@ -23,7 +23,7 @@ macro_rules! absent {
     };
 }
 
-/// What is said of a setting that is always the same.
+/// What is said of a setting that is always the same, and of one that goes which was never there.
 macro_rules! always {
     ($($name:ident: $input:ident => $output:ident, $said:expr;)*) => {
         $(
@@ -44,6 +44,8 @@ absent! {
         "The server side encryption configuration was not found";
     policy: GetBucketPolicyInput => GetBucketPolicyOutput,
         S3ErrorCode::NoSuchBucketPolicy, "The bucket policy does not exist";
+    policy_status: GetBucketPolicyStatusInput => GetBucketPolicyStatusOutput,
+        S3ErrorCode::NoSuchBucketPolicy, "The bucket policy does not exist";
     public_access_block: GetPublicAccessBlockInput => GetPublicAccessBlockOutput,
         S3ErrorCode::Custom("NoSuchPublicAccessBlockConfiguration".into()),
         "The public access block configuration was not found";
@@ -63,6 +65,16 @@ always! {
         GetBucketNotificationConfigurationInput => GetBucketNotificationConfigurationOutput,
         GetBucketNotificationConfigurationOutput::default();
     ownership: GetBucketOwnershipControlsInput => GetBucketOwnershipControlsOutput, owned();
+    no_encryption: DeleteBucketEncryptionInput => DeleteBucketEncryptionOutput,
+        DeleteBucketEncryptionOutput::default();
+    no_policy: DeleteBucketPolicyInput => DeleteBucketPolicyOutput,
+        DeleteBucketPolicyOutput::default();
+    no_public_access_block: DeletePublicAccessBlockInput => DeletePublicAccessBlockOutput,
+        DeletePublicAccessBlockOutput::default();
+    no_replication: DeleteBucketReplicationInput => DeleteBucketReplicationOutput,
+        DeleteBucketReplicationOutput::default();
+    no_website: DeleteBucketWebsiteInput => DeleteBucketWebsiteOutput,
+        DeleteBucketWebsiteOutput::default();
     request_payment: GetBucketRequestPaymentInput => GetBucketRequestPaymentOutput,
         GetBucketRequestPaymentOutput { payer: Some(Payer::from_static(Payer::BUCKET_OWNER)) };
 }

@@ -54,7 +54,11 @@ macro_rules! refuse_unsupported {
         let asks = [
             ($input.server_side_encryption.is_some(), "server-side encryption"),
             ($input.sse_customer_algorithm.is_some(), "server-side encryption"),
+            ($input.sse_customer_key.is_some(), "server-side encryption"),
+            ($input.sse_customer_key_md5.is_some(), "server-side encryption"),
             ($input.ssekms_key_id.is_some(), "server-side encryption"),
+            ($input.ssekms_encryption_context.is_some(), "server-side encryption"),
+            ($input.bucket_key_enabled.is_some(), "server-side encryption"),
         ];
         $crate::ops::carried::refuse(&asks)?;
         $crate::ops::carried::check_grants(&[

@@ -23,10 +23,6 @@ pub async fn call(
 ) -> Result<S3Response<CopyObjectOutput>> {
     let S3Request { input, credentials, .. } = request;
     refuse_unsupported!(input);
-    carried::refuse(&[(
-        input.copy_source_sse_customer_algorithm.is_some(),
-        "server-side encryption",
-    )])?;
     let replaces = directive(input.metadata_directive.as_ref().map(|d| d.as_str()))?;
     let replaces_tags = directive(input.tagging_directive.as_ref().map(|d| d.as_str()))?;
     let bucket = service.bucket(&input.bucket)?;

@@ -6,11 +6,12 @@ use hyper::header::HeaderValue;
 use hyper::{HeaderMap, StatusCode, header};
 use kogia::Info;
 use s3s::dto::{self, Metadata};
-use s3s::s3_error;
+use s3s::{S3Error, S3ErrorCode, s3_error};
 
 use super::told;
 use crate::conditions::{ReadConditions, Verdict, no_such_key};
 use crate::data::buckets::Bucket;
+use crate::data::keys::MAX_PART_NUMBER;
 use crate::data::lifecycle::Traits;
 use crate::data::locks::{self, Lock};
 use crate::data::settings::Versioning;
@@ -111,6 +112,14 @@ impl Found {
     }
 
     fn select_part(&self, number: i32) -> Result<Selected> {
+        if !(1..=i32::from(MAX_PART_NUMBER)).contains(&number) {
+            return Err(s3_error!(
+                InvalidArgument,
+                "Part number must be an integer between 1 and {}, inclusive",
+                MAX_PART_NUMBER
+            )
+            .into());
+        }
         let len = self.info.len;
         let range = match &self.attributes.upload {
             Some((_, sizes)) => u32::try_from(number).ok().and_then(|number| sizes.range(number)),
@@ -124,8 +133,9 @@ impl Found {
                 parts_count: parts_count.and_then(|count| i32::try_from(count).ok()),
             }),
             None => {
-                let mut error =
-                    s3_error!(InvalidRange, "The requested part number is not satisfiable");
+                let code = S3ErrorCode::Custom("InvalidPartNumber".into());
+                let what = "The requested partnumber is not satisfiable";
+                let mut error = S3Error::with_message(code, what);
                 error.set_status_code(StatusCode::RANGE_NOT_SATISFIABLE);
                 Err(error.into())
             }

@@ -45,15 +45,15 @@ pub async fn first(
     let bucket = service.bucket(&input.bucket)?;
     let names = Names::new(input.encoding_type.as_ref())?;
     let max_keys = told::page_len(input.max_keys, MAX_KEYS)?;
+    let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
     let asked = Asked {
         prefix: input.prefix.clone().unwrap_or_default(),
         after: input.marker.clone().filter(|marker| !marker.is_empty()),
-        delimiter: input.delimiter.clone().filter(|delimiter| !delimiter.is_empty()),
+        delimiter: delimiter.clone(),
         max_keys,
         with_owner: true,
         names,
     };
-    let has_delimiter = asked.delimiter.is_some();
     let listed = blocking(move || list(&bucket, &asked)).await?;
     let write = |name: String| names.write(&name);
     Ok(S3Response::new(ListObjectsOutput {
@@ -64,9 +64,9 @@ pub async fn first(
         is_truncated: Some(listed.next.is_some()),
         contents: Some(listed.objects),
         common_prefixes: Some(listed.prefixes),
-        delimiter: input.delimiter.map(write),
         // Without a delimiter clients go on from the last key.
-        next_marker: listed.next.filter(|_| has_delimiter).map(write),
+        next_marker: listed.next.filter(|_| delimiter.is_some()).map(write),
+        delimiter: delimiter.map(write),
         encoding_type: input.encoding_type,
         ..ListObjectsOutput::default()
     }))
@@ -84,10 +84,11 @@ pub async fn second(
         Some(token) => Some(of_token(token)?),
         None => input.start_after.clone().filter(|after| !after.is_empty()),
     };
+    let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
     let asked = Asked {
         prefix: input.prefix.clone().unwrap_or_default(),
         after,
-        delimiter: input.delimiter.clone().filter(|delimiter| !delimiter.is_empty()),
+        delimiter: delimiter.clone(),
         max_keys,
         with_owner: input.fetch_owner.unwrap_or(false),
         names,
@@ -105,7 +106,7 @@ pub async fn second(
         next_continuation_token: listed.next.as_deref().map(to_token),
         contents: Some(listed.objects),
         common_prefixes: Some(listed.prefixes),
-        delimiter: input.delimiter.map(write),
+        delimiter: delimiter.map(write),
         encoding_type: input.encoding_type,
         start_after: input.start_after.map(write),
         ..ListObjectsV2Output::default()

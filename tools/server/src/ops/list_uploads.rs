@@ -42,10 +42,11 @@ pub async fn call(
     let bucket = service.bucket(&input.bucket)?;
     let names = Names::new(input.encoding_type.as_ref())?;
     let most = told::page_len(input.max_uploads, MAX_UPLOADS)?;
+    let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
     let upload_marker = input.upload_id_marker.as_deref().filter(|marker| !marker.is_empty());
     let asked = Asked {
         prefix: input.prefix.clone().unwrap_or_default(),
-        delimiter: input.delimiter.clone().filter(|delimiter| !delimiter.is_empty()),
+        delimiter: delimiter.clone(),
         key_marker: input.key_marker.clone().unwrap_or_default(),
         upload_marker: upload_marker.map(told::upload_id).transpose()?,
         most: usize::try_from(most).unwrap_or(0),
@@ -57,7 +58,7 @@ pub async fn call(
     Ok(S3Response::new(ListMultipartUploadsOutput {
         bucket: Some(input.bucket),
         prefix: Some(write(input.prefix.unwrap_or_default())),
-        delimiter: input.delimiter.map(write),
+        delimiter: delimiter.map(write),
         encoding_type: input.encoding_type,
         is_truncated: Some(listed.next.is_some()),
         key_marker: Some(write(input.key_marker.unwrap_or_default())),

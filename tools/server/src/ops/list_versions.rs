@@ -57,10 +57,11 @@ pub async fn call(
         )
         .into());
     }
+    let delimiter = given(&input.delimiter);
     let asked = Asked {
         prefix: input.prefix.clone().unwrap_or_default(),
         after: after.map(|key| (key, version)),
-        delimiter: given(&input.delimiter),
+        delimiter: delimiter.clone(),
         max_keys: usize::try_from(max_keys).unwrap_or(0),
         names,
     };
@@ -80,7 +81,7 @@ pub async fn call(
         versions: Some(listed.versions),
         delete_markers: Some(listed.markers),
         common_prefixes: Some(listed.prefixes),
-        delimiter: input.delimiter.map(write),
+        delimiter: delimiter.map(write),
         next_key_marker: next_key,
         next_version_id_marker: next_version,
         encoding_type: input.encoding_type,

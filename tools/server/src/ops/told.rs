@@ -11,6 +11,7 @@ use s3s::dto::{
 };
 use s3s::{S3Response, s3_error};
 
+use crate::access::OWNER;
 use crate::data::attributes::Etag;
 use crate::data::buckets::Bucket;
 use crate::data::keys::UploadId;
@@ -19,9 +20,6 @@ use crate::data::uploads::Span;
 use crate::data::versions::Which;
 use crate::digest::{Algorithm, Checksum};
 use crate::error::{Error, Result};
-
-/// The one owner of everything: there are no accounts.
-const OWNER: &str = "kogia";
 
 /// The last of the year 9999, beyond which no date can be written.
 const LAST_SECOND: u64 = 253_402_300_799;

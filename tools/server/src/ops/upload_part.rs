@@ -21,9 +21,6 @@ pub async fn call(
     request: S3Request<UploadPartInput>,
 ) -> Result<S3Response<UploadPartOutput>> {
     let S3Request { input, headers, extensions, trailing_headers, .. } = request;
-    if input.sse_customer_algorithm.is_some() {
-        return Err(super::carried::not_implemented("server-side encryption"));
-    }
     let place =
         Place::new(service, &input.bucket, input.key.clone(), &input.upload_id, input.part_number)?;
     let upload = place.upload().await?;

@@ -20,10 +20,6 @@ pub async fn call(
     request: S3Request<UploadPartCopyInput>,
 ) -> Result<S3Response<UploadPartCopyOutput>> {
     let S3Request { input, credentials, .. } = request;
-    if input.sse_customer_algorithm.is_some() || input.copy_source_sse_customer_algorithm.is_some()
-    {
-        return Err(super::carried::not_implemented("server-side encryption"));
-    }
     let place =
         Place::new(service, &input.bucket, input.key.clone(), &input.upload_id, input.part_number)?;
     let upload = place.upload().await?;

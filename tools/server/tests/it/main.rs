@@ -3,6 +3,7 @@
 mod access;
 mod admin;
 mod appends;
+mod beyond;
 mod client;
 mod forms;
 mod hostile;

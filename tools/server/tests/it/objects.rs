@@ -344,6 +344,8 @@ fn checksums_are_verified_kept_and_told() {
     let facts = s3.send(&facts).expect(200);
     assert_eq!(facts.xml("ChecksumCRC32").as_deref(), Some("y/Q5Jg=="));
     assert_eq!(facts.xml("ObjectSize").as_deref(), Some("9"));
+    // Without quotes, here alone.
+    assert_eq!(facts.xml("ETag").as_deref(), Some("25f9e794323b453885f5181f1b624d0b"));
     running.stop();
 }
 

@@ -64,7 +64,10 @@ fn parts_become_an_object_in_their_order() {
     let second = s3.get(&format!("{target}?partNumber=2")).expect(206);
     assert!(second.body == bodies[1]);
     assert_eq!(second.header("x-amz-mp-parts-count"), Some("4"));
-    s3.get(&format!("{target}?partNumber=5")).expect(416);
+    s3.get(&format!("{target}?partNumber=5")).refused(416, "InvalidPartNumber");
+    for number in ["0", "10001"] {
+        s3.get(&format!("{target}?partNumber={number}")).refused(400, "InvalidArgument");
+    }
     let ranged = s3.send(&Call::new("GET", target).header("range", "bytes=299990-301030"));
     assert!(ranged.expect(206).body == whole[299_990..=301_030]);
     // Whoever did not hear of it asks again.
