@@ -511,7 +511,7 @@ impl Store for Open {
     fn put_null(&self, key: &str, value: &[u8]) -> Result<()> {
         self.make_keep(false)?;
         let reply = self.s3.give("PUT", &of_key(key, ""), &[], value)?.expect(200)?;
-        is_of_null(&reply)
+        is_of(&reply, None)
     }
 
     fn delete_null(&self, key: &str) -> Result<bool> {
@@ -520,7 +520,7 @@ impl Store for Open {
         }
         self.make_keep(false)?;
         let reply = self.s3.call("DELETE", &of_key(key, ""), &[])?.expect(204)?;
-        is_of_null(&reply).map(|()| true)
+        is_of(&reply, Some(NULL)).map(|()| true)
     }
 
     fn abort(&self, upload: &Upload) -> Result<bool> {
@@ -562,10 +562,10 @@ impl Store for Open {
     }
 }
 
-/// Whether a put or a delete says that its version has no id.
-fn is_of_null(reply: &Reply) -> Result<()> {
+/// Fails unless this is what an answer calls the version that was put or deleted.
+fn is_of(reply: &Reply, version: Option<&str>) -> Result<()> {
     match reply.header("x-amz-version-id") {
-        Some(NULL) => Ok(()),
+        other if other == version => Ok(()),
         other => Err(Failure::Failed(format!("a version without an id is called {other:?}"))),
     }
 }

@@ -7,7 +7,7 @@ use kogia::{ErrorKind, PartId};
 use s3s::dto::{CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedPart};
 use s3s::{S3Request, S3Response, s3_error};
 
-use super::carried::{self, malformed};
+use super::carried::malformed;
 use super::found::tell_version;
 use super::target::{Placed, Target};
 use super::told;
@@ -18,7 +18,7 @@ use crate::data::buckets::Bucket;
 use crate::data::keys::{MAX_PART_NUMBER, UploadId};
 use crate::data::lifecycle::Traits;
 use crate::data::uploads::{self, PartRow, Span, UploadRow};
-use crate::data::{Attributes, blocking, keys, locks, tags};
+use crate::data::{Attributes, blocking, keys, locks, tags, versions};
 use crate::digest::{self, Algorithm, Checksum};
 use crate::error::{Error, Result};
 use crate::service::Service;
@@ -28,9 +28,6 @@ pub async fn call(
     request: S3Request<CompleteMultipartUploadInput>,
 ) -> Result<S3Response<CompleteMultipartUploadOutput>> {
     let input = request.input;
-    if input.sse_customer_algorithm.is_some() {
-        return Err(carried::not_implemented("server-side encryption"));
-    }
     let bucket = service.bucket(&input.bucket)?;
     let given = given_checksums!(input);
     let given = given.iter().find_map(|(algorithm, text)| Some((*algorithm, (*text)?.to_owned())));
@@ -96,7 +93,7 @@ impl Completion {
         if !place.attributes.is_of(self.id) {
             return Ok(None);
         }
-        let version = tell_version(&self.bucket, &place);
+        let version = tell_version(&self.bucket, &place).filter(|name| name != versions::NULL);
         let tags = &*tags::of(&self.bucket.store, &place)?;
         let (created_ms, len) = (place.info.created_ms, place.info.len);
         let object = Traits { key: &self.key, created_ms, len, tags };

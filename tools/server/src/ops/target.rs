@@ -27,7 +27,7 @@ pub struct Target {
 /// An object that is there.
 pub struct Placed {
     pub attributes: Attributes,
-    /// How its version is called, where the bucket has or had any.
+    /// How its version is called, where it has a name.
     pub version: Option<String>,
     /// When it goes, and by which rule of its bucket, as `x-amz-expiration` says it.
     pub expiration: Option<String>,
@@ -112,15 +112,12 @@ impl Target {
     }
 
     /// What was put in its own row takes the place of a version without a name.
+    /// S3 names no version then.
     fn plain(&self, attributes: Attributes, len: u64, created_ms: u64) -> Result<Placed> {
-        let version = match self.versioning {
-            Versioning::Suspended => {
-                self.key().forget_null()?;
-                Some(versions::NULL.to_owned())
-            }
-            Versioning::Never | Versioning::Enabled => None,
-        };
-        Ok(self.placed(attributes, version, len, created_ms))
+        if self.versioning == Versioning::Suspended {
+            self.key().forget_null()?;
+        }
+        Ok(self.placed(attributes, None, len, created_ms))
     }
 
     fn version(&self, attributes: Attributes, len: u64) -> Placed {
