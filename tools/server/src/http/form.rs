@@ -89,12 +89,23 @@ impl Forms {
 }
 
 /// Fails where a form asks for what s3s does not look at, or has a policy that is good for every bucket
-/// in which whoever signed it may write. A form that can't be read is left to s3s.
+/// in which whoever signed it may write.
 fn check_fields(form: &[u8], headers: &HeaderMap) -> S3Result<()> {
-    let Some(boundary) = boundary(headers) else { return Ok(()) };
+    // s3s refuses a form without a boundary.
+    let Some(kind) = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()) else {
+        return Ok(());
+    };
     // What lies behind that s3s refuses.
     let form = &form[..form.len().min(2 * FIELDS_BYTES)];
-    for (name, value) in fields(form, &boundary) {
+    let fields = boundary(kind).and_then(|boundary| fields(form, &boundary));
+    // s3s takes forms that others would read differently: nothing may hide in one.
+    let Some(fields) = fields else {
+        return Err(s3_error!(
+            MalformedPOSTRequest,
+            "The body of your POST request is not well-formed multipart/form-data."
+        ));
+    };
+    for (name, value) in fields {
         let name = name.to_ascii_lowercase();
         if name == "policy" && !is_for_one_bucket(value) {
             let what = "Invalid according to Policy: Extra input fields: bucket";
@@ -130,28 +141,50 @@ fn is_for_one_bucket(policy: &[u8]) -> bool {
     })
 }
 
-fn boundary(headers: &HeaderMap) -> Option<String> {
-    let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    let (_, behind) = kind.split_once("boundary=")?;
-    let boundary = behind.split(';').next().unwrap_or_default().trim().trim_matches('"');
-    Some(format!("--{boundary}"))
+/// What a form's parts begin with; `None` where it may be one thing or another.
+fn boundary(kind: &str) -> Option<String> {
+    const NAMED: &str = "boundary=";
+    let at = kind.to_ascii_lowercase().find(NAMED)? + NAMED.len();
+    let behind = &kind[at..];
+    if behind.to_ascii_lowercase().contains(NAMED) {
+        return None;
+    }
+    let boundary = behind.split(';').next()?.trim();
+    let quoted = boundary.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    let boundary = quoted.unwrap_or(boundary);
+    (!boundary.contains(['"', '\\'])).then(|| format!("--{boundary}"))
 }
 
-/// The names and values of a form's fields, as far as they can be read, up to its file.
-fn fields<'f>(form: &'f [u8], boundary: &str) -> Vec<(String, &'f [u8])> {
+/// The names and values of a form's fields, up to its file; `None` where it can be read in several ways.
+fn fields<'f>(form: &'f [u8], boundary: &str) -> Option<Vec<(&'f str, &'f [u8])>> {
+    let end = format!("\r\n{boundary}");
+    let mut rest = form.strip_prefix(b"\r\n").unwrap_or(form).strip_prefix(boundary.as_bytes())?;
     let mut fields = Vec::new();
-    let mut rest = form;
-    while let Some((_, behind)) = split(rest, boundary.as_bytes()) {
-        let Some((head, value)) = split(behind, b"\r\n\r\n") else { break };
-        let head = String::from_utf8_lossy(head);
-        let named = head.split_once(" name=\"").or_else(|| head.split_once(";name=\""));
-        let name = named.and_then(|(_, name)| name.split_once('"')).map(|(name, _)| name);
-        let Some(name) = name.filter(|name| !name.eq_ignore_ascii_case("file")) else { break };
-        let Some((value, _)) = split(value, format!("\r\n{boundary}").as_bytes()) else { break };
-        fields.push((name.to_owned(), value));
-        rest = &behind[head.len()..];
+    loop {
+        let (head, behind) = split(rest.strip_prefix(b"\r\n")?, b"\r\n\r\n")?;
+        let name = name(std::str::from_utf8(head).ok()?)?;
+        if name.eq_ignore_ascii_case("file") {
+            return Some(fields);
+        }
+        let (value, next) = split(behind, end.as_bytes())?;
+        fields.push((name, value));
+        rest = next;
     }
-    fields
+}
+
+/// The name in the head of a part.
+fn name(head: &str) -> Option<&str> {
+    let mut named = None;
+    for line in head.split("\r\n") {
+        let (field, value) = line.split_once(':').filter(|_| !line.contains(['\r', '\n']))?;
+        if field.eq_ignore_ascii_case("content-disposition") && named.replace(value).is_some() {
+            return None;
+        }
+    }
+    let mut parameters = named?.split(';').map(str::trim);
+    parameters.next().filter(|kind| *kind == "form-data")?;
+    let name = parameters.next()?.strip_prefix("name=\"")?.strip_suffix('"')?;
+    (!name.contains(['"', '\\'])).then_some(name)
 }
 
 fn split<'b>(bytes: &'b [u8], at: &[u8]) -> Option<(&'b [u8], &'b [u8])> {
@@ -170,4 +203,55 @@ pub fn is_form<B>(request: &Request<B>) -> bool {
         kind.get(..FORM.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(FORM))
     });
     is_form && request.method() == Method::POST
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_is_read_in_one_way_or_not_at_all() {
+        let head = |name: &str| format!("Content-Disposition: form-data; name=\"{name}\"");
+        let form = |parts: &[(&str, &str)]| {
+            let part = |(head, value): &(&str, &str)| format!("--b\r\n{head}\r\n\r\n{value}\r\n");
+            parts.iter().map(part).chain(["--b--\r\n".to_owned()]).collect::<String>()
+        };
+        let (key, policy, file) = (head("key"), head("Policy"), head("file") + "; filename=\"f\"");
+        let good = form(&[(&key, "k"), (&policy, ""), (&file, "x")]);
+        let expected = Some(vec![("key", &b"k"[..]), ("Policy", b"")]);
+        assert_eq!(fields(good.as_bytes(), "--b"), expected);
+        assert_eq!(fields(format!("\r\n{good}").as_bytes(), "--b"), expected);
+        let typed = format!("{key}\r\nContent-Type: text/plain");
+        assert!(fields(form(&[(&typed, "k"), (&file, "x")]).as_bytes(), "--b").is_some());
+        for (what, bad) in [
+            ("no file", form(&[(&key, "k")])),
+            ("a name without quotes", good.replace("\"Policy\"", "Policy")),
+            ("lines that end otherwise", good.replacen("\r\n\r\n", "\n\n", 1)),
+            ("half a line's end in a head", good.replacen("key\"", "key\"\nx: y", 1)),
+            ("two names", good.replacen("key\"", &format!("key\"\r\n{policy}"), 1)),
+            ("another boundary in front", good.replacen("--b", "--c", 1)),
+            ("a boundary that goes on", good.replacen("k\r\n--b", "k\r\n--bc", 1)),
+            ("something in front", format!("x{good}")),
+        ] {
+            assert_eq!(fields(bad.as_bytes(), "--b"), None, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_form_has_one_boundary() {
+        let of = |rest: &str| boundary(&format!("multipart/form-data{rest}"));
+        for rest in
+            ["; boundary=b", "; BOUNDARY=b", ";boundary=\"b\"", "; boundary=b; charset=utf-8"]
+        {
+            assert_eq!(of(rest).as_deref(), Some("--b"), "{rest}");
+        }
+        for rest in [
+            "",
+            "; boundary=b; boundary=c",
+            "; x=\"boundary=c\"; Boundary=b",
+            "; boundary=\"b\\c\"",
+        ] {
+            assert_eq!(of(rest), None, "{rest}");
+        }
+    }
 }
