@@ -17,6 +17,9 @@ pub(crate) struct Appender {
     /// All chunks before this one are durable.
     synced: u32,
     write_back: WriteBack,
+    /// Whether a failed append has written behind `end`. It was taken off, but until a sync it may be back
+    /// after a power cut; and nobody looks behind the end of a track that is sealed.
+    has_leavings: bool,
     /// Whether a sync has failed: nothing behind `synced` may ever count (invariant I2).
     failed: bool,
 }
@@ -33,7 +36,7 @@ impl Appender {
     pub(crate) fn new(track: Arc<TrackFile>, end: u32) -> Self {
         track.synced_to(end);
         let write_back = WriteBack::behind(bytes(end));
-        Appender { track, end, synced: end, write_back, failed: false }
+        Appender { track, end, synced: end, write_back, has_leavings: false, failed: false }
     }
 
     pub(crate) fn end(&self) -> u32 {
@@ -57,6 +60,7 @@ impl Appender {
             // Best effort: the room is wanted back, and a scan ends at a chunk that is no chain's
             // first anyway.
             let _ = self.track.file.set_len(offset);
+            self.has_leavings = true;
             return Err(self.track.io_error("append to the track", e));
         }
         self.end += chunks as u32;
@@ -82,12 +86,13 @@ impl Appender {
                 error: self.track.io_error("sync the track", e),
             });
         }
-        if self.synced == self.end {
+        if self.synced == self.end && !self.has_leavings {
             return Ok(());
         }
         match self.track.file.sync_data() {
             Ok(()) => {
                 self.synced = self.end;
+                self.has_leavings = false;
                 self.write_back = WriteBack::behind(bytes(self.end));
                 self.track.synced_to(self.end);
                 Ok(())
