@@ -86,7 +86,11 @@ impl Appender {
                 error: self.track.io_error("sync the track", e),
             });
         }
-        if self.synced == self.end && !self.has_leavings {
+        if self.synced == self.end {
+            // Best effort: it is about room alone, and all that counts is durable.
+            if self.has_leavings {
+                self.has_leavings = self.track.file.sync_data().is_err();
+            }
             return Ok(());
         }
         match self.track.file.sync_data() {
