@@ -98,6 +98,14 @@ fn list(bucket: &Bucket, asked: &Asked) -> Result<Listed> {
     let mut listed = Listed::default();
     // The key whose newest entry was listed before.
     let mut begun = asked.after.as_ref().and_then(|(key, version)| version.map(|_| key.clone()));
+    // A key, and whether it has its bytes in the object's own row.
+    let mut own: Option<(String, bool)> = match &begun {
+        Some(key) => {
+            let current = bucket.key(key).current()?;
+            Some((key.clone(), current.is_some_and(|place| place.is_plain())))
+        }
+        None => None,
+    };
     let mut left = asked.max_keys;
     if left == 0 {
         // Behind a page without entries there is no next one.
@@ -130,8 +138,16 @@ fn list(bucket: &Bucket, asked: &Asked) -> Result<Listed> {
         let (_, info) =
             if is_object { objects.next() } else { versions.next() }.expect("it was seen")?;
         let place = Place::of(id, &key, info)?;
-        if is_object && !place.is_plain() {
+        if is_object {
+            own = Some((key.clone(), place.is_plain()));
+        }
+        let is_plain = own.as_ref().is_some_and(|(own, is_plain)| *own == key && *is_plain);
+        if is_object && !is_plain {
             // Its version's row follows.
+            continue;
+        }
+        if !is_object && is_plain && place.is_null() {
+            // What is in the object's own row has taken its place; a crash came before it went.
             continue;
         }
         if left == 0 {

@@ -421,6 +421,10 @@ fn what_was_replaced_before_a_crash_does_not_come_back() {
     let running = start(dir.path());
     let s3 = &running.client;
     assert_eq!(s3.get("/bucket/key").expect(200).text(), "newer");
+    // Nor is it listed beside it, on one page or on two.
+    assert_eq!(versions_of(s3, "key"), [("null".into(), true, false)]);
+    let behind = s3.get("/bucket?versions&key-marker=key&version-id-marker=null").expect(200);
+    assert!(behind.all_xml("VersionId").is_empty(), "{}", behind.text());
     delete(s3, "/bucket/key?versionId=null");
     s3.get("/bucket/key").refused(404, "NoSuchKey");
     assert_eq!(versions_of(s3, "key"), []);

@@ -132,7 +132,9 @@ impl Place {
         self.attributes.version.as_ref().is_some_and(|version| version.kind.is_marker())
     }
 
-    fn is_null(&self) -> bool {
+    /// Whether it is a version without a name, or says so of one, in a row of its own.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
         self.attributes.version.as_ref().is_some_and(|version| version.kind.is_null())
     }
 }
