@@ -7,6 +7,7 @@ use hyper::header::HeaderName;
 use s3s::{S3Result, s3_error};
 
 use crate::access::OWNER;
+use crate::error::not_implemented;
 
 /// What buckets and objects have in S3 beside themselves. Where there is an operation for one, s3s has
 /// found that.
@@ -126,10 +127,6 @@ fn check_headers(operation: &str, headers: &HeaderMap) -> S3Result<()> {
         return Err(s3_error!(InvalidDigest, "The Content-MD5 you specified was invalid"));
     }
     Ok(())
-}
-
-fn not_implemented(what: &str) -> s3s::S3Error {
-    s3_error!(NotImplemented, "This server does not do what the request asks for: {}", what)
 }
 
 #[cfg(test)]

@@ -7,13 +7,14 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http_body::Frame;
 use http_body_util::StreamBody;
+use hyper::StatusCode;
 use s3s::dto::StreamingBlob;
 use s3s::{S3Error, S3ErrorCode, TrailingHeaders, s3_error};
 
 use crate::data::blocking;
 use crate::data::streams::{ObjectReader, OffRuntime, Sink};
 use crate::digest::{Algorithm, Checksum, Digests, Sums};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, of_code};
 
 /// What is read from a client, or for one, at once. A request has two of these in memory at most: one
 /// that comes in or goes out, and one that is written or read.
@@ -312,10 +313,7 @@ fn trailing(algorithm: Algorithm, trailers: Option<&TrailingHeaders>) -> Result<
     let text = value.as_deref().and_then(|value| std::str::from_utf8(value).ok());
     text.and_then(|text| algorithm.parse_digest(text)).ok_or_else(|| {
         let what = "The checksum that was to come behind the body did not, or is none";
-        let code = S3ErrorCode::Custom("MalformedTrailerError".into());
-        let mut error = S3Error::with_message(code, what);
-        error.set_status_code(hyper::StatusCode::BAD_REQUEST);
-        error.into()
+        of_code("MalformedTrailerError", StatusCode::BAD_REQUEST, what).into()
     })
 }
 

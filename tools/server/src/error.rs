@@ -1,6 +1,9 @@
 //! What can go wrong, and what a client is told of it.
 
-use s3s::{S3Error, S3ErrorCode};
+use std::borrow::Cow;
+
+use hyper::StatusCode;
+use s3s::{S3Error, S3ErrorCode, s3_error};
 
 use crate::data::rows::NoRow;
 
@@ -140,10 +143,18 @@ fn of_store(error: &kogia::Error) -> S3Error {
 /// S3 itself is never full; this is the answer of others that may be. Its status tells clients not
 /// to try again at once.
 fn storage_full() -> S3Error {
-    let mut error = S3Error::with_message(
-        S3ErrorCode::Custom("StorageFull".into()),
-        "There is no room left; delete objects, or add a disk",
-    );
-    error.set_status_code(hyper::StatusCode::INSUFFICIENT_STORAGE);
+    let what = "There is no room left; delete objects, or add a disk";
+    of_code("StorageFull", StatusCode::INSUFFICIENT_STORAGE, what)
+}
+
+/// An error whose code s3s does not know, and so no status for it.
+pub fn of_code(code: &str, status: StatusCode, what: impl Into<Cow<'static, str>>) -> S3Error {
+    let mut error = S3Error::with_message(S3ErrorCode::Custom(code.into()), what);
+    error.set_status_code(status);
     error
+}
+
+/// What is asked for is not to be had here.
+pub fn not_implemented(what: &str) -> S3Error {
+    s3_error!(NotImplemented, "This server does not do what the request asks for: {}", what)
 }

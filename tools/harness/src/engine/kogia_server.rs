@@ -146,31 +146,26 @@ impl Open {
             made.expect(200)?;
         }
         let kept = self.s3.call("GET", &of_bucket("versioning"), &[])?.expect(200)?;
-        if self.versions && kept.xml("Status").as_deref() != Some("Enabled") {
-            self.keep(true)?;
-        }
+        self.keeps.store(kept.xml("Status").as_deref() == Some("Enabled"), Ordering::Relaxed);
+        self.keep(true)?;
         if self.locks {
             self.s3.give("PUT", &of_bucket("object-lock"), &[], LOCKED.as_bytes())?.expect(200)?;
         }
         Ok(())
     }
 
-    /// Has versions be kept from now on, or no more. Only one operation at a time asks for this.
+    /// Has a bucket of versions keep them from now on, or no more. Only one operation at a time asks for
+    /// this.
     fn keep(&self, versions: bool) -> Result<()> {
+        if !self.versions || self.keeps.load(Ordering::Relaxed) == versions {
+            return Ok(());
+        }
         let status = if versions { "Enabled" } else { "Suspended" };
         let asked =
             format!("<VersioningConfiguration><Status>{status}</Status></VersioningConfiguration>");
         self.s3.give("PUT", &of_bucket("versioning"), &[], asked.as_bytes())?.expect(200)?;
         self.keeps.store(versions, Ordering::Relaxed);
         Ok(())
-    }
-
-    /// The same, where it is not so yet.
-    fn make_keep(&self, versions: bool) -> Result<()> {
-        if !self.versions || self.keeps.load(Ordering::Relaxed) == versions {
-            return Ok(());
-        }
-        self.keep(versions)
     }
 
     /// Versions that nothing keeps from being deleted.
@@ -226,6 +221,13 @@ impl Open {
                 parts.extend(self.parts_of_upload(&of, &id)?);
             }
         }
+        Ok(parts)
+    }
+
+    /// The parts of one of the workload's uploads, and of no other that has its key.
+    fn parts_put(&self, upload: &Upload) -> Result<Vec<Part>> {
+        let mut parts = self.parts_of(Some(&upload.key))?;
+        parts.retain(|part| numbers(upload).contains(&part.number));
         Ok(parts)
     }
 
@@ -372,7 +374,7 @@ struct Listed {
 
 impl Store for Open {
     fn put(&self, key: &str, value: &[u8], how: &How) -> Result<()> {
-        self.make_keep(true)?;
+        self.keep(true)?;
         let sum = crc32c_text(crc32c(value));
         let headers = [&[("x-amz-checksum-crc32c", sum.as_str())][..], conditions(how)].concat();
         put(self.s3.give("PUT", &of_key(key, ""), &headers, value)?, how)
@@ -413,7 +415,7 @@ impl Store for Open {
     }
 
     fn stream(&self, key: &str, value: &[u8], how: &How) -> Result<()> {
-        self.make_keep(true)?;
+        self.keep(true)?;
         let mut pieces = Pieces { left: value, breaks_off: false };
         put(self.s3.pour("PUT", &of_key(key, ""), conditions(how), &mut pieces)?, how)
     }
@@ -429,11 +431,9 @@ impl Store for Open {
     }
 
     fn put_part(&self, upload: &Upload, value: &[u8]) -> Result<()> {
-        let numbers = numbers(upload);
-        let there = self.parts_of(Some(&upload.key))?;
-        let ours = there.iter().filter(|part| numbers.contains(&part.number));
-        let last = ours.max_by_key(|part| part.number);
-        let number = last.map_or(numbers.start, |part| part.number + 1);
+        let there = self.parts_put(upload)?;
+        let last = there.iter().max_by_key(|part| part.number);
+        let number = last.map_or(numbers(upload).start, |part| part.number + 1);
         let id = match last {
             Some(part) => part.upload.clone(),
             None => self.begin_upload(&upload.key)?,
@@ -454,7 +454,7 @@ impl Store for Open {
         let parts: Vec<&Part> =
             parts.iter().map(find).collect::<Option<_>>().ok_or(Failure::Refused)?;
         let Some(Part { upload: id, .. }) = parts.first() else { return Err(Failure::Refused) };
-        self.make_keep(true)?;
+        self.keep(true)?;
         let part = |part: &&Part| {
             let (number, etag, sum) = (part.number, &part.etag, crc32c_text(part.crc32c));
             format!(
@@ -500,7 +500,7 @@ impl Store for Open {
         if !self.is_there(key)? {
             return Ok(None);
         }
-        self.make_keep(true)?;
+        self.keep(true)?;
         let deleted = self.s3.call("DELETE", &of_key(key, ""), &[])?.expect(204)?;
         match deleted.header("x-amz-version-id") {
             Some(id) => Ok(Some(id.to_owned())),
@@ -509,7 +509,7 @@ impl Store for Open {
     }
 
     fn put_null(&self, key: &str, value: &[u8]) -> Result<()> {
-        self.make_keep(false)?;
+        self.keep(false)?;
         let reply = self.s3.give("PUT", &of_key(key, ""), &[], value)?.expect(200)?;
         is_of(&reply, None)
     }
@@ -518,17 +518,14 @@ impl Store for Open {
         if !self.is_there(key)? {
             return Ok(false);
         }
-        self.make_keep(false)?;
+        self.keep(false)?;
         let reply = self.s3.call("DELETE", &of_key(key, ""), &[])?.expect(204)?;
         is_of(&reply, Some(NULL)).map(|()| true)
     }
 
     fn abort(&self, upload: &Upload) -> Result<bool> {
-        let numbers = numbers(upload);
-        let there = self.parts_of(Some(&upload.key))?;
-        let Some(part) = there.iter().find(|part| numbers.contains(&part.number)) else {
-            return Ok(false);
-        };
+        let there = self.parts_put(upload)?;
+        let Some(part) = there.first() else { return Ok(false) };
         let target = of_key(&upload.key, &format!("uploadId={}", part.upload));
         self.s3.call("DELETE", &target, &[])?.expect(204).map(|_| true)
     }

@@ -127,8 +127,7 @@ fn versions(script: &mut Script) {
             _ => script.put(key, len, How::SYNC),
         }
         if round % 6 == 5 {
-            let compacts = script.random.one_in(2);
-            script.then(if compacts { Operation::Compact } else { Operation::Reopen });
+            compact_or_reopen(script);
         }
     }
 }
@@ -139,20 +138,16 @@ fn suspended(script: &mut Script) {
         match script.random.below(8) {
             0 => script.delete(key, Durability::Sync),
             1 | 2 => script.then(Operation::DeleteNull { key }),
-            3 | 4 => {
-                let value = script.value(len);
-                script.then(Operation::PutNull { key, value });
-            }
-            5 => {
-                let value = script.value(270_000 + len);
+            drawn @ 3..=5 => {
+                let more = if drawn == 5 { 270_000 } else { 0 };
+                let value = script.value(more + len);
                 script.then(Operation::PutNull { key, value });
             }
             6 => upload(script, key),
             _ => script.put(key, len, How::SYNC),
         }
         if round % 8 == 7 {
-            let compacts = script.random.one_in(2);
-            script.then(if compacts { Operation::Compact } else { Operation::Reopen });
+            compact_or_reopen(script);
         }
     }
 }
@@ -173,8 +168,7 @@ fn aborts(script: &mut Script) {
         script.part(going_on, kept[1]);
         script.assemble(going_on, key, &kept, Durability::Sync);
         if round % 2 == 1 {
-            let compacts = script.random.one_in(2);
-            script.then(if compacts { Operation::Compact } else { Operation::Reopen });
+            compact_or_reopen(script);
         }
     }
 }
@@ -208,6 +202,11 @@ fn moves(script: &mut Script) {
             script.then(Operation::Reopen);
         }
     }
+}
+
+fn compact_or_reopen(script: &mut Script) {
+    let compacts = script.random.one_in(2);
+    script.then(if compacts { Operation::Compact } else { Operation::Reopen });
 }
 
 fn upload(script: &mut Script, key: String) {

@@ -244,10 +244,9 @@ impl Entry {
         if let Some(status) = response.extensions_mut().remove::<StatusCode>() {
             *response.status_mut() = status;
         }
-        response = match self.operation.name() {
-            "GetObjectAttributes" => messages::without_quotes(response),
-            _ => response,
-        };
+        if self.operation.name() == "GetObjectAttributes" {
+            response = messages::without_quotes(response);
+        }
         response = messages::complete(response, &self.id);
         self.status = response.status();
         let headers = response.headers_mut();

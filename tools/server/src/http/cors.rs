@@ -6,11 +6,12 @@ use hyper::header::{
     ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HOST, HeaderMap, HeaderValue,
     ORIGIN, VARY,
 };
-use hyper::{Method, Request};
-use s3s::{S3Error, S3ErrorCode};
+use hyper::{Method, Request, StatusCode};
+use s3s::S3Error;
 
 use crate::data::Catalogue;
 use crate::data::settings::CorsRule;
+use crate::error::of_code;
 
 /// What a page asks for.
 #[derive(Debug)]
@@ -84,9 +85,7 @@ impl Asked {
 /// What whoever sends `OPTIONS` is told who does not say what for.
 pub fn insufficient() -> S3Error {
     let what = "Insufficient information. Origin and Access-Control-Request-Method headers needed.";
-    let mut error = S3Error::with_message(S3ErrorCode::Custom("BadRequest".into()), what);
-    error.set_status_code(hyper::StatusCode::BAD_REQUEST);
-    error
+    of_code("BadRequest", StatusCode::BAD_REQUEST, what)
 }
 
 /// What a page is told that may not.
@@ -94,9 +93,7 @@ pub fn forbidden() -> S3Error {
     let what = "CORSResponse: This CORS request is not allowed. This is usually because the \
                 evaluation of Origin, request method / Access-Control-Request-Method or \
                 Access-Control-Request-Headers are not whitelisted by the resource's CORS spec.";
-    let mut error = S3Error::with_message(S3ErrorCode::Custom("AccessForbidden".into()), what);
-    error.set_status_code(hyper::StatusCode::FORBIDDEN);
-    error
+    of_code("AccessForbidden", StatusCode::FORBIDDEN, what)
 }
 
 fn matches(pattern: &str, text: &str) -> bool {

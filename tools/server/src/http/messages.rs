@@ -16,11 +16,11 @@ pub fn complete(mut response: Response<Body>, id: &str) -> Response<Body> {
         return response;
     }
     let Some(text) = response.body().bytes() else { return response };
-    let allowed = not_allowed_by_policy(&text);
-    if allowed.is_some() {
+    let denied = not_allowed_by_policy(&text);
+    if denied.is_some() {
         *response.status_mut() = StatusCode::FORBIDDEN;
     }
-    match completed(allowed.as_deref().map_or(&text, str::as_bytes), id) {
+    match completed(denied.as_deref().map_or(&text, str::as_bytes), id) {
         Some(text) => response.map(|_| Body::from(Bytes::from(text))),
         None => response,
     }

@@ -5,6 +5,7 @@
 //! whole is rewritten as one with its first append. Headers and tags stay those that the object has.
 //! Its `ETag` changes with each append, and is no MD5 of the bytes.
 
+use hyper::StatusCode;
 use kogia::{Condition, Info, PartId, PutOptions, Store};
 use s3s::dto::PutObjectOutput;
 use s3s::{S3Error, S3ErrorCode, S3Response};
@@ -20,7 +21,7 @@ use crate::data::streams::{ObjectReader, PartStream};
 use crate::data::versions::Place;
 use crate::data::{Attributes, blocking, keys, tags};
 use crate::digest::{self, Checksum, Digests, Sums};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, of_code};
 
 /// The most parts of an object that is appended to. Each append names all of them anew.
 const MAX_PARTS: u32 = 10_000;
@@ -56,17 +57,13 @@ pub fn target(found: Option<Info>, offset: i64) -> Result<Option<Info>> {
 /// S3's own code for it, which s3s does not know.
 fn invalid_offset() -> Error {
     let what = "The write offset value that you specified does not match the current object size.";
-    let mut error = S3Error::with_message(S3ErrorCode::Custom("InvalidWriteOffset".into()), what);
-    error.set_status_code(hyper::StatusCode::BAD_REQUEST);
-    error.into()
+    of_code("InvalidWriteOffset", StatusCode::BAD_REQUEST, what).into()
 }
 
 /// S3's own code for it and its words, which s3s does not know either.
 fn too_many_parts() -> Error {
     let what = "You have attempted to add more parts than the maximum of 10000 that are allowed for this object. You can use the CopyObject operation to copy this object to another and then add more data to the newly copied object.";
-    let mut error = S3Error::with_message(S3ErrorCode::Custom("TooManyParts".into()), what);
-    error.set_status_code(hyper::StatusCode::BAD_REQUEST);
-    error.into()
+    of_code("TooManyParts", StatusCode::BAD_REQUEST, what).into()
 }
 
 /// Of how many parts an object was made, those that were appended among them.

@@ -4,7 +4,7 @@ use s3s::dto::Metadata;
 use s3s::s3_error;
 
 use crate::data::tags::Tags;
-use crate::error::Result;
+use crate::error::{self, Error, Result};
 
 /// S3's limit of the user's own headers.
 const MAX_USER_BYTES: usize = 2048;
@@ -85,11 +85,11 @@ pub fn refuse(asks: &[(bool, &str)]) -> Result<()> {
     }
 }
 
-pub fn not_implemented(what: &str) -> crate::error::Error {
-    s3_error!(NotImplemented, "This server does not do what the request asks for: {}", what).into()
+pub fn not_implemented(what: &str) -> Error {
+    error::not_implemented(what).into()
 }
 
-pub fn malformed() -> crate::error::Error {
+pub fn malformed() -> Error {
     s3_error!(
         MalformedXML,
         "The XML you provided was not well-formed or did not validate against our published schema"

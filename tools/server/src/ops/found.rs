@@ -6,12 +6,11 @@ use hyper::header::HeaderValue;
 use hyper::{HeaderMap, StatusCode, header};
 use kogia::Info;
 use s3s::dto::{self, Metadata};
-use s3s::{S3Error, S3ErrorCode, s3_error};
+use s3s::s3_error;
 
 use super::told;
 use crate::conditions::{ReadConditions, Verdict, no_such_key};
 use crate::data::buckets::Bucket;
-use crate::data::keys::MAX_PART_NUMBER;
 use crate::data::lifecycle::Traits;
 use crate::data::locks::{self, Lock};
 use crate::data::settings::Versioning;
@@ -19,7 +18,7 @@ use crate::data::streams::ObjectReader;
 use crate::data::tags::Tags;
 use crate::data::versions::{Place, Sought, Which};
 use crate::data::{Attributes, keys, tags};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, of_code};
 
 /// How often an object may be replaced between being found and being opened.
 const OPEN_ATTEMPTS: usize = 16;
@@ -112,17 +111,10 @@ impl Found {
     }
 
     fn select_part(&self, number: i32) -> Result<Selected> {
-        if !(1..=i32::from(MAX_PART_NUMBER)).contains(&number) {
-            return Err(s3_error!(
-                InvalidArgument,
-                "Part number must be an integer between 1 and {}, inclusive",
-                MAX_PART_NUMBER
-            )
-            .into());
-        }
+        let number = told::part_number(number)?;
         let len = self.info.len;
         let range = match &self.attributes.upload {
-            Some((_, sizes)) => u32::try_from(number).ok().and_then(|number| sizes.range(number)),
+            Some((_, sizes)) => sizes.range(number.into()),
             None => (number == 1).then_some(0..len),
         };
         let parts_count = self.attributes.upload.as_ref().map(|(_, sizes)| sizes.count());
@@ -133,11 +125,8 @@ impl Found {
                 parts_count: parts_count.and_then(|count| i32::try_from(count).ok()),
             }),
             None => {
-                let code = S3ErrorCode::Custom("InvalidPartNumber".into());
                 let what = "The requested partnumber is not satisfiable";
-                let mut error = S3Error::with_message(code, what);
-                error.set_status_code(StatusCode::RANGE_NOT_SATISFIABLE);
-                Err(error.into())
+                Err(of_code("InvalidPartNumber", StatusCode::RANGE_NOT_SATISFIABLE, what).into())
             }
         }
     }

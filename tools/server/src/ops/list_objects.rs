@@ -45,10 +45,10 @@ pub async fn first(
     let bucket = service.bucket(&input.bucket)?;
     let names = Names::new(input.encoding_type.as_ref())?;
     let max_keys = told::page_len(input.max_keys, MAX_KEYS)?;
-    let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
+    let delimiter = told::given(input.delimiter);
     let asked = Asked {
         prefix: input.prefix.clone().unwrap_or_default(),
-        after: input.marker.clone().filter(|marker| !marker.is_empty()),
+        after: told::given(input.marker.clone()),
         delimiter: delimiter.clone(),
         max_keys,
         with_owner: true,
@@ -82,9 +82,9 @@ pub async fn second(
     let max_keys = told::page_len(input.max_keys, MAX_KEYS)?;
     let after = match &input.continuation_token {
         Some(token) => Some(of_token(token)?),
-        None => input.start_after.clone().filter(|after| !after.is_empty()),
+        None => told::given(input.start_after.clone()),
     };
-    let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
+    let delimiter = told::given(input.delimiter);
     let asked = Asked {
         prefix: input.prefix.clone().unwrap_or_default(),
         after,

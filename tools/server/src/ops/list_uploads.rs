@@ -42,7 +42,7 @@ pub async fn call(
     let bucket = service.bucket(&input.bucket)?;
     let names = Names::new(input.encoding_type.as_ref())?;
     let most = told::page_len(input.max_uploads, MAX_UPLOADS)?;
-    let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
+    let delimiter = told::given(input.delimiter);
     let upload_marker = input.upload_id_marker.as_deref().filter(|marker| !marker.is_empty());
     let asked = Asked {
         prefix: input.prefix.clone().unwrap_or_default(),

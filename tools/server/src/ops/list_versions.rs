@@ -44,12 +44,11 @@ pub async fn call(
     let bucket = service.bucket(&input.bucket)?;
     let names = Names::new(input.encoding_type.as_ref())?;
     let max_keys = told::page_len(input.max_keys, MAX_KEYS)?;
-    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-    let version = match given(&input.version_id_marker) {
+    let version = match told::given(input.version_id_marker.clone()) {
         Some(text) => Some(told::which(Some(&text))?),
         None => None,
     };
-    let after = given(&input.key_marker);
+    let after = told::given(input.key_marker.clone());
     if version.is_some() && after.is_none() {
         return Err(s3_error!(
             InvalidArgument,
@@ -57,7 +56,7 @@ pub async fn call(
         )
         .into());
     }
-    let delimiter = given(&input.delimiter);
+    let delimiter = told::given(input.delimiter);
     let asked = Asked {
         prefix: input.prefix.clone().unwrap_or_default(),
         after: after.map(|key| (key, version)),
@@ -98,19 +97,16 @@ fn list(bucket: &Bucket, asked: &Asked) -> Result<Listed> {
     let mut listed = Listed::default();
     // The key whose newest entry was listed before.
     let mut begun = asked.after.as_ref().and_then(|(key, version)| version.map(|_| key.clone()));
-    // A key, and whether it has its bytes in the object's own row.
-    let mut own: Option<(String, bool)> = match &begun {
-        Some(key) => {
-            let current = bucket.key(key).current()?;
-            Some((key.clone(), current.is_some_and(|place| place.is_plain())))
-        }
-        None => None,
-    };
     let mut left = asked.max_keys;
     if left == 0 {
         // Behind a page without entries there is no next one.
         return Ok(listed);
     }
+    // The key that has its bytes in the object's own row.
+    let mut plain = match &begun {
+        Some(key) => bucket.key(key).current()?.filter(Place::is_plain).map(|_| key.clone()),
+        None => None,
+    };
     loop {
         let object = objects
             .peek()?
@@ -138,15 +134,14 @@ fn list(bucket: &Bucket, asked: &Asked) -> Result<Listed> {
         let (_, info) =
             if is_object { objects.next() } else { versions.next() }.expect("it was seen")?;
         let place = Place::of(id, &key, info)?;
-        if is_object {
-            own = Some((key.clone(), place.is_plain()));
-        }
-        let is_plain = own.as_ref().is_some_and(|(own, is_plain)| *own == key && *is_plain);
-        if is_object && !is_plain {
+        if is_object && !place.is_plain() {
             // Its version's row follows.
             continue;
         }
-        if !is_object && is_plain && place.is_null() {
+        if is_object {
+            plain = Some(key.clone());
+        }
+        if place.is_null() && plain.as_ref() == Some(&key) {
             // What is in the object's own row has taken its place; a crash came before it went.
             continue;
         }

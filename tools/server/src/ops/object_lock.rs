@@ -1,5 +1,6 @@
 //! Object lock: which buckets have it, and what their versions are kept by.
 
+use hyper::StatusCode;
 use s3s::auth::Credentials;
 use s3s::dto::{
     DefaultRetention, GetObjectLegalHoldInput, GetObjectLegalHoldOutput,
@@ -21,7 +22,7 @@ use crate::data::locks::{
 };
 use crate::data::settings::{Settings, Versioning};
 use crate::data::{blocking, versions};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, of_code};
 use crate::service::Service;
 
 const ON: &str = ObjectLockLegalHoldStatus::ON;
@@ -292,11 +293,8 @@ fn period(number: i32, most: u32) -> Result<u32> {
     match u32::try_from(number) {
         Ok(number) if (1..=most).contains(&number) => Ok(number),
         _ => {
-            let code = s3s::S3ErrorCode::Custom("InvalidRetentionPeriod".into());
             let what = format!("Default retention period must be from 1 to {most}");
-            let mut error = s3s::S3Error::with_message(code, what);
-            error.set_status_code(hyper::StatusCode::BAD_REQUEST);
-            Err(error.into())
+            Err(of_code("InvalidRetentionPeriod", StatusCode::BAD_REQUEST, what).into())
         }
     }
 }

@@ -14,7 +14,7 @@ use s3s::{S3Response, s3_error};
 use crate::access::OWNER;
 use crate::data::attributes::Etag;
 use crate::data::buckets::Bucket;
-use crate::data::keys::UploadId;
+use crate::data::keys::{MAX_PART_NUMBER, UploadId};
 use crate::data::lifecycle::{self, Traits};
 use crate::data::uploads::Span;
 use crate::data::versions::Which;
@@ -117,6 +117,18 @@ pub fn page_len(asked: Option<i32>, most: i32) -> Result<i32> {
         )
         .into()),
     }
+}
+
+/// The number of a part that a request names.
+pub fn part_number(number: i32) -> Result<u16> {
+    let number = u16::try_from(number).ok().filter(|n| (1..=MAX_PART_NUMBER).contains(n));
+    let what = "Part number must be an integer between 1 and 10000, inclusive";
+    number.ok_or_else(|| s3_error!(InvalidArgument, "{}", what).into())
+}
+
+/// A text of a request; to S3 an empty one is none.
+pub fn given(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
 }
 
 pub fn len(len: u64) -> i64 {

@@ -9,7 +9,7 @@ use crate::bodies::{BodyFault, Expected, Incoming, given_checksums, tell_checksu
 use crate::data::attributes::Etag;
 use crate::data::blocking;
 use crate::data::buckets::{Bucket, Entered};
-use crate::data::keys::{MAX_PART_NUMBER, UploadId};
+use crate::data::keys::UploadId;
 use crate::data::streams::PartStream;
 use crate::data::uploads::{self, PartRow, UploadRow};
 use crate::digest::{Algorithm, Sums};
@@ -74,13 +74,7 @@ impl Place {
     ) -> Result<Self> {
         let bucket = service.bucket(bucket)?;
         let id = told::upload_id(upload_id)?;
-        let number = u16::try_from(number).ok().filter(|n| (1..=MAX_PART_NUMBER).contains(n));
-        let number = number.ok_or_else(|| {
-            s3_error!(
-                InvalidArgument,
-                "Part number must be an integer between 1 and 10000, inclusive"
-            )
-        })?;
+        let number = told::part_number(number)?;
         Ok(Place { bucket, key, id, number })
     }
 

@@ -27,12 +27,8 @@ fn what_an_opening_found_is_all_that_a_sync_behind_it_makes_durable() {
         let (_, opened) = life.unrecovered.as_ref().expect("it was killed");
         let behind = life.recording.cuts.iter().position(|cut| cut.call >= *opened);
         let behind = behind.expect("it has an end");
-        let at_once = life.recording.cuts[behind].call;
-        synced += usize::from(
-            life.recording.steps[0].operation == Operation::Sync && {
-                life.recording.steps[0].end <= at_once
-            },
-        );
+        let (cut, first) = (&life.recording.cuts[behind], &life.recording.steps[0]);
+        synced += usize::from(first.operation == Operation::Sync && first.end <= cut.call);
         let scene = scene.behind(&life, Trail::default());
         let judged = scene.judge(behind, Left::Cut(Keep::Nothing), false);
         assert!(judged.is_ok(), "seed {seed}: {:?}", judged.map_err(|found| found.losses));
