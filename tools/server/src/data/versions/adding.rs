@@ -143,16 +143,13 @@ impl Key<'_> {
         let store = self.store;
         // What was left of an earlier attempt.
         self.forget_null_in(batch)?;
-        // It came behind all versions that are there.
-        let behind = self.newest_id()?.map(|id| VersionId(id.0.saturating_add(1)));
-        let id = by_age(&place).max(behind.unwrap_or_default());
-        if id >= below {
+        let Some(id) = self.id_below(&place, below)? else {
             return Err(s3s::s3_error!(
                 OperationAborted,
                 "A newer object was put while this request was under way. Try again."
             )
             .into());
-        }
+        };
         let (len, created_ms) = (place.info.len, place.info.created_ms);
         let version = Version { id, kind: VersionKind::Null, len, created_ms };
         let tags = tags::of(store, &place)?;
@@ -175,6 +172,15 @@ impl Key<'_> {
         Ok((!is_small).then_some(id))
     }
 
+    /// What an object in its own row, which came behind all versions that are there, is called where version
+    /// `below` takes its place; `None` where it came behind that, too.
+    fn id_below(&self, place: &Place, below: VersionId) -> Result<Option<VersionId>> {
+        let newest = self.newest_but(Some(below))?.and_then(|place| place.id());
+        let behind = newest.map(|id| VersionId(id.0.saturating_add(1)));
+        let id = by_age(place).max(behind.unwrap_or_default());
+        Ok((id < below).then_some(id))
+    }
+
     fn take_back(&self, id: VersionId) -> Result<()> {
         let mut batch = Batch::new();
         tags::delete_with(self.store, &mut batch, &self.version_row(id))?;
@@ -187,10 +193,16 @@ impl Key<'_> {
     /// Does what was left to be done when a version's row was there.
     fn add_again(self, id: VersionId, attributes: &Attributes) -> Result<()> {
         let mut batch = Batch::new();
-        // An object in its own row stays there: as if this version had come before it.
-        if self.current()?.is_none_or(|place| !place.is_plain()) {
+        let current = self.current()?;
+        // One that was put since, after this version could not be added, stays in its own row.
+        let stays = match current.as_ref().filter(|place| place.is_plain()) {
+            Some(place) => self.id_below(place, id)?.is_none(),
+            None => false,
+        };
+        if !stays {
             let (condition, lock) = (Condition::Always, Lock::default());
             let adding = Adding { key: self, id, condition, lock };
+            adding.displace(&mut batch, current)?;
             adding.make_current(&mut batch, attributes)?;
         }
         batch.delete(self.pending_row(id));

@@ -150,7 +150,7 @@ impl Key<'_> {
     }
 
     /// The newest version but for one.
-    fn newest_but(&self, without: Option<VersionId>) -> Result<Option<Place>> {
+    pub(super) fn newest_but(&self, without: Option<VersionId>) -> Result<Option<Place>> {
         for place in self.newest_of(2)? {
             let place = place?;
             if place.id() != without {
