@@ -365,8 +365,9 @@ impl Volume {
         self.lock().sync(&*owner)
     }
 
-    /// Appends a group of requests as one chain, syncs once, applies once, wakes all.
-    pub(super) fn commit(&self, mut group: Vec<Request>) {
+    /// Appends a group of requests as one chain, syncs once, applies once, wakes all; calls
+    /// `before_waking`.
+    pub(super) fn commit(&self, mut group: Vec<Request>, before_waking: impl FnOnce()) {
         let bytes: usize = group.iter().map(|request| request.proposal.bytes()).sum();
         if let Err(full) = self.check_room(most_bytes(bytes)) {
             // Where it can't even be asked.
@@ -395,6 +396,7 @@ impl Volume {
         if let Err(error) = &outcome {
             self.fail(error);
         }
+        before_waking();
         let mut next = outcome;
         for request in group {
             let records = request.proposal.len() as u64;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -24,6 +25,10 @@ const GROUP_BYTES_BESIDE_SMALL: usize = 1 << 20;
 const SMALL_BYTES: usize = 64 << 10;
 /// For so many groups one small durable write lets more of them be expected.
 const GROUPS_BESIDE_SMALL: u32 = 16;
+/// A crowd is waited for half as long as the last group took, and no longer than this.
+const MOST_PATIENCE: Duration = Duration::from_millis(2);
+/// One that never comes costs that for one group of `1 << MOST_MISSES`.
+const MOST_MISSES: u32 = 6;
 
 /// Disks of this process, so that stores which lie on one share its thread.
 static DISKS: Mutex<Vec<Weak<Disk>>> = Mutex::new(Vec::new());
@@ -115,7 +120,12 @@ pub(crate) fn wait_for_all(outcomes: &[Receiver<Result<()>>]) -> Result<()> {
 fn run(jobs: &Receiver<Job>) {
     let mut queue = Queue::default();
     while queue.fill(jobs) {
+        queue.gather(jobs);
+        let began = Instant::now();
+        let awaited = queue.small.awaited;
         let (requests, syncs) = queue.next();
+        let taken = awaited - queue.small.awaited;
+        let mut under_way = None;
         let mut groups: Vec<(Arc<Volume>, Vec<Request>)> = Vec::new();
         for (volume, request) in requests {
             match groups.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &volume)) {
@@ -124,8 +134,12 @@ fn run(jobs: &Receiver<Job>) {
             }
         }
         for (volume, group) in groups {
-            volume.commit(group);
+            volume.commit(group, || {
+                queue.drain(jobs);
+                under_way.get_or_insert(taken + queue.small.awaited);
+            });
         }
+        queue.crowd.note(under_way.unwrap_or(0), began.elapsed());
         for Sync { volume, reply, .. } in syncs {
             // A caller that is gone wants no answer.
             let _ = reply.send(volume.sync());
@@ -142,6 +156,21 @@ struct Queue {
     syncs: VecDeque<Sync>,
     /// Groups for which small durable writes are expected.
     beside_small: u32,
+    crowd: Crowd,
+}
+
+/// The callers of small durable writes who come back once they were answered. A group that is begun with
+/// the first of them makes all others wait for one more sync.
+#[derive(Default)]
+struct Crowd {
+    /// How many were under way when the last group was written, and none of it was answered.
+    expected: usize,
+    /// How long they are waited for.
+    patience: Duration,
+    /// How often in turn they did not come.
+    misses: u32,
+    /// Groups that are begun without waiting for them.
+    rests: u32,
 }
 
 /// Writes of one kind, in the order in which they came.
@@ -150,6 +179,8 @@ struct Line {
     writes: VecDeque<Write>,
     /// Those that ever came.
     came: u64,
+    /// Those of the writes that somebody waits to be durable.
+    awaited: usize,
 }
 
 /// A sync, and how many writes of each kind came before it.
@@ -163,26 +194,55 @@ struct Sync {
 impl Queue {
     /// Takes in what there is, waiting for the first; gives whether anything is there.
     fn fill(&mut self, jobs: &Receiver<Job>) -> bool {
-        let is_empty = self.waiting() == 0 && self.syncs.is_empty();
-        let mut next = if is_empty { jobs.recv().ok() } else { jobs.try_recv().ok() };
-        let is_over = is_empty && next.is_none();
-        while let Some(job) = next {
-            match job {
-                Job::Write(volume, request) => {
-                    let is_small = request.proposal.bytes() <= SMALL_BYTES;
-                    let line = if is_small { &mut self.small } else { &mut self.large };
-                    line.writes.push_back((volume, request));
-                    line.came += 1;
-                }
-                Job::Sync(volume, reply) => {
-                    let (small, large) = (self.small.came, self.large.came);
-                    self.syncs.push_back(Sync { small, large, volume, reply });
-                }
-            }
-            // Who brings more waits in the channel.
-            next = if self.waiting() < QUEUE_LEN { jobs.try_recv().ok() } else { None };
+        if self.waiting() == 0 && self.syncs.is_empty() {
+            let Ok(job) = jobs.recv() else { return false };
+            self.push(job);
         }
-        !is_over
+        self.drain(jobs);
+        true
+    }
+
+    /// Takes in what there is. Who brings more than may wait, waits in the channel.
+    fn drain(&mut self, jobs: &Receiver<Job>) {
+        while self.waiting() < QUEUE_LEN
+            && let Ok(job) = jobs.try_recv()
+        {
+            self.push(job);
+        }
+    }
+
+    fn push(&mut self, job: Job) {
+        match job {
+            Job::Write(volume, request) => {
+                let is_small = request.proposal.bytes() <= SMALL_BYTES;
+                let line = if is_small { &mut self.small } else { &mut self.large };
+                line.push((volume, request));
+            }
+            Job::Sync(volume, reply) => {
+                let (small, large) = (self.small.came, self.large.came);
+                self.syncs.push_back(Sync { small, large, volume, reply });
+            }
+        }
+    }
+
+    /// Where there are but small durable writes, waits a little for the others of their crowd.
+    fn gather(&mut self, jobs: &Receiver<Job>) {
+        if self.small.awaited == 0 || self.is_somebody_else_here() || self.crowd.rests() {
+            return;
+        }
+        let given_up = Instant::now() + self.crowd.patience;
+        while self.small.awaited < self.crowd.expected.min(QUEUE_LEN) {
+            let Ok(job) = jobs.recv_deadline(given_up) else { return self.crowd.miss() };
+            self.push(job);
+            if self.is_somebody_else_here() {
+                return;
+            }
+        }
+        self.crowd.misses = 0;
+    }
+
+    fn is_somebody_else_here(&self) -> bool {
+        !self.large.writes.is_empty() || !self.syncs.is_empty()
     }
 
     fn waiting(&self) -> usize {
@@ -191,8 +251,7 @@ impl Queue {
 
     /// The next group, and the syncs that follow it.
     fn next(&mut self) -> (Vec<Write>, Vec<Sync>) {
-        let waits = |(_, request): &Write| request.durability == Durability::Sync;
-        self.beside_small = match self.small.writes.iter().any(waits) {
+        self.beside_small = match self.small.awaited > 0 {
             true => GROUPS_BESIDE_SMALL,
             false => self.beside_small.saturating_sub(1),
         };
@@ -206,7 +265,36 @@ impl Queue {
     }
 }
 
+impl Crowd {
+    /// A group took so long to be written.
+    fn note(&mut self, under_way: usize, took: Duration) {
+        (self.expected, self.patience) = (under_way, (took / 2).min(MOST_PATIENCE));
+    }
+
+    /// Whether a group is to be begun without them.
+    fn rests(&mut self) -> bool {
+        let rests = self.rests > 0;
+        self.rests = self.rests.saturating_sub(1);
+        rests
+    }
+
+    fn miss(&mut self) {
+        self.misses = (self.misses + 1).min(MOST_MISSES);
+        self.rests = 1 << self.misses;
+    }
+}
+
+fn is_awaited((_, request): &Write) -> bool {
+    request.durability == Durability::Sync
+}
+
 impl Line {
+    fn push(&mut self, write: Write) {
+        self.awaited += usize::from(is_awaited(&write));
+        self.writes.push_back(write);
+        self.came += 1;
+    }
+
     /// The first writes, of about so many bytes, but one at least, so that neither line is starved.
     fn take(&mut self, most: usize) -> Vec<Write> {
         let (mut taken, mut bytes) = (Vec::new(), 0);
@@ -214,6 +302,7 @@ impl Line {
             && let Some(write) = self.writes.pop_front()
         {
             bytes += write.1.proposal.bytes().max(1);
+            self.awaited -= usize::from(is_awaited(&write));
             taken.push(write);
         }
         taken
@@ -221,5 +310,102 @@ impl Line {
 
     fn done(&self) -> u64 {
         self.came - self.writes.len() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Holes;
+    use crate::format::StoreId;
+    use crate::io::sim::SimIo;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn volume() -> Arc<Volume> {
+        let io: Arc<dyn Io> = Arc::new(SimIo::new(1));
+        let disk = Disk::attach(&io, Path::new("/disk"), DiskId([1; 16])).unwrap();
+        Arc::new(Volume::new(disk, StoreId([1; 16]), PathBuf::new(), 16, 0, Holes::Room))
+    }
+
+    fn put(volume: &Arc<Volume>, durability: Durability) -> Job {
+        let request = Request {
+            proposal: Proposal::default(),
+            durability,
+            uses_reserve: false,
+            reply: bounded(1).0,
+            _share: Box::new(()),
+        };
+        Job::Write(volume.clone(), request)
+    }
+
+    /// A queue with one durable put, behind a group when so many were under way.
+    fn queue(expected: usize, patience: Duration) -> (Queue, Sender<Job>, Receiver<Job>) {
+        let (jobs, come) = bounded(QUEUE_LEN);
+        let crowd = Crowd { expected, patience, ..Crowd::default() };
+        let mut queue = Queue { crowd, ..Queue::default() };
+        jobs.send(put(&volume(), Durability::Sync)).unwrap();
+        assert!(queue.fill(&come));
+        (queue, jobs, come)
+    }
+
+    #[test]
+    fn a_group_waits_for_those_who_were_under_way_when_the_last_was_written() {
+        let (mut queue, jobs, come) = queue(3, LONG);
+        let volume = volume();
+        let others = std::thread::spawn(move || {
+            for _ in 0..2 {
+                std::thread::sleep(Duration::from_millis(5));
+                jobs.send(put(&volume, Durability::Sync)).unwrap();
+            }
+            jobs
+        });
+        queue.gather(&come);
+        assert_eq!(queue.next().0.len(), 3);
+        others.join().unwrap();
+    }
+
+    /// None of these would end within the test's time if anybody were waited for.
+    #[test]
+    fn nobody_is_waited_for_where_somebody_else_would_be_held_up_or_nobody_was_there() {
+        let (mut alone, _jobs, come) = queue(1, LONG);
+        alone.gather(&come);
+        let volume = volume();
+        for job in [put(&volume, Durability::Os), Job::Sync(volume.clone(), bounded(1).0)] {
+            let mut queue = Queue::default();
+            (queue.crowd.expected, queue.crowd.patience) = (3, LONG);
+            queue.push(job);
+            queue.gather(&come);
+        }
+        let (mut beside_sync, jobs, come) = queue(3, LONG);
+        jobs.send(Job::Sync(volume, bounded(1).0)).unwrap();
+        beside_sync.gather(&come);
+        assert_eq!(beside_sync.syncs.len(), 1);
+    }
+
+    #[test]
+    fn those_who_do_not_come_are_waited_for_less_and_less_often_until_they_come() {
+        let (mut queue, jobs, come) = queue(2, Duration::ZERO);
+        for rests in [2, 4, 8, 16, 32, 64, 64] {
+            queue.gather(&come);
+            assert_eq!(queue.crowd.rests, rests);
+            for left in (0..rests).rev() {
+                queue.gather(&come);
+                assert_eq!(queue.crowd.rests, left);
+            }
+        }
+        jobs.send(put(&volume(), Durability::Sync)).unwrap();
+        queue.drain(&come);
+        queue.gather(&come);
+        assert_eq!((queue.crowd.rests, queue.crowd.misses), (0, 0));
+    }
+
+    #[test]
+    fn a_long_group_makes_nobody_wait_for_long() {
+        let mut crowd = Crowd::default();
+        crowd.note(7, Duration::from_micros(300));
+        assert_eq!((crowd.expected, crowd.patience), (7, Duration::from_micros(150)));
+        crowd.note(7, LONG);
+        assert_eq!(crowd.patience, MOST_PATIENCE);
     }
 }
