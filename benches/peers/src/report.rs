@@ -172,15 +172,15 @@ fn judged(measured: &Measured<'_>, row: &Row, aim: &Aim) -> Vec<String> {
         judged.push(format!("{name} {sign} {aim}: {reached:.2}, {verdict}"));
     };
     if let Some(to_best) = aim.to_best {
-        // Where Marble has an aim of its own, the others that count have ordered keys.
-        let counts = |kind: Kind| aim.to_marble.is_none() || kind.is_ordered();
+        // Where one without an order has an aim of its own, the others that count have ordered keys.
+        let counts = |kind: Kind| aim.to_engine.is_none() || kind.is_ordered();
         let best = measured.best_peer(what, counts);
         let ratio = best.and_then(|best| median(measured.ratio(&KOGIA, &best, what)));
         judge("B", to_best, ratio, false);
     }
-    if let Some(to_marble) = aim.to_marble {
-        let marble = Contender::Engine(Kind::Marble);
-        judge("Marble", to_marble, median(measured.ratio(&KOGIA, &marble, what)), false);
+    if let Some((kind, to_engine)) = aim.to_engine {
+        let engine = Contender::Engine(kind);
+        judge(kind.name(), to_engine, median(measured.ratio(&KOGIA, &engine, what)), false);
     }
     for (name, to_limit) in measured.workload.limits().iter().zip(aim.to_limits) {
         let limit = Contender::Limit((*name).to_owned());

@@ -67,7 +67,10 @@ impl Workload for Batches {
     }
 
     fn aims(&self) -> Vec<(&'static str, Aim)> {
-        vec![("put", Aim { to_best: Some(1.5), to_marble: Some(0.8), ..Aim::default() })]
+        vec![(
+            "put",
+            Aim { to_best: Some(1.5), to_engine: Some((Kind::Marble, 0.8)), ..Aim::default() },
+        )]
     }
 
     fn run(&self, kind: Kind, job: &Job) -> Result<Vec<Row>> {

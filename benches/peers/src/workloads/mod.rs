@@ -107,7 +107,8 @@ pub trait Workload {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Aim {
     pub to_best: Option<f64>,
-    pub to_marble: Option<f64>,
+    /// To an engine that has an aim of its own.
+    pub to_engine: Option<(Kind, f64)>,
     /// To each limit, in their order.
     pub to_limits: &'static [f64],
     /// Bytes written for each that was put, at most.

@@ -69,7 +69,7 @@ impl Workload for Ranges {
     }
 
     fn aims(&self) -> Vec<(&'static str, Aim)> {
-        vec![("1 thread", Aim { to_best: Some(0.9), ..Aim::default() })]
+        vec![("1 thread", Aim { to_engine: Some((Kind::Files, 0.9)), ..Aim::default() })]
     }
 
     fn run(&self, kind: Kind, job: &Job) -> Result<Vec<Row>> {

@@ -152,7 +152,11 @@ impl Workload for Reads {
         match self.bytes {
             100 => Vec::new(),
             4096 => {
-                let aim = Aim { to_best: Some(1.0), to_marble: Some(0.8), ..Aim::default() };
+                let aim = Aim {
+                    to_best: Some(1.0),
+                    to_engine: Some((Kind::Marble, 0.8)),
+                    ..Aim::default()
+                };
                 vec![("1 thread", aim), ("2 threads", aim)]
             }
             _ => {
