@@ -365,8 +365,9 @@ impl Volume {
         self.lock().sync(&*owner)
     }
 
-    /// Appends a group of requests as one chain, syncs once, applies once, wakes all; calls
-    /// `before_waking`.
+    /// Appends a group of requests as one chain, syncs once, applies once, wakes all. Those who are refused
+    /// or have to frame anew are woken at once; `before_waking` is called before all others are, if there
+    /// are any.
     pub(super) fn commit(&self, mut group: Vec<Request>, before_waking: impl FnOnce()) {
         let bytes: usize = group.iter().map(|request| request.proposal.bytes()).sum();
         if let Err(full) = self.check_room(most_bytes(bytes)) {

@@ -27,7 +27,7 @@ const SMALL_BYTES: usize = 64 << 10;
 const GROUPS_BESIDE_SMALL: u32 = 16;
 /// A crowd is waited for half as long as the last group took, and no longer than this.
 const MOST_PATIENCE: Duration = Duration::from_millis(2);
-/// One that never comes costs that for one group of `1 << MOST_MISSES`.
+/// After so many vain waits in turn, there is but one in `1 << MOST_MISSES` groups.
 const MOST_MISSES: u32 = 6;
 
 /// Disks of this process, so that stores which lie on one share its thread.
@@ -121,29 +121,7 @@ fn run(jobs: &Receiver<Job>) {
     let mut queue = Queue::default();
     while queue.fill(jobs) {
         queue.gather(jobs);
-        let began = Instant::now();
-        let awaited = queue.small.awaited;
-        let (requests, syncs) = queue.next();
-        let taken = awaited - queue.small.awaited;
-        let mut under_way = None;
-        let mut groups: Vec<(Arc<Volume>, Vec<Request>)> = Vec::new();
-        for (volume, request) in requests {
-            match groups.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &volume)) {
-                Some((_, group)) => group.push(request),
-                None => groups.push((volume, vec![request])),
-            }
-        }
-        for (volume, group) in groups {
-            volume.commit(group, || {
-                queue.drain(jobs);
-                under_way.get_or_insert(taken + queue.small.awaited);
-            });
-        }
-        queue.crowd.note(under_way.unwrap_or(0), began.elapsed());
-        for Sync { volume, reply, .. } in syncs {
-            // A caller that is gone wants no answer.
-            let _ = reply.send(volume.sync());
-        }
+        queue.commit(jobs);
     }
 }
 
@@ -165,9 +143,9 @@ struct Queue {
 struct Crowd {
     /// How many were under way when the last group was written, and none of it was answered.
     expected: usize,
-    /// How long they are waited for.
-    patience: Duration,
-    /// How often in turn they did not come.
+    /// Until when they are waited for.
+    until: Option<Instant>,
+    /// How often in turn most of them did not come.
     misses: u32,
     /// Groups that are begun without waiting for them.
     rests: u32,
@@ -181,6 +159,8 @@ struct Line {
     came: u64,
     /// Those of the writes that somebody waits to be durable.
     awaited: usize,
+    /// Bytes of the writes.
+    bytes: usize,
 }
 
 /// A sync, and how many writes of each kind came before it.
@@ -227,22 +207,54 @@ impl Queue {
 
     /// Where there are but small durable writes, waits a little for the others of their crowd.
     fn gather(&mut self, jobs: &Receiver<Job>) {
-        if self.small.awaited == 0 || self.is_somebody_else_here() || self.crowd.rests() {
+        let Some(until) = self.crowd.until.take() else { return };
+        if self.is_crowd_here() || self.crowd.takes_rest() || until <= Instant::now() {
             return;
         }
-        let given_up = Instant::now() + self.crowd.patience;
-        while self.small.awaited < self.crowd.expected.min(QUEUE_LEN) {
-            let Ok(job) = jobs.recv_deadline(given_up) else { return self.crowd.miss() };
+        while !self.is_crowd_here() {
+            let Ok(job) = jobs.recv_deadline(until) else {
+                return self.crowd.came(self.small.awaited);
+            };
             self.push(job);
-            if self.is_somebody_else_here() {
-                return;
-            }
         }
-        self.crowd.misses = 0;
+        self.crowd.came(self.crowd.expected);
     }
 
-    fn is_somebody_else_here(&self) -> bool {
-        !self.large.writes.is_empty() || !self.syncs.is_empty()
+    /// Whether there is nobody to wait for, no room for them in the next group, or somebody else whom that
+    /// would hold up.
+    fn is_crowd_here(&self) -> bool {
+        let is_full = self.small.bytes >= GROUP_BYTES || self.waiting() >= QUEUE_LEN;
+        let is_mixed = self.waiting() > self.small.awaited || !self.syncs.is_empty();
+        is_full || is_mixed || self.small.awaited >= self.crowd.expected
+    }
+
+    /// Writes the next group, and syncs what is to be synced behind it.
+    fn commit(&mut self, jobs: &Receiver<Job>) {
+        let (began, awaited) = (Instant::now(), self.small.awaited);
+        let (requests, syncs) = self.next();
+        let taken = awaited - self.small.awaited;
+        let mut groups: Vec<(Arc<Volume>, Vec<Request>)> = Vec::new();
+        for (volume, request) in requests {
+            match groups.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &volume)) {
+                Some((_, group)) => group.push(request),
+                None => groups.push((volume, vec![request])),
+            }
+        }
+        let mut under_way = None;
+        for (volume, group) in groups {
+            volume.commit(group, || {
+                // Before anybody is answered: who has come back already would be counted twice.
+                self.drain(jobs);
+                under_way.get_or_insert(taken + self.small.awaited);
+            });
+        }
+        if let Some(under_way) = under_way {
+            self.crowd.is_answered(under_way, began.elapsed());
+        }
+        for Sync { volume, reply, .. } in syncs {
+            // A caller that is gone wants no answer.
+            let _ = reply.send(volume.sync());
+        }
     }
 
     fn waiting(&self) -> usize {
@@ -266,21 +278,25 @@ impl Queue {
 }
 
 impl Crowd {
-    /// A group took so long to be written.
-    fn note(&mut self, under_way: usize, took: Duration) {
-        (self.expected, self.patience) = (under_way, (took / 2).min(MOST_PATIENCE));
+    /// A group that took so long was answered.
+    fn is_answered(&mut self, under_way: usize, took: Duration) {
+        self.expected = under_way;
+        self.until = Some(Instant::now() + (took / 2).min(MOST_PATIENCE));
     }
 
-    /// Whether a group is to be begun without them.
-    fn rests(&mut self) -> bool {
+    /// Takes one of the rests, if there are any.
+    fn takes_rest(&mut self) -> bool {
         let rests = self.rests > 0;
         self.rests = self.rests.saturating_sub(1);
         rests
     }
 
-    fn miss(&mut self) {
-        self.misses = (self.misses + 1).min(MOST_MISSES);
-        self.rests = 1 << self.misses;
+    /// They were waited for, and so many came.
+    fn came(&mut self, so_many: usize) {
+        // Some of those who come each at a time of their own are always there; it is not they who are meant.
+        let are_most = so_many.saturating_mul(4) >= self.expected.saturating_mul(3);
+        self.misses = if are_most { 0 } else { (self.misses + 1).min(MOST_MISSES) };
+        self.rests = (1 << self.misses) - 1;
     }
 }
 
@@ -291,6 +307,7 @@ fn is_awaited((_, request): &Write) -> bool {
 impl Line {
     fn push(&mut self, write: Write) {
         self.awaited += usize::from(is_awaited(&write));
+        self.bytes += write.1.proposal.bytes();
         self.writes.push_back(write);
         self.came += 1;
     }
@@ -302,6 +319,7 @@ impl Line {
             && let Some(write) = self.writes.pop_front()
         {
             bytes += write.1.proposal.bytes().max(1);
+            self.bytes -= write.1.proposal.bytes();
             self.awaited -= usize::from(is_awaited(&write));
             taken.push(write);
         }
@@ -320,7 +338,9 @@ mod tests {
     use crate::format::StoreId;
     use crate::io::sim::SimIo;
 
-    const LONG: Duration = Duration::from_secs(60);
+    fn later() -> Option<Instant> {
+        Some(Instant::now() + Duration::from_secs(60))
+    }
 
     fn volume() -> Arc<Volume> {
         let io: Arc<dyn Io> = Arc::new(SimIo::new(1));
@@ -340,9 +360,9 @@ mod tests {
     }
 
     /// A queue with one durable put, behind a group when so many were under way.
-    fn queue(expected: usize, patience: Duration) -> (Queue, Sender<Job>, Receiver<Job>) {
+    fn queue(expected: usize, until: Option<Instant>) -> (Queue, Sender<Job>, Receiver<Job>) {
         let (jobs, come) = bounded(QUEUE_LEN);
-        let crowd = Crowd { expected, patience, ..Crowd::default() };
+        let crowd = Crowd { expected, until, ..Crowd::default() };
         let mut queue = Queue { crowd, ..Queue::default() };
         jobs.send(put(&volume(), Durability::Sync)).unwrap();
         assert!(queue.fill(&come));
@@ -351,7 +371,7 @@ mod tests {
 
     #[test]
     fn a_group_waits_for_those_who_were_under_way_when_the_last_was_written() {
-        let (mut queue, jobs, come) = queue(3, LONG);
+        let (mut queue, jobs, come) = queue(3, later());
         let volume = volume();
         let others = std::thread::spawn(move || {
             for _ in 0..2 {
@@ -368,44 +388,61 @@ mod tests {
     /// None of these would end within the test's time if anybody were waited for.
     #[test]
     fn nobody_is_waited_for_where_somebody_else_would_be_held_up_or_nobody_was_there() {
-        let (mut alone, _jobs, come) = queue(1, LONG);
+        let (mut alone, _jobs, come) = queue(1, later());
         alone.gather(&come);
         let volume = volume();
-        for job in [put(&volume, Durability::Os), Job::Sync(volume.clone(), bounded(1).0)] {
-            let mut queue = Queue::default();
-            (queue.crowd.expected, queue.crowd.patience) = (3, LONG);
-            queue.push(job);
-            queue.gather(&come);
+        for other in [put(&volume, Durability::Os), Job::Sync(volume.clone(), bounded(1).0)] {
+            let (mut beside, jobs, come) = queue(3, later());
+            jobs.send(other).unwrap();
+            beside.gather(&come);
+            assert!(come.is_empty());
         }
-        let (mut beside_sync, jobs, come) = queue(3, LONG);
-        jobs.send(Job::Sync(volume, bounded(1).0)).unwrap();
-        beside_sync.gather(&come);
-        assert_eq!(beside_sync.syncs.len(), 1);
+        let (mut full, _jobs, come) = queue(3, later());
+        full.small.bytes = GROUP_BYTES;
+        full.gather(&come);
     }
 
     #[test]
-    fn those_who_do_not_come_are_waited_for_less_and_less_often_until_they_come() {
-        let (mut queue, jobs, come) = queue(2, Duration::ZERO);
-        for rests in [2, 4, 8, 16, 32, 64, 64] {
-            queue.gather(&come);
-            assert_eq!(queue.crowd.rests, rests);
+    fn those_who_do_not_come_are_waited_for_less_and_less_often_until_most_come() {
+        let (mut queue, jobs, come) = queue(3, None);
+        let soon = || Some(Instant::now() + Duration::from_millis(1));
+        for rests in [1, 3, 7, 15, 31, 63, 63] {
+            // Where the thread has slept meanwhile, it was no wait.
+            while queue.crowd.rests == 0 {
+                queue.crowd.until = soon();
+                queue.gather(&come);
+            }
             for left in (0..rests).rev() {
+                queue.crowd.until = later();
                 queue.gather(&come);
                 assert_eq!(queue.crowd.rests, left);
             }
         }
-        jobs.send(put(&volume(), Durability::Sync)).unwrap();
-        queue.drain(&come);
-        queue.gather(&come);
-        assert_eq!((queue.crowd.rests, queue.crowd.misses), (0, 0));
+        while queue.crowd.misses > 0 {
+            queue.crowd.expected = queue.small.awaited + 3;
+            queue.crowd.until = soon();
+            for _ in 0..2 {
+                jobs.send(put(&volume(), Durability::Sync)).unwrap();
+            }
+            queue.gather(&come);
+            queue.drain(&come);
+        }
+        assert_eq!(queue.crowd.rests, 0);
     }
 
     #[test]
-    fn a_long_group_makes_nobody_wait_for_long() {
-        let mut crowd = Crowd::default();
-        crowd.note(7, Duration::from_micros(300));
-        assert_eq!((crowd.expected, crowd.patience), (7, Duration::from_micros(150)));
-        crowd.note(7, LONG);
-        assert_eq!(crowd.patience, MOST_PATIENCE);
+    fn callers_are_counted_before_any_is_answered_and_waited_for_soon_or_not_at_all() {
+        let (mut queue, jobs, come) = queue(0, None);
+        for durability in [Durability::Sync, Durability::Os, Durability::Sync] {
+            jobs.send(put(&volume(), durability)).unwrap();
+        }
+        // The store is closed, so that nothing is written; those who have asked are answered.
+        queue.commit(&come);
+        assert!(come.is_empty());
+        assert_eq!((queue.crowd.expected, queue.small.awaited), (3, 2));
+        let until = queue.crowd.until.expect("somebody was answered");
+        assert!(until <= Instant::now() + MOST_PATIENCE);
+        queue.crowd.is_answered(7, Duration::from_secs(60));
+        assert!(queue.crowd.until.unwrap() <= Instant::now() + MOST_PATIENCE);
     }
 }
