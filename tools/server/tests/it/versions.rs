@@ -1,6 +1,11 @@
 //! Versions: what is overwritten or deleted stays.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+
+use kogia_server::data::Attributes;
+use kogia_server::data::attributes::{PartSizes, Version, VersionKind};
+use kogia_server::data::keys::{self, BucketId, UploadId, VersionId};
 
 use crate::client::{Call, Client, Reply};
 use crate::objects::bytes;
@@ -358,9 +363,6 @@ fn of_many_who_put_at_once_each_has_a_version_and_the_first_listed_is_current() 
 
 #[test]
 fn a_version_that_was_not_acknowledged_is_gone_after_a_crash() {
-    use kogia_server::data::Attributes;
-    use kogia_server::data::attributes::{PartSizes, Version, VersionKind};
-    use kogia_server::data::keys::{self, BucketId, VersionId};
     let dir = dir();
     let running = start(dir.path());
     let s3 = &running.client;
@@ -403,21 +405,67 @@ fn a_version_that_was_not_acknowledged_is_gone_after_a_crash() {
 /// Rule: what is added at a start takes the place of what was there, as it would have without the crash.
 #[test]
 fn what_was_made_of_parts_takes_its_place_after_a_crash() {
-    use kogia_server::data::Attributes;
-    use kogia_server::data::attributes::{PartSizes, Version, VersionKind};
-    use kogia_server::data::keys::{self, BucketId, UploadId, VersionId};
+    // One that came last, and one behind which another object came: that stays, and the upload is complete.
+    for (id, current) in [(VersionId(u64::MAX / 2), "whole"), (VersionId(1), "plain")] {
+        let dir = dir();
+        leave_half_completed(dir.path(), id);
+        let running = start(dir.path());
+        let s3 = &running.client;
+        assert_eq!(s3.get("/bucket/key").expect(200).text(), current);
+        assert_eq!(s3.get("/bucket/key?versionId=null").expect(200).text(), "plain");
+        assert_eq!(s3.get(&format!("/bucket/key?versionId={id}")).expect(200).text(), "whole");
+        let is_current = current == "whole";
+        let expected = [(id.to_string(), is_current, false), ("null".into(), !is_current, false)];
+        assert_eq!(versions_of(s3, "key"), expected);
+        assert!(s3.get("/bucket?uploads").expect(200).all_xml("UploadId").is_empty());
+        running.stop();
+    }
+}
+
+/// An object that can't be copied any more would else keep a server from starting, and all others with it.
+#[test]
+fn a_server_starts_though_what_a_crash_has_left_can_not_be_added() {
     let dir = dir();
+    let id = VersionId(u64::MAX / 2);
+    leave_half_completed(dir.path(), id);
+    let inside = |dir: &Path| std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let stores = inside(&dir.path().join("data/tracks")).filter(|store| store.is_dir());
+    let mut damaged = 0;
+    for track in stores.flat_map(|store| inside(&store)) {
+        let mut bytes = std::fs::read(&track).unwrap();
+        if let Some(at) = bytes.windows(5).position(|bytes| bytes == b"plain") {
+            bytes[at] ^= 1;
+            std::fs::write(&track, bytes).unwrap();
+            damaged += 1;
+        }
+    }
+    assert_eq!(damaged, 1);
     let running = start(dir.path());
+    let s3 = &running.client;
+    assert_eq!(s3.get(&format!("/bucket/key?versionId={id}")).expect(200).text(), "whole");
+    assert_eq!(s3.get("/bucket/other").expect(200).text(), "other");
+    s3.call("DELETE", "/bucket/key?versionId=null").expect(204);
+    running.stop();
+    // Nothing is in the way any more.
+    let running = start(dir.path());
+    assert_eq!(running.client.get("/bucket/key").expect(200).text(), "whole");
+    running.stop();
+}
+
+/// A plain object, and an upload whose parts are used up by version `id`, as a crash leaves it between the
+/// version's row and the object's.
+fn leave_half_completed(dir: &Path, id: VersionId) {
+    let running = start(dir);
     let s3 = &running.client;
     s3.put("/bucket", "").expect(200);
     s3.put("/bucket/key", "plain").expect(200);
+    s3.put("/bucket/other", "other").expect(200);
     set_versioning(s3, "Enabled");
     let begun = s3.call("POST", "/bucket/key?uploads").expect(200).xml("UploadId").unwrap();
     s3.put(&format!("/bucket/key?partNumber=1&uploadId={begun}"), "whole").expect(200);
     running.stop();
-    // As a crash leaves it between the version's row, which the part is used up by, and the object's.
-    let store = kogia::Store::open(dir.path().join("data/partitions/0")).unwrap();
-    let (bucket, id) = (BucketId(1), VersionId(u64::MAX / 2));
+    let store = kogia::Store::open(dir.join("data/partitions/0")).unwrap();
+    let bucket = BucketId(1);
     let version = Version { id, kind: VersionKind::Object, len: 5, created_ms: 1 };
     let upload = Some((UploadId::parse(&begun).unwrap().0, PartSizes::new([5])));
     let attributes = Attributes { version: Some(version), upload, ..Attributes::of_nothing() };
@@ -426,14 +474,6 @@ fn what_was_made_of_parts_takes_its_place_after_a_crash() {
     let parts: Vec<_> = store.parts().unwrap().iter().map(|part| part.id).collect();
     store.assemble(keys::version(bucket, "key", id), &parts, &options).unwrap();
     store.close().unwrap();
-    let running = start(dir.path());
-    let s3 = &running.client;
-    assert_eq!(s3.get("/bucket/key").expect(200).text(), "whole");
-    assert_eq!(s3.get("/bucket/key?versionId=null").expect(200).text(), "plain");
-    let expected = [(id.to_string(), true, false), ("null".into(), false, false)];
-    assert_eq!(versions_of(s3, "key"), expected);
-    assert!(s3.get("/bucket?uploads").expect(200).all_xml("UploadId").is_empty());
-    running.stop();
 }
 
 /// Symptom (read, not met): an object came back that was overwritten, when the one that had taken its
@@ -441,9 +481,6 @@ fn what_was_made_of_parts_takes_its_place_after_a_crash() {
 /// name whose place it takes. Rule: of two without a name both go.
 #[test]
 fn what_was_replaced_before_a_crash_does_not_come_back() {
-    use kogia_server::data::Attributes;
-    use kogia_server::data::attributes::{Version, VersionKind};
-    use kogia_server::data::keys::{self, BucketId, VersionId};
     let dir = dir();
     let running = start(dir.path());
     let s3 = &running.client;

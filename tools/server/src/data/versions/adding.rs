@@ -8,7 +8,7 @@ use super::{Key, Place, by_age};
 use crate::conditions::precondition_failed;
 use crate::data::attributes::{Version, VersionKind};
 use crate::data::buckets::{now_ms, walk};
-use crate::data::keys::{self, BucketId, VersionId};
+use crate::data::keys::{self, BucketId, UploadId, VersionId};
 use crate::data::locks::{self, Lock};
 use crate::data::{Attributes, streams, tags};
 use crate::error::Result;
@@ -172,8 +172,8 @@ impl Key<'_> {
         Ok((!is_small).then_some(id))
     }
 
-    /// What an object in its own row, which came behind all versions that are there, is called where version
-    /// `below` takes its place; `None` where it came behind that, too.
+    /// What an object in its own row, which came behind all versions but perhaps `below`, is called where that
+    /// takes its place; `None` where it came behind that, too.
     fn id_below(&self, place: &Place, below: VersionId) -> Result<Option<VersionId>> {
         let newest = self.newest_but(Some(below))?.and_then(|place| place.id());
         let behind = newest.map(|id| VersionId(id.0.saturating_add(1)));
@@ -205,6 +205,12 @@ impl Key<'_> {
             adding.displace(&mut batch, current)?;
             adding.make_current(&mut batch, attributes)?;
         }
+        if let Some((upload, _)) = &attributes.upload {
+            // Its parts are used up, whichever object is current.
+            let upload = keys::upload(self.bucket, self.name, UploadId(*upload));
+            locks::delete(self.store, &mut batch, &upload)?;
+            batch.delete(upload);
+        }
         batch.delete(self.pending_row(id));
         self.store.write(batch)?;
         Ok(())
@@ -219,7 +225,11 @@ pub fn sweep_start(store: &Store, buckets: &HashSet<BucketId>) -> Result<()> {
             let key = Key { store, bucket, name };
             match key.version(id)? {
                 Some(place) if is_of_parts(&place.attributes) => {
-                    key.add_again(id, &place.attributes)
+                    key.add_again(id, &place.attributes).or_else(|error| {
+                        // On a full disk, say, where only a server that has started can delete anything.
+                        tracing::warn!(%error, "an object is not current before a later start");
+                        Ok(())
+                    })
                 }
                 _ => key.take_back(id),
             }
