@@ -230,7 +230,11 @@ impl Server {
 
     fn refused<B>(&self, answer: &Response<B>, body: &[u8]) -> Failure {
         let Ok(Refusal { error }) = serde_json::from_slice(body) else {
-            let message = format!("{} answers {}: no kogia-server?", self.address, answer.status());
+            let message = format!(
+                "{} answers {}: is this a kogia-server's admin address, and not that of its clients?",
+                self.address,
+                answer.status()
+            );
             return Failure::Server { exit: Exit::Io, message };
         };
         if answer.status().as_u16() == 401 {

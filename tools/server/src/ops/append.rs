@@ -47,16 +47,20 @@ pub fn check(bucket: &Bucket) -> Result<()> {
 
 /// The object that an append with this offset is to; `None` if it begins one.
 pub fn target(found: Option<Info>, offset: i64) -> Result<Option<Info>> {
+    let len = found.as_ref().map_or(0, |info| info.len);
     match found {
         None if offset == 0 => Ok(None),
         Some(info) if u64::try_from(offset) == Ok(info.len) => Ok(Some(info)),
-        _ => Err(invalid_offset()),
+        _ => Err(invalid_offset(Some(len))),
     }
 }
 
 /// S3's own code for it, which s3s does not know.
-fn invalid_offset() -> Error {
-    let what = "The write offset value that you specified does not match the current object size.";
+fn invalid_offset(len: Option<u64>) -> Error {
+    let len = len.map(|len| format!(" of {len} bytes")).unwrap_or_default();
+    let what = format!(
+        "The write offset value that you specified does not match the current object size{len}."
+    );
     of_code("InvalidWriteOffset", StatusCode::BAD_REQUEST, what).into()
 }
 
@@ -162,7 +166,7 @@ impl Append {
     fn assemble_with(&self, part: PartId, row: &[u8], options: &PutOptions) -> Result<()> {
         let store = &self.bucket.store;
         let Some(mut reader) = ObjectReader::open(store, row)? else {
-            return Err(invalid_offset());
+            return Err(invalid_offset(None));
         };
         let mut stream = PartStream::open(store)?;
         // What another has put meanwhile is found out when both are assembled.
@@ -181,7 +185,7 @@ impl Append {
 /// Whoever was first has made it longer, or another object.
 pub fn lost_race(error: Error) -> Error {
     match &error {
-        Error::Store(inner) if inner.kind() == kogia::ErrorKind::Condition => invalid_offset(),
+        Error::Store(inner) if inner.kind() == kogia::ErrorKind::Condition => invalid_offset(None),
         _ => error,
     }
 }
