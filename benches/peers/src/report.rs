@@ -180,7 +180,7 @@ fn judged(measured: &Measured<'_>, row: &Row, aim: &Aim) -> Vec<String> {
     }
     if let Some((kind, to_engine)) = aim.to_engine {
         let engine = Contender::Engine(kind);
-        judge(kind.name(), to_engine, median(measured.ratio(&KOGIA, &engine, what)), false);
+        judge(kind.title(), to_engine, median(measured.ratio(&KOGIA, &engine, what)), false);
     }
     for (name, to_limit) in measured.workload.limits().iter().zip(aim.to_limits) {
         let limit = Contender::Limit((*name).to_owned());
