@@ -47,11 +47,10 @@ pub fn check(bucket: &Bucket) -> Result<()> {
 
 /// The object that an append with this offset is to; `None` if it begins one.
 pub fn target(found: Option<Info>, offset: i64) -> Result<Option<Info>> {
-    let len = found.as_ref().map_or(0, |info| info.len);
     match found {
         None if offset == 0 => Ok(None),
         Some(info) if u64::try_from(offset) == Ok(info.len) => Ok(Some(info)),
-        _ => Err(invalid_offset(Some(len))),
+        other => Err(invalid_offset(Some(other.map_or(0, |info| info.len)))),
     }
 }
 
