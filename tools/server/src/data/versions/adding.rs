@@ -10,7 +10,7 @@ use crate::data::attributes::{Version, VersionKind};
 use crate::data::buckets::{now_ms, walk};
 use crate::data::keys::{self, BucketId, UploadId, VersionId};
 use crate::data::locks::{self, Lock};
-use crate::data::{Attributes, streams, tags};
+use crate::data::{Attributes, streams, tags, uploads};
 use crate::error::Result;
 
 /// What is moved through memory whole.
@@ -206,10 +206,8 @@ impl Key<'_> {
             adding.make_current(&mut batch, attributes)?;
         }
         if let Some((upload, _)) = &attributes.upload {
-            // Its parts are used up, whichever object is current.
-            let upload = keys::upload(self.bucket, self.name, UploadId(*upload));
-            locks::delete(self.store, &mut batch, &upload)?;
-            batch.delete(upload);
+            // Its parts are used up, whichever object is current. A crash before the batch does it all again.
+            uploads::end(self.store, self.bucket, self.name, UploadId(*upload), &HashSet::new())?;
         }
         batch.delete(self.pending_row(id));
         self.store.write(batch)?;
