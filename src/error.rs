@@ -55,6 +55,8 @@ pub enum ErrorKind {
     Exists,
     /// The caller has called it off; nothing was done.
     Cancelled,
+    /// It takes more than what is in memory, or more than a moment, and the call was not to wait.
+    WouldBlock,
 }
 
 /// An error of a store.

@@ -57,24 +57,32 @@ impl<'a> RowCursor<'a> {
 
     /// The row that the cursor is at; `None` past either end.
     pub(crate) fn row(&self) -> Result<Option<(&[u8], &[u8])>> {
-        let row = self.iterator.item();
-        if row.is_none() {
-            // Past the end, or unable to read on: only the status tells.
+        let row = self.known(self.iterator.item())?;
+        Ok(row.map(|(key, row)| (&key[self.tag_bytes()..], row)))
+    }
+
+    /// Its key alone.
+    pub(crate) fn key(&self) -> Result<Option<&[u8]>> {
+        let key = self.known(self.iterator.key())?;
+        Ok(key.map(|key| &key[self.tag_bytes()..]))
+    }
+
+    /// Past the end, or unable to read on: only the status tells.
+    fn known<T>(&self, found: Option<T>) -> Result<Option<T>> {
+        if found.is_none() {
             self.iterator.status().map_err(|e| self.index.error(e))?;
         }
-        let tag_bytes = usize::from(self.family.tag().is_some());
-        Ok(row.map(|(key, row)| (&key[tag_bytes..], row)))
+        Ok(found)
+    }
+
+    fn tag_bytes(&self) -> usize {
+        usize::from(self.family.tag().is_some())
     }
 }
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(index: &'a Index, rows: RowCursor<'a>) -> Self {
         Cursor { index, rows }
-    }
-
-    /// The key that the cursor is at; `None` past either end.
-    pub(crate) fn key(&self) -> Result<Option<&[u8]>> {
-        Ok(self.rows.row()?.map(|(key, _)| key))
     }
 
     /// The key and entry that the cursor is at; `None` past either end.

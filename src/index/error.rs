@@ -16,6 +16,8 @@ pub(super) fn index(path: &Path, error: rocksdb::Error) -> Error {
         rocksdb::ErrorKind::IOError if missing => (ErrorKind::Corruption, DAMAGED),
         rocksdb::ErrorKind::InvalidArgument => (ErrorKind::Corruption, DAMAGED),
         rocksdb::ErrorKind::NotSupported => (ErrorKind::Corruption, DAMAGED),
+        // What views that do not wait ask for, alone, can be that.
+        rocksdb::ErrorKind::Incomplete => (ErrorKind::WouldBlock, "not all of it is in memory"),
         _ => (ErrorKind::Io, "the index failed"),
     };
     Error::new(kind, what).with_path(path).with_source(error)

@@ -246,6 +246,11 @@ impl Index {
         View::frozen(self)
     }
 
+    /// The same, as far as it is in memory.
+    pub(crate) fn snapshot_of_memory(&self) -> View<'_> {
+        View::of_memory(self)
+    }
+
     /// Makes all that was written durable, over all column families at once. The caller has made
     /// sure of invariant I1, and holds the apply lock.
     pub(crate) fn flush(&self) -> Result<()> {

@@ -94,8 +94,10 @@ fn rows(plain: &Options, column: Column, tuning: &Tuning, cache: &Cache) -> Opti
     }
     options.set_block_based_table_factory(&blocks);
     // Each seek asks every file of level 0: with few of them, and small blocks, a page of common
-    // prefixes costs about the same however many keys lie below.
-    options.set_level_zero_file_num_compaction_trigger(2);
+    // prefixes costs about the same however many keys lie below. A flush has the rows of most common
+    // prefixes once more, and a listing goes over each copy.
+    let most_files = if column == Column::Prefixes { 1 } else { 2 };
+    options.set_level_zero_file_num_compaction_trigger(most_files);
     options.set_disable_auto_compactions(!tuning.compacts_itself);
     options.set_compression_type(DBCompressionType::None);
     options.set_write_buffer_size(UNREACHABLE_BYTES);

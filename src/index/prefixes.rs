@@ -257,12 +257,7 @@ impl PrefixCursor<'_> {
         self.rows.next();
     }
 
-    /// The prefix that the cursor is at; `None` at the end.
-    pub(crate) fn prefix(&self) -> Result<Option<&[u8]>> {
-        Ok(self.rows.row()?.map(|(key, _)| &key[1..]))
-    }
-
-    /// The same, and what was counted below it.
+    /// The prefix that the cursor is at, and what was counted below it; `None` at the end.
     pub(crate) fn counted(&self) -> Result<Option<(&[u8], PrefixRow)>> {
         let Some((key, row)) = self.rows.row()? else { return Ok(None) };
         let counts = PrefixRow::decode(row).map_err(|fault| self.index.fault(fault))?;

@@ -1,17 +1,22 @@
 //! Reading rows, as they are or as they were at one moment.
 
-use rocksdb::{DBPinnableSlice, PrefixRange, ReadOptions, SnapshotWithThreadMode};
+use rocksdb::{DBPinnableSlice, PrefixRange, ReadOptions, ReadTier, SnapshotWithThreadMode};
 
 use super::{Cursor, Family, Index, RowCursor};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::entry::{Entry, SegmentRow};
 use crate::format::record::Space;
 use crate::format::{Fault, Seq};
+
+/// Rows that do not count, deleted or expired, over which one goes that may not wait.
+const MOST_PASSED: u64 = 1000;
 
 /// The index as it is, or as it was at one moment.
 pub(crate) struct View<'a> {
     index: &'a Index,
     snapshot: Option<SnapshotWithThreadMode<'a, rocksdb::DB>>,
+    /// Whether nothing is read that is not in memory: it fails with `WouldBlock`.
+    is_of_memory: bool,
 }
 
 /// A view of one's own, or another's.
@@ -46,15 +51,27 @@ impl EntryRow<'_> {
 
 impl<'a> View<'a> {
     pub(super) fn live(index: &'a Index) -> Self {
-        View { index, snapshot: None }
+        View { index, snapshot: None, is_of_memory: false }
     }
 
     pub(super) fn frozen(index: &'a Index) -> Self {
-        View { index, snapshot: Some(index.db.snapshot()) }
+        View { index, snapshot: Some(index.db.snapshot()), is_of_memory: false }
+    }
+
+    pub(super) fn of_memory(index: &'a Index) -> Self {
+        View { is_of_memory: true, ..View::frozen(index) }
     }
 
     pub(super) fn index(&self) -> &'a Index {
         self.index
+    }
+
+    /// Fails where one that may not wait has gone over so many rows that do not count.
+    pub(crate) fn check_passed(&self, rows: u64) -> Result<()> {
+        if self.is_of_memory && rows > MOST_PASSED {
+            return Err(Error::new(ErrorKind::WouldBlock, "much has expired that is still there"));
+        }
+        Ok(())
     }
 
     /// Whether the view changes with the index.
@@ -116,6 +133,10 @@ impl<'a> View<'a> {
         let mut options = ReadOptions::default();
         if let Some(snapshot) = &self.snapshot {
             options.set_snapshot(snapshot);
+        }
+        if self.is_of_memory {
+            options.set_read_tier(ReadTier::BlockCache);
+            options.set_max_skippable_internal_keys(MOST_PASSED);
         }
         options
     }

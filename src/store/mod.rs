@@ -293,6 +293,25 @@ impl Store {
         list::list(&self.shared.index.snapshot(), &self.shared.moment(), options)
     }
 
+    /// The same, if all that it takes is in memory and not much that has expired or was deleted lies
+    /// between; else [`ErrorKind::WouldBlock`](crate::ErrorKind::WouldBlock). For threads that may not wait
+    /// for a disk, as those of an async runtime.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let store = kogia::Store::open(dir.path()).unwrap();
+    /// # let options = kogia::ListOptions::default();
+    /// let page = match store.try_list(&options) {
+    ///     // On a thread that may wait.
+    ///     Err(error) if error.kind() == kogia::ErrorKind::WouldBlock => store.list(&options)?,
+    ///     page => page?,
+    /// };
+    /// # Ok::<_, kogia::Error>(())
+    /// ```
+    pub fn try_list(&self, options: &ListOptions) -> Result<Page> {
+        list::list(&self.shared.index.snapshot_of_memory(), &self.shared.moment(), options)
+    }
+
     /// The objects of a range of keys, from either end, as they are now.
     pub fn iter(&self, range: impl RangeBounds<Vec<u8>>) -> Iter<'_> {
         Iter::new(ViewRef::Own(self.shared.index.snapshot()), self.shared.moment(), range)

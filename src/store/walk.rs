@@ -1,6 +1,8 @@
 //! What a listing walks over: the objects that are there, and, where it is by the delimiter that the
 //! index counts by, the common prefixes in place of all that lies below them.
 
+use std::cell::Cell;
+
 use super::Moment;
 use super::paging::{ListOptions, Walk, common_prefix};
 use crate::error::{Error, Result};
@@ -10,8 +12,11 @@ use crate::index::{Cursor, PrefixCursor, View};
 
 /// The objects that are there at a moment.
 pub(crate) struct Present<'v> {
+    view: &'v View<'v>,
     cursor: Cursor<'v>,
     moment: &'v Moment,
+    /// How many that have expired were passed.
+    passed: Cell<u64>,
 }
 
 /// These, and prefixes: each of them once for all the objects that it counts.
@@ -25,6 +30,8 @@ pub(crate) struct Merged<'v> {
     /// Whether the cursor over the objects says what comes next. Else none has to be looked for.
     objects_count: bool,
     at: Result<At>,
+    /// Where it is at a prefix. To ask RocksDB once more costs more.
+    prefix: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -42,14 +49,20 @@ pub(crate) trait Objects: Walk<Error = Error> {
 
 impl<'v> Present<'v> {
     pub(crate) fn new(view: &'v View<'v>, moment: &'v Moment) -> Self {
-        Present { cursor: view.entries(Space::Object), moment }
+        Present { view, cursor: view.entries(Space::Object), moment, passed: Cell::new(0) }
     }
 
-    /// On to one that has not expired. A row that does not decode is left to whoever takes it.
+    /// On to one that has not expired. A row that does not decode is left to whoever takes it, and so is
+    /// that there are too many.
     fn pass_expired(&mut self) {
-        while self.is_expired() {
+        while self.is_expired() && self.pass_one().is_ok() {
             self.cursor.next();
         }
+    }
+
+    fn pass_one(&self) -> Result<()> {
+        self.passed.set(self.passed.get() + 1);
+        self.view.check_passed(self.passed.get())
     }
 
     fn is_expired(&self) -> bool {
@@ -72,6 +85,7 @@ impl Walk for Present<'_> {
     }
 
     fn key(&self) -> Result<Option<&[u8]>> {
+        self.view.check_passed(self.passed.get())?;
         self.cursor.key()
     }
 }
@@ -97,8 +111,8 @@ impl<'v> Merged<'v> {
         let Some(prefixes) = view.prefixes_below(parent) else { return Ok(None) };
         let any_direct = view.prefix(parent)?.direct > 0;
         let objects = Present::new(view, moment);
-        let (objects_count, at) = (false, Ok(At::End));
-        Ok(Some(Merged { view, options, prefixes, objects, any_direct, objects_count, at }))
+        let (objects_count, at, prefix) = (false, Ok(At::End), Vec::new());
+        Ok(Some(Merged { view, options, prefixes, objects, any_direct, objects_count, at, prefix }))
     }
 
     fn seek_both(&mut self, key: &[u8]) {
@@ -136,6 +150,8 @@ impl<'v> Merged<'v> {
             }
             // One that is not of this listing ends it.
             if !prefix.starts_with(&self.options.prefix) || self.is_present(prefix, &counts)? {
+                self.prefix.clear();
+                self.prefix.extend_from_slice(prefix);
                 return Ok(At::Prefix);
             }
             self.prefixes.next();
@@ -154,6 +170,7 @@ impl<'v> Merged<'v> {
             if !below.is_expired() {
                 return Ok(true);
             }
+            self.objects.pass_one()?;
             below.cursor.next();
         }
         Ok(false)
@@ -184,7 +201,7 @@ impl Walk for Merged<'_> {
     fn key(&self) -> Result<Option<&[u8]>> {
         match &self.at {
             Ok(At::Object) => self.objects.key(),
-            Ok(At::Prefix) => self.prefixes.prefix(),
+            Ok(At::Prefix) => Ok(Some(&self.prefix)),
             Ok(At::End) => Ok(None),
             Err(error) => Err(error.clone()),
         }

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kogia::io::sim::Keep;
-use kogia::{Batch, Item, ListOptions, Options, PutOptions, RetentionRule, Snapshot, Store};
+use kogia::{
+    Batch, ErrorKind, Item, ListOptions, Options, PutOptions, RetentionRule, Snapshot, Store,
+};
 
 use crate::machine::{HOME, Machine, assert_sound, compact};
 
@@ -176,4 +178,56 @@ fn keys_below_more_prefixes_than_are_counted_are_listed_as_well() {
     // The store's default listing is not touched by it.
     assert_eq!(store.list(&ListOptions::default()).unwrap().items.len(), 5);
     assert_sound(&store);
+}
+
+/// Whether a listing by the delimiter does without waiting; then it is what one that waits gives.
+fn is_listed_at_once(store: &Store, prefix: &str) -> bool {
+    let (prefix, delimiter) = (prefix.into(), Some(b"/".to_vec()));
+    let options = ListOptions { prefix, delimiter, ..ListOptions::default() };
+    match store.try_list(&options) {
+        Ok(page) => {
+            assert_eq!(page, store.list(&options).unwrap());
+            true
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
+            false
+        }
+    }
+}
+
+#[test]
+fn what_may_not_wait_lists_what_is_in_memory_and_says_when_that_is_not_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    assert!(is_listed_at_once(&store, ""));
+    for number in 0..2000 {
+        store.put(format!("{number}/key"), "").unwrap();
+    }
+    assert!(is_listed_at_once(&store, ""));
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    assert!(!is_listed_at_once(&store, ""));
+    store.list(&ListOptions { delimiter: Some(b"/".to_vec()), ..Default::default() }).unwrap();
+    assert!(is_listed_at_once(&store, ""));
+}
+
+#[test]
+fn what_may_not_wait_goes_over_no_more_than_a_little_that_has_expired() {
+    const LATER: u64 = 1_000_000;
+    let (clock, machine) = (Clock::default(), Machine::new(1, 1));
+    let store = clock.options(&machine).open(HOME).unwrap();
+    let options = PutOptions { expires_ms: Some(clock.now() + LATER), ..PutOptions::default() };
+    let mut batch = Batch::new();
+    for (prefix, count) in [("many/1", 600), ("many/2", 600), ("some", 900)] {
+        for number in 0..count {
+            batch.put_with(format!("{prefix}/{number}"), "", &options);
+        }
+    }
+    store.write(batch).unwrap();
+    // Nothing wakes whoever would delete them.
+    clock.0.fetch_add(LATER, Ordering::Relaxed);
+    assert!(is_listed_at_once(&store, "some/"));
+    assert!(!is_listed_at_once(&store, "many/"));
+    assert!(!is_listed_at_once(&store, ""));
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::client::Client;
+use crate::client::{Client, Endpoint};
 use crate::load::{Load, Rate};
 use crate::machine;
 use crate::server::{Kind, Server, Sync};
@@ -17,7 +17,7 @@ use crate::{Result, Settings};
 const SIZE: usize = 16;
 /// How long a kind of page is asked for, and how often at most.
 const TIME: Duration = Duration::from_secs(10);
-const PAGES: usize = 50;
+const PAGES: usize = 1000;
 
 /// What listing took in one server.
 #[derive(Clone, Debug, Serialize)]
@@ -51,16 +51,12 @@ pub async fn measure(kind: Kind, settings: &Settings) -> Result<Listing> {
     let sync = Sync::Never;
     let server = Server::start(kind, settings, sync).await?;
     let mut load = Load::connect(&server.endpoint, settings.listing_connections).await?;
-    let prefixes = settings.listing_prefixes;
     let time = Duration::from_secs_f64(settings.listing_seconds);
-    let name = |number| format!("p{:05}/{:08}", number % prefixes, number / prefixes);
-    let loaded = load.put_named(settings.listing_keys, time, SIZE, name).await?;
+    let loaded =
+        self::load(&mut load, settings.listing_keys, settings.listing_prefixes, time).await?;
     machine::settle(&settings.dir)?;
-    let mut client = Client::connect(&server.endpoint).await?;
     let disk_bytes = machine::disk_bytes(&server.data());
-    let delimiter = pages(&mut client, "", Some("/")).await?;
-    let flat = pages(&mut client, "", None).await?;
-    let below = pages(&mut client, "p00500/", Some("/")).await?;
+    let [delimiter, flat, below] = list(&server.endpoint).await?;
     Ok(Listing {
         kind,
         synced: kind == Kind::Kogia,
@@ -72,6 +68,21 @@ pub async fn measure(kind: Kind, settings: &Settings) -> Result<Listing> {
         flat,
         below,
     })
+}
+
+/// Puts what is listed, or what of it can be put in a time.
+pub async fn load(load: &mut Load, count: u64, prefixes: u64, time: Duration) -> Result<Rate> {
+    let name = |number| format!("p{:05}/{:08}", number % prefixes, number / prefixes);
+    load.put_named(count, time, SIZE, name).await
+}
+
+/// The root with the delimiter, keys without it, and what lies below one prefix.
+pub async fn list(endpoint: &Endpoint) -> Result<[Pages; 3]> {
+    let mut client = Client::connect(endpoint).await?;
+    let delimiter = pages(&mut client, "", Some("/")).await?;
+    let flat = pages(&mut client, "", None).await?;
+    let below = pages(&mut client, "p00500/", Some("/")).await?;
+    Ok([delimiter, flat, below])
 }
 
 async fn pages(client: &mut Client, prefix: &str, delimiter: Option<&str>) -> Result<Pages> {

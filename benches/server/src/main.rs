@@ -81,7 +81,7 @@ pub struct Settings {
     #[arg(long, default_value_t = 1_000_000)]
     pub listing_keys: u64,
     /// Common prefixes that they have
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = PREFIXES)]
     pub listing_prefixes: u64,
     /// Connections that put them
     #[arg(long, default_value_t = 64)]
@@ -96,6 +96,9 @@ pub struct Settings {
     #[arg(long)]
     pub json: Option<PathBuf>,
 }
+
+/// Common prefixes of the keys that are listed.
+const PREFIXES: u64 = 1_000;
 
 /// One measurement. Keys come from `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.
 #[derive(Args)]
@@ -124,10 +127,14 @@ enum Verb {
     Put,
     Get,
     Delete,
+    /// Puts what is listed
+    Names,
+    /// Lists it: the milliseconds of each page
+    List,
 }
 
 impl One {
-    async fn measure(&self) -> Result<load::Rate> {
+    async fn measure(&self) -> Result<serde_json::Value> {
         let endpoint = client::Endpoint {
             port: self.port,
             access_key: std::env::var("AWS_ACCESS_KEY_ID")?,
@@ -138,11 +145,14 @@ impl One {
         drop(client::Client::connect(&endpoint).await?.create_bucket().await);
         let group = load::Group { name: "load", size: self.size };
         let time = std::time::Duration::from_secs_f64(self.seconds);
-        match self.work {
-            Verb::Put => load.put(&group, self.count, time).await,
-            Verb::Get => load.get(&group, self.count, time).await,
-            Verb::Delete => load.delete(&group, self.count).await,
-        }
+        let rate = match self.work {
+            Verb::Put => load.put(&group, self.count, time).await?,
+            Verb::Get => load.get(&group, self.count, time).await?,
+            Verb::Delete => load.delete(&group, self.count).await?,
+            Verb::Names => listing::load(&mut load, self.count, PREFIXES, time).await?,
+            Verb::List => return Ok(serde_json::to_value(listing::list(&endpoint).await?)?),
+        };
+        Ok(serde_json::to_value(rate)?)
     }
 }
 
@@ -150,8 +160,7 @@ fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Compare(settings) => compare::compare(&settings),
         Command::Load(one) => {
-            let rate = runtime()?.block_on(one.measure())?;
-            println!("{}", serde_json::to_string(&rate)?);
+            println!("{}", runtime()?.block_on(one.measure())?);
             Ok(())
         }
         Command::Limit { port } => runtime()?.block_on(limit::serve(port)),

@@ -195,6 +195,12 @@ pub fn object_text(row: &[u8]) -> Result<&str> {
     name.ok_or_else(|| Error::damaged("an object's name is no text"))
 }
 
+/// The same in the memory that its row took.
+pub fn into_object_text(mut row: Vec<u8>) -> Result<String> {
+    row.drain(..BUCKET_PREFIX_BYTES.min(row.len()));
+    String::from_utf8(row).map_err(|_| Error::damaged("an object's name is no text"))
+}
+
 /// The row of the tags of an object or a version.
 #[must_use]
 pub fn tags(of: &[u8]) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! `ListObjects` and `ListObjectsV2`. A page costs what it returns, however many keys lie below its
 //! common prefixes.
 
-use kogia::{Item, ListOptions};
+use kogia::{ErrorKind, Item, ListOptions, Page};
 use s3s::dto::{
     CommonPrefix, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output,
     Object, ObjectStorageClass,
@@ -54,8 +54,8 @@ pub async fn first(
         with_owner: true,
         names,
     };
-    let listed = blocking(move || list(&bucket, &asked)).await?;
-    let write = |name: String| names.write(&name);
+    let listed = listed(bucket, asked).await?;
+    let write = |name: String| names.write(name);
     Ok(S3Response::new(ListObjectsOutput {
         name: Some(input.bucket),
         prefix: Some(write(input.prefix.unwrap_or_default())),
@@ -93,8 +93,8 @@ pub async fn second(
         with_owner: input.fetch_owner.unwrap_or(false),
         names,
     };
-    let listed = blocking(move || list(&bucket, &asked)).await?;
-    let write = |name: String| names.write(&name);
+    let listed = listed(bucket, asked).await?;
+    let write = |name: String| names.write(name);
     let count = listed.objects.len() + listed.prefixes.len();
     Ok(S3Response::new(ListObjectsV2Output {
         name: Some(input.bucket),
@@ -125,14 +125,23 @@ fn of_token(token: &str) -> Result<String> {
     })
 }
 
-fn list(bucket: &Bucket, asked: &Asked) -> Result<Listed> {
+async fn listed(bucket: Bucket, asked: Asked) -> Result<Listed> {
     let options = ListOptions {
         prefix: keys::object(bucket.id, &asked.prefix),
         start_after: asked.after.as_ref().map(|after| keys::object(bucket.id, after)),
         delimiter: asked.delimiter.as_ref().map(|delimiter| delimiter.as_bytes().to_vec()),
         max_keys: usize::try_from(asked.max_keys).unwrap_or(0),
     };
-    let page = bucket.store.list(&options)?;
+    // Common prefixes that the index counts take less than to wake another thread and be woken by it.
+    let is_counted = asked.delimiter.as_deref() == Some("/");
+    match is_counted.then(|| bucket.store.try_list(&options)) {
+        Some(Ok(page)) => list(&bucket, &asked, page),
+        Some(Err(error)) if error.kind() != ErrorKind::WouldBlock => Err(error.into()),
+        _ => blocking(move || list(&bucket, &asked, bucket.store.list(&options)?)).await,
+    }
+}
+
+fn list(bucket: &Bucket, asked: &Asked, page: Page) -> Result<Listed> {
     let mut listed = Listed::default();
     for item in page.items {
         match item {
@@ -144,7 +153,7 @@ fn list(bucket: &Bucket, asked: &Asked) -> Result<Listed> {
                         .map(|checksum| vec![told::checksum_algorithm(checksum.algorithm)]),
                     checksum_type: checksum.map(told::checksum_type),
                     e_tag: Some(told::etag(attributes.etag)),
-                    key: Some(asked.names.write(keys::object_text(&key)?)),
+                    key: Some(asked.names.write(keys::into_object_text(key)?)),
                     last_modified: Some(told::time(info.created_ms)),
                     owner: asked.with_owner.then(told::owner),
                     size: Some(told::len(info.len)),
@@ -155,7 +164,7 @@ fn list(bucket: &Bucket, asked: &Asked) -> Result<Listed> {
                 });
             }
             Item::Prefix(prefix) => {
-                let prefix = Some(asked.names.write(keys::object_text(&prefix)?));
+                let prefix = Some(asked.names.write(keys::into_object_text(prefix)?));
                 listed.prefixes.push(CommonPrefix { prefix });
             }
         }

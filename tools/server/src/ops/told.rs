@@ -101,8 +101,11 @@ impl Names {
         }
     }
 
-    pub fn write(self, name: &str) -> String {
-        if self.0 { path(name) } else { name.to_owned() }
+    pub fn write(self, name: impl AsRef<str> + Into<String>) -> String {
+        match utf8_percent_encode(name.as_ref(), KEPT).into() {
+            Cow::Owned(encoded) if self.0 => encoded,
+            _ => name.into(),
+        }
     }
 }
 
