@@ -1,11 +1,12 @@
-//! The writer thread: it takes what has queued up, one group a store, one sync a group.
+//! The writer thread: it takes what has queued up, one group a store, one sync a group. Where nothing has,
+//! a caller writes in its place: to be woken twice takes as long as some disks take to sync.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
 
 use super::{Ack, Proposal, Request, Volume};
 use crate::error::{Error, ErrorKind, Result};
@@ -39,7 +40,9 @@ pub(crate) struct Disk {
     pub(crate) id: DiskId,
     pub(crate) path: PathBuf,
     io: Arc<dyn Io>,
-    queue: Sender<Job>,
+    jobs: Sender<Job>,
+    /// Who holds it writes to the disk.
+    queue: Arc<Mutex<Queue>>,
 }
 
 enum Job {
@@ -60,12 +63,14 @@ impl Disk {
         if let Some(disk) = disks.iter().filter_map(Weak::upgrade).find(same) {
             return Ok(disk);
         }
-        let (queue, jobs) = bounded(QUEUE_LEN);
+        let (jobs, come) = bounded(QUEUE_LEN);
+        let queue = Arc::new(Mutex::new(Queue::default()));
+        let shared = queue.clone();
         std::thread::Builder::new()
             .name(format!("kogia-disk-{}", &id.to_string()[..4]))
-            .spawn(move || run(&jobs))
+            .spawn(move || run(&come, &shared))
             .map_err(|e| Error::io("start a thread for the disk", path, e))?;
-        let disk = Arc::new(Disk { id, path: path.to_owned(), io: io.clone(), queue });
+        let disk = Arc::new(Disk { id, path: path.to_owned(), io: io.clone(), jobs, queue });
         disks.push(Arc::downgrade(&disk));
         Ok(disk)
     }
@@ -84,20 +89,54 @@ impl Volume {
         uses_reserve: bool,
         share: impl Send + 'static,
     ) -> Receiver<Result<Ack>> {
-        let (reply, outcome) = bounded(1);
-        self.enqueued(proposal.bytes() as u64);
-        let request =
-            Request { proposal, durability, uses_reserve, reply, _share: Box::new(share) };
-        // The thread lives as long as the disk, which this volume holds.
-        let _ = self.disk.queue.send(Job::Write(self.clone(), request));
+        let (request, outcome) = self.request(proposal, durability, uses_reserve, share);
+        self.send(request);
+        outcome
+    }
+
+    /// The same for a caller who has nothing to do meanwhile: it carries the proposal out itself if nobody
+    /// else wants the disk.
+    pub(crate) fn write(
+        self: &Arc<Self>,
+        proposal: Proposal,
+        durability: Durability,
+        uses_reserve: bool,
+        share: impl Send + 'static,
+    ) -> Receiver<Result<Ack>> {
+        let (request, outcome) = self.request(proposal, durability, uses_reserve, share);
+        // One that panicked while it was held is told by the thread, which then ends.
+        match self.disk.queue.try_lock() {
+            Ok(mut queue) if self.disk.jobs.is_empty() && queue.is_left_alone() => {
+                queue.commit_alone(self, request, &self.disk.jobs);
+            }
+            _ => self.send(request),
+        }
         outcome
     }
 
     /// Queues a sync of all that was submitted before it.
     pub(crate) fn submit_sync(self: &Arc<Self>) -> Receiver<Result<()>> {
         let (reply, outcome) = bounded(1);
-        let _ = self.disk.queue.send(Job::Sync(self.clone(), reply));
+        let _ = self.disk.jobs.send(Job::Sync(self.clone(), reply));
         outcome
+    }
+
+    fn request(
+        &self,
+        proposal: Proposal,
+        durability: Durability,
+        uses_reserve: bool,
+        share: impl Send + 'static,
+    ) -> (Request, Receiver<Result<Ack>>) {
+        let (reply, outcome) = bounded(1);
+        self.enqueued(proposal.bytes() as u64);
+        let share = Box::new(share);
+        (Request { proposal, durability, uses_reserve, reply, _share: share }, outcome)
+    }
+
+    fn send(self: &Arc<Self>, request: Request) {
+        // The thread lives as long as the disk, which this volume holds.
+        let _ = self.disk.jobs.send(Job::Write(self.clone(), request));
     }
 }
 
@@ -117,11 +156,20 @@ pub(crate) fn wait_for_all(outcomes: &[Receiver<Result<()>>]) -> Result<()> {
     all
 }
 
-fn run(jobs: &Receiver<Job>) {
-    let mut queue = Queue::default();
-    while queue.fill(jobs) {
-        queue.gather(jobs);
-        queue.commit(jobs);
+fn run(jobs: &Receiver<Job>, queue: &Mutex<Queue>) {
+    let mut is_open = true;
+    while is_open {
+        // Nothing is taken before the queue is held: who finds it free and nothing sent is alone.
+        let mut ready = Select::new();
+        ready.recv(jobs);
+        ready.ready();
+        let mut queue = queue.lock().expect("no panic holds it");
+        is_open = queue.drain(jobs);
+        while !queue.is_empty() {
+            queue.gather(jobs);
+            queue.commit(jobs);
+            is_open = queue.drain(jobs);
+        }
     }
 }
 
@@ -172,29 +220,38 @@ struct Sync {
 }
 
 impl Queue {
-    /// Takes in what there is, waiting for the first; gives whether anything is there.
-    fn fill(&mut self, jobs: &Receiver<Job>) -> bool {
-        if self.waiting() == 0 && self.syncs.is_empty() {
-            let Ok(job) = jobs.recv() else { return false };
-            self.push(job);
+    /// Takes in what there is; whether more may come. Who brings more than may wait, waits in the channel.
+    fn drain(&mut self, jobs: &Receiver<Job>) -> bool {
+        while self.waiting() < QUEUE_LEN {
+            match jobs.try_recv() {
+                Ok(job) => self.push(job),
+                Err(error) => return error != TryRecvError::Disconnected,
+            }
         }
-        self.drain(jobs);
         true
     }
 
-    /// Takes in what there is. Who brings more than may wait, waits in the channel.
-    fn drain(&mut self, jobs: &Receiver<Job>) {
-        while self.waiting() < QUEUE_LEN
-            && let Ok(job) = jobs.try_recv()
-        {
-            self.push(job);
-        }
+    fn is_empty(&self) -> bool {
+        self.waiting() == 0 && self.syncs.is_empty()
+    }
+
+    /// Whether nobody is there, nor expected, with whom a caller would share a group.
+    fn is_left_alone(&self) -> bool {
+        self.is_empty() && self.crowd.expected <= 1
+    }
+
+    /// Writes a request that waits for nobody, and for which nobody has waited.
+    fn commit_alone(&mut self, volume: &Volume, request: Request, jobs: &Sender<Job>) {
+        let (began, awaited) = (Instant::now(), is_small(&request) && is_awaited(&request));
+        volume.commit(vec![request], || {
+            self.crowd.is_answered(usize::from(awaited) + jobs.len(), began.elapsed());
+        });
     }
 
     fn push(&mut self, job: Job) {
         match job {
             Job::Write(volume, request) => {
-                let is_small = request.proposal.bytes() <= SMALL_BYTES;
+                let is_small = is_small(&request);
                 let line = if is_small { &mut self.small } else { &mut self.large };
                 line.push((volume, request));
             }
@@ -300,13 +357,23 @@ impl Crowd {
     }
 }
 
-fn is_awaited((_, request): &Write) -> bool {
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").field("waiting", &self.waiting()).finish_non_exhaustive()
+    }
+}
+
+fn is_small(request: &Request) -> bool {
+    request.proposal.bytes() <= SMALL_BYTES
+}
+
+fn is_awaited(request: &Request) -> bool {
     request.durability == Durability::Sync
 }
 
 impl Line {
     fn push(&mut self, write: Write) {
-        self.awaited += usize::from(is_awaited(&write));
+        self.awaited += usize::from(is_awaited(&write.1));
         self.bytes += write.1.proposal.bytes();
         self.writes.push_back(write);
         self.came += 1;
@@ -320,7 +387,7 @@ impl Line {
         {
             bytes += write.1.proposal.bytes().max(1);
             self.bytes -= write.1.proposal.bytes();
-            self.awaited -= usize::from(is_awaited(&write));
+            self.awaited -= usize::from(is_awaited(&write.1));
             taken.push(write);
         }
         taken
@@ -365,7 +432,7 @@ mod tests {
         let crowd = Crowd { expected, until, ..Crowd::default() };
         let mut queue = Queue { crowd, ..Queue::default() };
         jobs.send(put(&volume(), Durability::Sync)).unwrap();
-        assert!(queue.fill(&come));
+        assert!(queue.drain(&come));
         (queue, jobs, come)
     }
 
@@ -444,5 +511,42 @@ mod tests {
         assert!(until <= Instant::now() + MOST_PATIENCE);
         queue.crowd.is_answered(7, Duration::from_secs(60));
         assert!(queue.crowd.until.unwrap() <= Instant::now() + MOST_PATIENCE);
+    }
+
+    /// What `write` leaves in the channel while the thread can't take it, and whether it was answered.
+    fn write(volume: &Arc<Volume>) -> (usize, bool) {
+        let outcome = volume.write(Proposal::default(), Durability::Sync, false, ());
+        (volume.disk.jobs.len(), outcome.try_recv().is_ok())
+    }
+
+    #[test]
+    fn a_caller_writes_itself_where_nobody_else_is_there_or_expected() {
+        let volume = volume();
+        // The store is closed: who has asked is answered, and that is all.
+        assert_eq!(write(&volume), (0, true));
+        assert_eq!(volume.disk.queue.lock().unwrap().crowd.expected, 1);
+        {
+            let _thread_is_at_it = volume.disk.queue.lock().unwrap();
+            assert_eq!(write(&volume), (1, false));
+        }
+        let outcome = volume.submit_sync();
+        assert!(wait(&outcome).is_err());
+        volume.disk.queue.lock().unwrap().crowd.expected = 2;
+        let outcome = volume.write(Proposal::default(), Durability::Sync, false, ());
+        assert!(wait(&outcome).is_err());
+        // Nobody else came, so the next one is alone again, when the thread is done.
+        drop(volume.disk.queue.lock().unwrap());
+        assert_eq!(write(&volume), (0, true));
+    }
+
+    #[test]
+    fn a_caller_counts_those_who_came_while_it_wrote() {
+        let (mut queue, jobs, _come) = queue(0, None);
+        let Some((volume, request)) = queue.small.writes.pop_front() else { panic!("no put") };
+        for _ in 0..2 {
+            jobs.send(put(&volume, Durability::Sync)).unwrap();
+        }
+        queue.commit_alone(&volume, request, &jobs);
+        assert_eq!((queue.crowd.expected, jobs.len()), (3, 2));
     }
 }

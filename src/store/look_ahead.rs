@@ -14,6 +14,11 @@ use crate::index::Ahead;
 /// For fewer records it is not worth it.
 const MIN_RECORDS: usize = 64;
 
+/// Whether it is worth it for a chain of so many records.
+pub(crate) fn is_worth_it(records: usize) -> bool {
+    records >= MIN_RECORDS
+}
+
 /// Where the caller leaves what it has found for the disk's thread.
 #[derive(Default)]
 pub(crate) struct LookAhead {
@@ -34,7 +39,7 @@ impl LookAhead {
 
     /// What was found for a chain of so many records; waits for a caller that is at it.
     pub(crate) fn take(&self, records: usize) -> Option<Ahead> {
-        if records < MIN_RECORDS {
+        if !is_worth_it(records) {
             return None;
         }
         self.asked.fetch_add(1, Ordering::AcqRel);
@@ -51,7 +56,7 @@ impl Shared {
             Err(TryLockError::WouldBlock) => return,
             Err(TryLockError::Poisoned(error)) => panic!("{error}"),
         };
-        if keys.len() < MIN_RECORDS || ahead.asked.load(Ordering::Acquire) != turn.0 {
+        if !is_worth_it(keys.len()) || ahead.asked.load(Ordering::Acquire) != turn.0 {
             return;
         }
         // Before the look-up: if this is still the last batch afterwards, nothing came between.

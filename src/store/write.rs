@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::encoder::Encoder;
 use super::gate::Pass;
+use super::look_ahead;
 use super::object::Times;
 
 use super::{DeleteOptions, PutOptions, Shared};
@@ -293,7 +294,11 @@ impl Shared {
             let share = self.budget.take(bytes);
             let proposal = frame(&self.encoder(&volume, stale < MAX_STALE));
             let (turn, framed_bytes) = (self.look_ahead.turn(), proposal.bytes() as u64);
-            let outcome = volume.submit(proposal, durability, uses_reserve, share);
+            let outcome = if look_ahead::is_worth_it(keys.len()) {
+                volume.submit(proposal, durability, uses_reserve, share)
+            } else {
+                volume.write(proposal, durability, uses_reserve, share)
+            };
             // Behind others', it would be one of a group, after whose changes this says nothing.
             if volume.load().queued_bytes <= framed_bytes {
                 self.look_ahead(&turn, keys);
