@@ -140,7 +140,9 @@ impl Opening {
         let cut = self.before.cuts.iter().find(|(cut, _)| *cut == id).map(|(_, end)| *end);
         let there = track.chunks()?;
         let end = there.min(cut.unwrap_or(u32::MAX));
-        let mark = if marks.whole.contains(&id) { end } else { marks.of_track(id) };
+        // A backup shares only what is sealed and synced.
+        let is_whole = marks.whole.contains(&id) || track.is_linked()?;
+        let mark = if is_whole { end } else { marks.of_track(id) };
         let mark = mark.min(cut.unwrap_or(u32::MAX));
         if end < mark || end < from {
             let (chunk, chunks) = (end, mark.max(from) - end);
