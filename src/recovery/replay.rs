@@ -158,10 +158,6 @@ impl Source {
     }
 
     fn tear(&mut self, start: u32, bad: &Bad) -> Result<Option<Chain>> {
-        if self.scanner.is_blank(start)? {
-            self.end.chunk = start;
-            return Ok(None);
-        }
         tracing::info!(track = %self.header.track, chunk = bad.chunk, fault = %bad.fault, "torn end");
         self.end = End { chunk: start, torn: true, ..self.end };
         Ok(None)

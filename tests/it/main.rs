@@ -1,7 +1,6 @@
 //! The one test binary: linking RocksDB is slow.
 
 mod backup;
-mod blank;
 mod chart;
 mod compaction;
 mod compaction_power;
