@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::compression::Dictionary;
 use crate::error::Result;
@@ -49,6 +49,18 @@ pub(crate) enum Ack {
 }
 
 impl Request {
+    /// A request, and where its outcome comes. `share` is dropped when it is there.
+    pub(crate) fn new(
+        proposal: Proposal,
+        durability: Durability,
+        uses_reserve: bool,
+        share: impl Send + 'static,
+    ) -> (Self, Receiver<Result<Ack>>) {
+        let (reply, outcome) = bounded(1);
+        let share = Box::new(share);
+        (Request { proposal, durability, uses_reserve, reply, _share: share }, outcome)
+    }
+
     /// Whether a track with this dictionary can take it.
     pub(super) fn fits(&self, dictionary: Option<&Arc<Dictionary>>) -> bool {
         match (&self.proposal.dictionary, dictionary) {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
 
-use super::{Ack, Proposal, Request, Volume};
+use super::{Request, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::DiskId;
 use crate::io::Io;
@@ -81,37 +81,26 @@ impl Disk {
 }
 
 impl Volume {
-    /// Queues a proposal; the receiver gets its outcome. `share` is dropped when it is there.
-    pub(crate) fn submit(
-        self: &Arc<Self>,
-        proposal: Proposal,
-        durability: Durability,
-        uses_reserve: bool,
-        share: impl Send + 'static,
-    ) -> Receiver<Result<Ack>> {
-        let (request, outcome) = self.request(proposal, durability, uses_reserve, share);
+    /// Queues a request.
+    pub(crate) fn submit(self: &Arc<Self>, request: Request) {
+        self.enqueued(request.proposal.bytes() as u64);
         self.send(request);
-        outcome
     }
 
-    /// The same for a caller who has nothing to do meanwhile: it carries the proposal out itself if nobody
+    /// The same for a caller who has nothing to do meanwhile: it carries the request out itself if nobody
     /// else wants the disk.
-    pub(crate) fn write(
-        self: &Arc<Self>,
-        proposal: Proposal,
-        durability: Durability,
-        uses_reserve: bool,
-        share: impl Send + 'static,
-    ) -> Receiver<Result<Ack>> {
-        let (request, outcome) = self.request(proposal, durability, uses_reserve, share);
-        // One that panicked while it was held is told by the thread, which then ends.
-        match self.disk.queue.try_lock() {
-            Ok(mut queue) if self.disk.jobs.is_empty() && queue.is_left_alone() => {
-                queue.commit_alone(self, request, &self.disk.jobs);
-            }
-            _ => self.send(request),
+    pub(crate) fn write(self: &Arc<Self>, request: Request) {
+        self.enqueued(request.proposal.bytes() as u64);
+        // One that panicked while it was held is told by the thread, which then ends. It is never held while
+        // somebody sends: the channel may be full until the thread has it.
+        if let Ok(mut queue) = self.disk.queue.try_lock()
+            && self.disk.jobs.is_empty()
+            && queue.is_left_alone()
+        {
+            queue.commit_alone(self, request, &self.disk.jobs);
+        } else {
+            self.send(request);
         }
-        outcome
     }
 
     /// Queues a sync of all that was submitted before it.
@@ -119,19 +108,6 @@ impl Volume {
         let (reply, outcome) = bounded(1);
         let _ = self.disk.jobs.send(Job::Sync(self.clone(), reply));
         outcome
-    }
-
-    fn request(
-        &self,
-        proposal: Proposal,
-        durability: Durability,
-        uses_reserve: bool,
-        share: impl Send + 'static,
-    ) -> (Request, Receiver<Result<Ack>>) {
-        let (reply, outcome) = bounded(1);
-        self.enqueued(proposal.bytes() as u64);
-        let share = Box::new(share);
-        (Request { proposal, durability, uses_reserve, reply, _share: share }, outcome)
     }
 
     fn send(self: &Arc<Self>, request: Request) {
@@ -401,7 +377,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::Holes;
+    use crate::disk::{Ack, Holes, Proposal};
     use crate::format::StoreId;
     use crate::io::sim::SimIo;
 
@@ -415,15 +391,12 @@ mod tests {
         Arc::new(Volume::new(disk, StoreId([1; 16]), PathBuf::new(), 16, 0, Holes::Room))
     }
 
+    fn request(durability: Durability) -> (Request, Receiver<Result<Ack>>) {
+        Request::new(Proposal::default(), durability, false, ())
+    }
+
     fn put(volume: &Arc<Volume>, durability: Durability) -> Job {
-        let request = Request {
-            proposal: Proposal::default(),
-            durability,
-            uses_reserve: false,
-            reply: bounded(1).0,
-            _share: Box::new(()),
-        };
-        Job::Write(volume.clone(), request)
+        Job::Write(volume.clone(), request(durability).0)
     }
 
     /// A queue with one durable put, behind a group when so many were under way.
@@ -515,7 +488,8 @@ mod tests {
 
     /// What `write` leaves in the channel while the thread can't take it, and whether it was answered.
     fn write(volume: &Arc<Volume>) -> (usize, bool) {
-        let outcome = volume.write(Proposal::default(), Durability::Sync, false, ());
+        let (request, outcome) = request(Durability::Sync);
+        volume.write(request);
         (volume.disk.jobs.len(), outcome.try_recv().is_ok())
     }
 
@@ -532,7 +506,8 @@ mod tests {
         let outcome = volume.submit_sync();
         assert!(wait(&outcome).is_err());
         volume.disk.queue.lock().unwrap().crowd.expected = 2;
-        let outcome = volume.write(Proposal::default(), Durability::Sync, false, ());
+        let (request, outcome) = request(Durability::Sync);
+        volume.write(request);
         assert!(wait(&outcome).is_err());
         // Nobody else came, so the next one is alone again, when the thread is done.
         drop(volume.disk.queue.lock().unwrap());

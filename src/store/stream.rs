@@ -12,7 +12,7 @@ use super::object::Times;
 use super::refill::Taken;
 use super::write::{check_put, check_segments, put_record, segmented};
 use super::{Info, PutOptions, Shared};
-use crate::disk::{Ack, Owner, Proposal, Volume, wait, wait_for_all};
+use crate::disk::{Ack, Owner, Proposal, Request, Volume, wait, wait_for_all};
 use crate::error::Result;
 use crate::format::Seq;
 use crate::format::chain::Body;
@@ -327,7 +327,8 @@ impl<'a> Segments<'a> {
             self.used.push(volume.clone());
         }
         // Synced all at once, before the record that names them is appended.
-        let outcome = volume.submit(proposal, Durability::Os, false, share);
+        let (request, outcome) = Request::new(proposal, Durability::Os, false, share);
+        volume.submit(request);
         self.in_flight.push_back(InFlight::Queued { outcome, len });
         step!("stream.segment-queued");
         Ok(())

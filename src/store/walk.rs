@@ -21,7 +21,6 @@ pub(crate) struct Present<'v> {
 
 /// These, and prefixes: each of them once for all the objects that it counts.
 pub(crate) struct Merged<'v> {
-    view: &'v View<'v>,
     options: &'v ListOptions,
     prefixes: PrefixCursor<'v>,
     objects: Present<'v>,
@@ -112,7 +111,7 @@ impl<'v> Merged<'v> {
         let any_direct = view.prefix(parent)?.direct > 0;
         let objects = Present::new(view, moment);
         let (objects_count, at, prefix) = (false, Ok(At::End), Vec::new());
-        Ok(Some(Merged { view, options, prefixes, objects, any_direct, objects_count, at, prefix }))
+        Ok(Some(Merged { options, prefixes, objects, any_direct, objects_count, at, prefix }))
     }
 
     fn seek_both(&mut self, key: &[u8]) {
@@ -164,7 +163,7 @@ impl<'v> Merged<'v> {
             return Ok(true);
         }
         // No further than the prefix goes: what has expired behind it is looked at in its turn.
-        let mut below = Present::new(self.view, moment);
+        let mut below = Present::new(self.objects.view, moment);
         below.cursor.seek(prefix);
         while below.key()?.is_some_and(|key| key.starts_with(prefix)) {
             if !below.is_expired() {

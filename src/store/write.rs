@@ -9,7 +9,7 @@ use super::look_ahead;
 use super::object::Times;
 
 use super::{DeleteOptions, PutOptions, Shared};
-use crate::disk::{Ack, Owner, Proposal, Volume, wait};
+use crate::disk::{Ack, Owner, Proposal, Request, Volume, wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Seq;
 use crate::format::chain::Body;
@@ -294,11 +294,12 @@ impl Shared {
             let share = self.budget.take(bytes);
             let proposal = frame(&self.encoder(&volume, stale < MAX_STALE));
             let (turn, framed_bytes) = (self.look_ahead.turn(), proposal.bytes() as u64);
-            let outcome = if look_ahead::is_worth_it(keys.len()) {
-                volume.submit(proposal, durability, uses_reserve, share)
+            let (request, outcome) = Request::new(proposal, durability, uses_reserve, share);
+            if look_ahead::is_worth_it(keys.len()) {
+                volume.submit(request);
             } else {
-                volume.write(proposal, durability, uses_reserve, share)
-            };
+                volume.write(request);
+            }
             // Behind others', it would be one of a group, after whose changes this says nothing.
             if volume.load().queued_bytes <= framed_bytes {
                 self.look_ahead(&turn, keys);

@@ -192,13 +192,20 @@ pub fn bucket_of(row: &[u8]) -> Option<BucketId> {
 /// The S3 key in an object's or a common prefix's key, as text.
 pub fn object_text(row: &[u8]) -> Result<&str> {
     let name = object_name(row).and_then(|name| std::str::from_utf8(name).ok());
-    name.ok_or_else(|| Error::damaged("an object's name is no text"))
+    name.ok_or_else(no_text)
 }
 
 /// The same in the memory that its row took.
 pub fn into_object_text(mut row: Vec<u8>) -> Result<String> {
-    row.drain(..BUCKET_PREFIX_BYTES.min(row.len()));
-    String::from_utf8(row).map_err(|_| Error::damaged("an object's name is no text"))
+    if row.len() < BUCKET_PREFIX_BYTES {
+        return Err(no_text());
+    }
+    row.drain(..BUCKET_PREFIX_BYTES);
+    String::from_utf8(row).map_err(|_| no_text())
+}
+
+fn no_text() -> Error {
+    Error::damaged("an object's name is no text")
 }
 
 /// The row of the tags of an object or a version.

@@ -102,9 +102,12 @@ impl Names {
     }
 
     pub fn write(self, name: impl AsRef<str> + Into<String>) -> String {
+        if !self.0 {
+            return name.into();
+        }
         match utf8_percent_encode(name.as_ref(), KEPT).into() {
-            Cow::Owned(encoded) if self.0 => encoded,
-            _ => name.into(),
+            Cow::Owned(encoded) => encoded,
+            Cow::Borrowed(_) => name.into(),
         }
     }
 }
