@@ -77,11 +77,23 @@ impl Machine {
 
     /// The machine as a killed process leaves it now.
     pub fn image(&self) -> Image {
-        Image {
-            io: self.io.kill(),
-            indexes: Arc::new(Files::of(self.indexes.path())),
-            now_ms: self.clock.now_ms(),
-            disks: self.disks,
+        self.image_at().1
+    }
+
+    /// The same, and the number of the call that it is before. Threads of the engine may be at work: an
+    /// index that they flushed behind a sync must not be taken with the disks as they were before it.
+    pub fn image_at(&self) -> (u64, Image) {
+        loop {
+            let call = self.io.calls();
+            let image = Image {
+                indexes: Arc::new(Files::of(self.indexes.path())),
+                io: self.io.kill(),
+                now_ms: self.clock.now_ms(),
+                disks: self.disks,
+            };
+            if self.io.calls() == call {
+                return (call, image);
+            }
         }
     }
 }
@@ -209,4 +221,40 @@ fn walk(dir: &Path, see: &mut dyn FnMut(&Path) -> bool) -> bool {
 fn is_log(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name == "LOG" || name == "LOCK" || name.starts_with("LOG.old")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use kogia::io::Io;
+
+    use super::*;
+
+    #[test]
+    fn an_image_has_the_index_and_the_disks_of_one_moment() {
+        let machine = Machine::new(1, &Setup::default());
+        let (io, index) = (machine.io.clone(), machine.index_dir().join("MANIFEST-1"));
+        let (name, ends) = ("/mnt/disk-0/track", AtomicBool::new(false));
+        io.create_dir_all(Path::new("/mnt/disk-0")).unwrap();
+        let mut manifest = fs::File::create(index).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut bytes = Vec::new();
+                while !ends.load(Ordering::Relaxed) {
+                    bytes.push(0);
+                    io.replace(Path::new(name), &bytes).unwrap();
+                    manifest.write_all(&[0]).unwrap();
+                }
+            });
+            let images: Vec<Image> = (0..50).map(|_| machine.image()).collect();
+            ends.store(true, Ordering::Relaxed);
+            for image in images {
+                let len = |name: &str| image.file(name).map_or(0, |bytes| bytes.len());
+                let (written, flushed) = (len(name), len("MANIFEST-1"));
+                assert!([flushed, flushed + 1].contains(&written), "{written}, {flushed}");
+            }
+        });
+    }
 }

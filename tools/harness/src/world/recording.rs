@@ -148,7 +148,7 @@ impl Recorder {
     /// The last cut is the machine as it is now.
     pub fn finish(self, machine: &Machine) -> Recording {
         machine.io.dismiss_witness();
-        let (calls, image) = (machine.io.calls(), machine.image());
+        let (calls, image) = machine.image_at();
         let mut notes = lock(&self.notes);
         let (change, mut cuts) = (notes.changes, std::mem::take(&mut notes.cuts));
         drop(notes);
