@@ -1,5 +1,5 @@
 //! The order of things: what each server syncs, then rounds of puts, gets and deletes with all of them
-//! running, then listings, one server at a time.
+//! running, then listings in turn.
 
 use std::time::Duration;
 
@@ -102,15 +102,8 @@ async fn run(settings: &Settings) -> Result<Outcome> {
     let kinds = present(settings, &mut outcome.missing);
     rounds(&kinds, settings, &mut outcome).await?;
     if settings.listing_keys > 0 {
-        for kind in kinds.into_iter().filter(|kind| *kind != Kind::Limit) {
-            eprintln!("listing: {}", kind.name());
-            match listing::measure(kind, settings).await {
-                Ok(listing) => outcome.listings.push(listing),
-                Err(error) => outcome
-                    .missing
-                    .push((format!("listings by {}", kind.name()), error.to_string())),
-            }
-        }
+        let kinds: Vec<Kind> = kinds.into_iter().filter(|kind| *kind != Kind::Limit).collect();
+        outcome.listings = listing::compare(&kinds, settings, &mut outcome.missing).await;
     }
     outcome.load_after = machine::load_average();
     Ok(outcome)

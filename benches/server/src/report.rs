@@ -196,8 +196,8 @@ impl Tables<'_> {
         }
         let mut text = format!(
             "## Listings\n\nMilliseconds from a request for a page of ListObjectsV2 of up to 1,000 entries to \
-             the last byte of its answer, by one connection: median (least to most), and what was \
-             on it. {} keys of 16 bytes each below {} \
+             the last byte of its answer, by one connection: median of the turns' medians (least to most); in \
+             a turn each of the servers, all of them loaded, is asked for up to 1,000 pages, and what was on it. {} keys of 16 bytes each below {} \
              prefixes, if they could be put within {:.0} s; SeaweedFS and Garage were loaded without \
              syncs.\n\n",
             grouped(self.settings.listing_keys),
@@ -212,8 +212,8 @@ impl Tables<'_> {
         row(&mut text, "bytes of disk a key", listings.iter().map(per_key));
         let mut pages = |name: &str, pages: fn(&Listing) -> &Pages| {
             let cells = listings.iter().map(|listing| {
-                let Pages { ms, keys, prefixes } = pages(listing);
-                let ms = spread(ms.clone(), |ms| format!("{ms:.1}"));
+                let Pages { keys, prefixes, .. } = pages(listing);
+                let ms = spread(by_turns(pages(listing)), |ms| format!("{ms:.2}"));
                 format!("{ms}: {prefixes} prefixes, {keys} keys")
             });
             row(&mut text, name, cells);
@@ -222,8 +222,9 @@ impl Tables<'_> {
         pages("below one prefix", |listing| &listing.below);
         pages("keys without a delimiter", |listing| &listing.flat);
         let to_kogia = |peer: &Listing| {
-            let ours = median(self.listing(Kind::Kogia)?.delimiter.ms.clone())?;
-            Some(format!("{:.2}", median(peer.delimiter.ms.clone())? / ours))
+            let ours = by_turns(&self.listing(Kind::Kogia)?.delimiter);
+            let ratios = by_turns(&peer.delimiter).into_iter().zip(ours).map(|(it, we)| it / we);
+            Some(spread(ratios.collect(), |ratio| format!("{ratio:.2}")))
         };
         row(
             &mut text,
@@ -314,6 +315,11 @@ fn header(text: &mut String, first: &str, cells: impl Iterator<Item = String>) {
 
 fn row(text: &mut String, first: &str, cells: impl Iterator<Item = String>) {
     let _ = writeln!(text, "| {first} | {} |", cells.collect::<Vec<_>>().join(" | "));
+}
+
+/// The median of each turn.
+fn by_turns(pages: &Pages) -> Vec<f64> {
+    pages.turns.iter().filter_map(|ms| median(ms.clone())).collect()
 }
 
 fn median(mut values: Vec<f64>) -> Option<f64> {
