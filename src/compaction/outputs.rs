@@ -65,7 +65,7 @@ impl Outputs {
 
     /// Gives back what file systems have allocated in advance.
     pub(super) fn trim(&mut self) {
-        self.all().for_each(|output| output.trim());
+        self.all().for_each(Output::trim);
     }
 
     /// The output that is this track.

@@ -35,7 +35,8 @@ pub struct TrackStats {
     pub created_ms: u64,
     /// Whether nothing is appended to it any more.
     pub sealed: bool,
-    /// Bytes of its file, holes included.
+    /// Bytes of its file to the end of what was appended, holes included. One that is active may have up to 256
+    /// KiB more, blank, so that small syncs need not make it longer.
     pub file_bytes: u64,
     /// Bytes of chunks that live values own, and of directories and shared chunks the live share.
     pub live_bytes: u64,

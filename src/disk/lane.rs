@@ -65,6 +65,26 @@ impl Lane {
         Err(error)
     }
 
+    /// Has the active track grow ahead of what is appended, where that is of use and there is room.
+    pub(super) fn write_blank(&mut self, volume: &Volume) {
+        let Some(active) = &mut self.active else { return };
+        let chunks = active.appender.wants_blank(volume.track_chunks);
+        let bytes = u64::from(chunks) * CHUNK_BYTES as u64;
+        if chunks > 0 && volume.checks_room(&mut self.space, bytes).is_ok() {
+            self.space.spend(bytes);
+            active.appender.write_blank(chunks);
+        }
+    }
+
+    /// Makes it durable that the active track ends where its chains do. All of them are.
+    pub(super) fn cut_blank(&mut self, owner: &dyn Owner) -> Result<()> {
+        let Some(active) = &mut self.active else { return Ok(()) };
+        match active.appender.cut_blank() {
+            Ok(()) => Ok(()),
+            Err(_) => owner.track_cut(active.appender.track.id, active.appender.end()),
+        }
+    }
+
     pub(super) fn last_track(&self) -> Option<(TrackId, u32)> {
         let active = self.active.as_ref().map(|a| (a.appender.track.id, a.appender.synced()));
         active.or(self.predecessor)
@@ -113,6 +133,7 @@ impl Lane {
             }
             let end = active.appender.end();
             self.sync(owner)?;
+            self.cut_blank(owner)?;
             self.retire(end);
             step!("roll.sealed");
         }

@@ -99,7 +99,7 @@ impl Output {
     }
 
     /// Gives back what the file system has allocated behind the end, in advance.
-    pub(crate) fn trim(&self) {
+    pub(crate) fn trim(&mut self) {
         self.appender.trim();
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 
 use super::lane::{Active, Lane};
 use super::proposal::{Ack, Request};
+use super::space::Space;
 use super::writer::Disk;
 use crate::compression::Dictionary;
 use crate::error::{Error, ErrorKind, Result};
@@ -209,6 +210,7 @@ impl Volume {
         let owner = self.owner()?;
         let mut lane = self.lock();
         lane.sync(&*owner)?;
+        lane.cut_blank(&*owner)?;
         if let Some(end) = lane.active.as_ref().map(|active| active.appender.end()) {
             lane.retire(end);
         }
@@ -228,8 +230,7 @@ impl Volume {
     /// Asks the file system again whether a full disk has room for `bytes` of values by now.
     pub(crate) fn has_room_again(&self, bytes: u64) -> bool {
         let mut lane = self.lock();
-        let keep = self.kept_bytes();
-        let fits = lane.space.check(self.disk.io(), &self.dir, bytes, keep).is_ok();
+        let fits = self.checks_room(&mut lane.space, bytes).is_ok();
         self.full.store(!fits, Ordering::Relaxed);
         fits
     }
@@ -237,9 +238,16 @@ impl Volume {
     /// Gives back what the file system has allocated behind the end of the active track, in advance: on
     /// xfs as much as is left for deletes, or more.
     pub(crate) fn trim(&self) {
-        if let Some(active) = &self.lock().active {
+        if let Some(active) = &mut self.lock().active {
             active.appender.trim();
         }
+    }
+
+    /// Makes it durable that the active track's file ends where its chains do, before the store is closed. All
+    /// of them are.
+    pub(crate) fn cut_blank(&self) -> Result<()> {
+        let owner = self.owner()?;
+        self.lock().cut_blank(&*owner)
     }
 
     /// Says that chunks or tracks of the disk were given back to the file system.
@@ -454,6 +462,10 @@ impl Volume {
         let start = lane.append(&layout, first, chain_seq, group)?;
         step!("write.appended");
         let is_asked_for = group.iter().any(|request| request.durability == Durability::Sync);
+        if is_asked_for && self.holes != Holes::LateRoom {
+            // Elsewhere it would be in vain: what is written anew goes to another place.
+            lane.write_blank(self);
+        }
         if is_asked_for || self.ends_extent(&lane) {
             lane.sync(&*owner)?;
             step!("write.synced");
@@ -494,12 +506,15 @@ impl Volume {
         self.holes == Holes::LateRoom && unsynced >= EXTENT_CHUNKS
     }
 
+    pub(super) fn checks_room(&self, space: &mut Space, bytes: u64) -> Result<()> {
+        space.check(self.disk.io(), &self.dir, bytes, self.kept_bytes())
+    }
+
     /// Counts `bytes` that are to be written; refuses them where less than the reserve would be
     /// left.
     pub(crate) fn check_room(&self, bytes: u64) -> Result<()> {
         let mut lane = self.lock();
-        let keep = self.kept_bytes();
-        let checked = lane.space.check(self.disk.io(), &self.dir, bytes, keep);
+        let checked = self.checks_room(&mut lane.space, bytes);
         self.full.store(checked.is_err(), Ordering::Relaxed);
         self.available_bytes.store(lane.space.spend(bytes), Ordering::Relaxed);
         checked

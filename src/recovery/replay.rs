@@ -158,6 +158,10 @@ impl Source {
     }
 
     fn tear(&mut self, start: u32, bad: &Bad) -> Result<Option<Chain>> {
+        if self.scanner.is_blank(start)? {
+            self.end.chunk = start;
+            return Ok(None);
+        }
         tracing::info!(track = %self.header.track, chunk = bad.chunk, fault = %bad.fault, "torn end");
         self.end = End { chunk: start, torn: true, ..self.end };
         Ok(None)
@@ -191,11 +195,13 @@ impl Source {
     }
 }
 
-/// Cuts off what lies behind the end, so that the file is as long as the track for ever after.
+/// Cuts off what lies behind the end, so that the file is as long as the track for ever after. The length that
+/// is found may be but what a killed process has left, and be more after a power cut, so it is synced as well.
 pub(super) fn cut_off(track: &TrackFile, end: u32) -> Result<Option<Torn>> {
     let len = u64::from(end) * CHUNK_BYTES as u64;
     let there = track.file.len().map_err(|e| track.io_error("measure the track", e))?;
     if there <= len {
+        track.file.sync_data().map_err(|e| track.io_error("sync the track", e))?;
         return Ok(None);
     }
     if track.is_linked()? {

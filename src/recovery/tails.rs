@@ -248,7 +248,7 @@ impl Opening {
             let torn = cut_off(&track, end.chunk)?;
             // Behind a cut was given up what a failed sync left; its file may have come to any
             // length.
-            self.report.torn.extend(torn.filter(|_| !is_cut));
+            self.report.torn.extend(torn.filter(|_| end.torn && !is_cut));
         }
         join.commit()?;
         step!("open.track-ended");

@@ -528,6 +528,8 @@ impl Store {
         step!("close.synced");
         self.shared.checkpoint()?;
         step!("close.checkpointed");
+        self.shared.volumes.all().iter().try_for_each(|volume| volume.cut_blank())?;
+        step!("close.cut");
         self.shared.make_room_for_meta();
         // A disk that was missing has its tracks gone over when it is back.
         let clean = self.shared.unknown_above.is_none();

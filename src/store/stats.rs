@@ -78,7 +78,7 @@ pub struct DiskStats {
 pub struct SpaceStats {
     /// Tracks.
     pub tracks: u64,
-    /// Bytes of their files, holes included.
+    /// Bytes of their files to the end of what was appended, holes included.
     pub file_bytes: u64,
     /// Value bytes that objects, parts and streams refer to, as they lie there: compressed where they
     /// are.

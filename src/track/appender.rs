@@ -8,12 +8,31 @@ use crate::error::{Error, Result};
 use crate::format::chunk::CHUNK_BYTES;
 use crate::io::{self, WriteBack};
 
+/// Blank chunks that are written at once: 256 KiB.
+const BLANK_CHUNKS: u32 = 64;
+/// What is synced at once is little up to so many chunks, about as much as file systems write beside it.
+const LITTLE_CHUNKS: u32 = 4;
+/// Where so many syncs in turn were of little, more such are expected.
+const STEADY_SYNCS: u32 = 4;
+
 /// Appends whole chains to a track, and knows how far it is durable.
+///
+/// A sync behind which the file has grown writes its inode as well, or a journal. Where a little is synced at
+/// a time, over and over, that takes as long as the chunks themselves, and wears a flash out as much. So the
+/// file then grows by blank chunks ahead of what is appended: 64 of them with one sync, and the syncs after it
+/// write nothing but chunks. Whoever seals the track takes off what is left of them; recovery does after a
+/// crash.
 #[derive(Debug)]
 pub(crate) struct Appender {
     pub(crate) track: Arc<TrackFile>,
     /// The next chain begins here, in chunks; all before was written.
     end: u32,
+    /// The file ends here: what lies behind `end` is blank.
+    file_end: u32,
+    /// Syncs of little, in turn.
+    little_syncs: u32,
+    /// Whether the file may be longer than the chains, or be so again after a power cut.
+    may_be_longer: bool,
     /// All chunks before this one are durable.
     synced: u32,
     write_back: WriteBack,
@@ -36,7 +55,17 @@ impl Appender {
     pub(crate) fn new(track: Arc<TrackFile>, end: u32) -> Self {
         track.synced_to(end);
         let write_back = WriteBack::behind(bytes(end));
-        Appender { track, end, synced: end, write_back, has_leavings: false, failed: false }
+        Appender {
+            track,
+            end,
+            file_end: end,
+            little_syncs: 0,
+            may_be_longer: false,
+            synced: end,
+            write_back,
+            has_leavings: false,
+            failed: false,
+        }
     }
 
     pub(crate) fn end(&self) -> u32 {
@@ -60,21 +89,61 @@ impl Appender {
             // Best effort: the room is wanted back, and a scan ends at a chunk that is no chain's
             // first anyway.
             let _ = self.track.file.set_len(offset);
+            self.file_end = self.end;
             self.has_leavings = true;
             return Err(self.track.io_error("append to the track", e));
         }
         self.end += chunks as u32;
+        self.file_end = self.file_end.max(self.end);
         if let Some(range) = self.write_back.ready(bytes(self.end)) {
             self.track.file.start_write_back(range);
         }
         Ok(())
     }
 
-    /// Gives back what the file system has allocated behind the end, in advance: xfs as much as the file
-    /// has.
-    pub(crate) fn trim(&self) {
+    /// How many blank chunks are to be written before the next sync, of a track of so many chunks.
+    pub(crate) fn wants_blank(&self, track_chunks: u32) -> u32 {
+        let wants = self.file_end == self.end && self.little_syncs >= STEADY_SYNCS;
+        if wants { BLANK_CHUNKS.min(track_chunks.saturating_sub(self.end)) } else { 0 }
+    }
+
+    /// Writes blank chunks behind the end. Best effort: it is about speed alone.
+    pub(crate) fn write_blank(&mut self, chunks: u32) {
+        static BLANK: [u8; 16 * CHUNK_BYTES] = [0; 16 * CHUNK_BYTES];
+        let mut left = chunks as usize * CHUNK_BYTES;
+        let mut buffers = Vec::with_capacity(left.div_ceil(BLANK.len()));
+        while left > 0 {
+            let blank = &BLANK[..left.min(BLANK.len())];
+            buffers.push(IoSlice::new(blank));
+            left -= blank.len();
+        }
+        self.may_be_longer = true;
+        match io::write_all_at(&*self.track.file, &mut buffers, bytes(self.end)) {
+            Ok(()) => self.file_end = self.end + chunks,
+            Err(_) => {
+                self.trim();
+                self.little_syncs = 0;
+            }
+        }
+    }
+
+    /// Gives back what lies behind the end: blank chunks, and what the file system has allocated in advance,
+    /// on xfs as much as the file has.
+    pub(crate) fn trim(&mut self) {
         // Best effort: it is about room alone.
         let _ = self.track.file.set_len(bytes(self.end));
+        self.file_end = self.end;
+    }
+
+    /// Makes it durable that the file ends where the chains do.
+    pub(crate) fn cut_blank(&mut self) -> std::io::Result<()> {
+        if self.may_be_longer {
+            let file = &self.track.file;
+            file.set_len(bytes(self.end)).and_then(|()| file.sync_data())?;
+            self.file_end = self.end;
+            self.may_be_longer = false;
+        }
+        Ok(())
     }
 
     /// Makes all that was appended durable. Invariant I2: after a failure this never succeeds.
@@ -95,6 +164,8 @@ impl Appender {
         }
         match self.track.file.sync_data() {
             Ok(()) => {
+                let is_little = self.end - self.synced <= LITTLE_CHUNKS;
+                self.little_syncs = if is_little { self.little_syncs.saturating_add(1) } else { 0 };
                 self.synced = self.end;
                 self.has_leavings = false;
                 self.write_back = WriteBack::behind(bytes(self.end));

@@ -166,6 +166,16 @@ impl Scanner {
         Ok(false)
     }
 
+    /// Whether all chunks from `from` on are blank: the file has grown ahead of what was appended.
+    pub(crate) fn is_blank(&mut self, from: u32) -> Result<bool> {
+        for at in from..self.end {
+            if self.open(at)? != Err(Fault::Hole) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Opens the chunk `at` of the track.
     pub(crate) fn open(&mut self, at: u32) -> Result<Result<(ChunkHeader, &[u8]), Fault>> {
         let held = (self.window.len() / CHUNK_BYTES) as u32;

@@ -1,6 +1,7 @@
 //! The one test binary: linking RocksDB is slow.
 
 mod backup;
+mod blank;
 mod chart;
 mod compaction;
 mod compaction_power;

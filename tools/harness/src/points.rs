@@ -106,6 +106,7 @@ pub const POINTS: &[Point] = &[
     point("backup.finished", "nothing says any more that a backup is made"),
     point("close.synced", "closing has synced all disks"),
     point("close.checkpointed", "closing has taken a checkpoint"),
+    point("close.cut", "the active tracks' files end where their chains do"),
     point("close.named", "`META` says that the store was closed cleanly"),
     point("open.locked", "opening has the store's lock"),
     point("open.meta-read", "`META` was read"),

@@ -1,6 +1,6 @@
 //! Kogia, through its public interface.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io::{ErrorKind as IoKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use ::kogia::format::chunk::CHUNK_BYTES;
 use ::kogia::io::{Io, OpenMode, RealIo};
 use ::kogia::{
     BackupOptions, Batch, CompactOptions, Condition, Create, DeleteOptions, Error, ErrorKind,
-    Options, PartId, PutOptions, VerifyOptions,
+    Options, PartId, PutOptions, TrackStats, VerifyOptions,
 };
 
 use super::{Capability, Clock, Engine, Failure, Place, Promises, Result, Setup, Store};
@@ -156,8 +156,12 @@ impl Open {
     /// Nothing lies on the disks behind the ends of tracks, or in tracks that are gone.
     fn excess(&self) -> Result<Option<String>> {
         let stats = self.store.stats()?;
-        let known_tracks: HashSet<_> =
-            self.store.tracks()?.iter().map(|track| track.track.file_name()).collect();
+        let known_tracks: HashMap<_, _> = self
+            .store
+            .tracks()?
+            .into_iter()
+            .map(|track| (track.track.file_name(), track))
+            .collect();
         let mut there = 0;
         for disk in &stats.disks {
             let bytes = bytes_of_tracks(&*self.io, &disk.path, &known_tracks);
@@ -346,7 +350,14 @@ impl Store for Open {
 /// Bytes of all tracks on a disk, but for one that the index does not know and that has nothing but its
 /// header: an active track is told to the index with its first chain, for which a full disk may have had
 /// no room.
-fn bytes_of_tracks(io: &dyn Io, disk: &Path, known: &HashSet<String>) -> std::io::Result<u64> {
+///
+/// What has grown ahead of its chains is active, and has not grown far.
+fn bytes_of_tracks(
+    io: &dyn Io,
+    disk: &Path,
+    known: &HashMap<String, TrackStats>,
+) -> std::io::Result<u64> {
+    const BLANK_BYTES: u64 = 256 << 10;
     let (mut bytes, mut has_empty) = (0, false);
     for name in io.list(disk)? {
         let folder = disk.join(name);
@@ -360,9 +371,12 @@ fn bytes_of_tracks(io: &dyn Io, disk: &Path, known: &HashSet<String>) -> std::io
                 Err(e) if e.kind() == IoKind::NotFound => {}
                 opened => {
                     let len = opened?.len()?;
-                    let is_empty = len == CHUNK_BYTES as u64 && !known.contains(file);
+                    let track = known.get(file);
+                    let is_empty = len == CHUNK_BYTES as u64 && track.is_none();
                     if !is_empty || std::mem::replace(&mut has_empty, true) {
-                        bytes += len;
+                        let ahead = track.filter(|track| !track.sealed);
+                        let ahead = ahead.map_or(0, |track| len.saturating_sub(track.file_bytes));
+                        bytes += if ahead <= BLANK_BYTES { len - ahead } else { len };
                     }
                 }
             }
