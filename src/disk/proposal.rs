@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-
+use super::reply::{Outcome, Reply, reply};
 use crate::compression::Dictionary;
-use crate::error::Result;
 use crate::format::Seq;
 use crate::format::chain::{Body, Layout, Room};
 use crate::format::chunk::{self, CHUNK_BYTES};
@@ -30,7 +28,7 @@ pub(crate) struct Request {
     pub(crate) durability: Durability,
     /// Whether it may use the room that is kept for deletes.
     pub(crate) uses_reserve: bool,
-    pub(crate) reply: Sender<Result<Ack>>,
+    pub(crate) reply: Reply<Ack>,
     /// Dropped when the request is answered: the caller's claim on memory.
     pub(crate) _share: Box<dyn Send>,
 }
@@ -55,8 +53,8 @@ impl Request {
         durability: Durability,
         uses_reserve: bool,
         share: impl Send + 'static,
-    ) -> (Self, Receiver<Result<Ack>>) {
-        let (reply, outcome) = bounded(1);
+    ) -> (Self, Outcome<Ack>) {
+        let (reply, outcome) = reply();
         let share = Box::new(share);
         (Request { proposal, durability, uses_reserve, reply, _share: share }, outcome)
     }

@@ -547,8 +547,7 @@ impl Volume {
 
     fn answer(&self, request: Request, outcome: Result<Ack>) {
         self.queued_bytes.fetch_sub(request.proposal.bytes() as u64, Ordering::Relaxed);
-        // A caller that is gone (a stream that was dropped) wants no answer.
-        let _ = request.reply.send(outcome);
+        request.reply.give(outcome);
     }
 
     pub(super) fn owner(&self) -> Result<Arc<dyn Owner>> {

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
 
+use super::reply::{Outcome, Reply, reply};
 use super::{Request, Volume};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::format::DiskId;
 use crate::io::Io;
 use crate::options::Durability;
@@ -47,7 +48,7 @@ pub(crate) struct Disk {
 
 enum Job {
     Write(Arc<Volume>, Request),
-    Sync(Arc<Volume>, Sender<Result<()>>),
+    Sync(Arc<Volume>, Reply<()>),
 }
 
 type Write = (Arc<Volume>, Request);
@@ -104,8 +105,8 @@ impl Volume {
     }
 
     /// Queues a sync of all that was submitted before it.
-    pub(crate) fn submit_sync(self: &Arc<Self>) -> Receiver<Result<()>> {
-        let (reply, outcome) = bounded(1);
+    pub(crate) fn submit_sync(self: &Arc<Self>) -> Outcome<()> {
+        let (reply, outcome) = reply();
         let _ = self.disk.jobs.send(Job::Sync(self.clone(), reply));
         outcome
     }
@@ -114,22 +115,6 @@ impl Volume {
         // The thread lives as long as the disk, which this volume holds.
         let _ = self.disk.jobs.send(Job::Write(self.clone(), request));
     }
-}
-
-/// Waits for the outcome of what was submitted.
-pub(crate) fn wait<T>(outcome: &Receiver<Result<T>>) -> Result<T> {
-    let gone = || Error::new(ErrorKind::Poisoned, "the disk's writer thread has died");
-    outcome.recv().unwrap_or_else(|_| Err(gone()))
-}
-
-/// Waits for all of them, those behind a failure too: with a sync still under way, a store that is
-/// dropped after it would be held open by the disk's thread.
-pub(crate) fn wait_for_all(outcomes: &[Receiver<Result<()>>]) -> Result<()> {
-    let mut all = Ok(());
-    for outcome in outcomes {
-        all = all.and(wait(outcome));
-    }
-    all
 }
 
 fn run(jobs: &Receiver<Job>, queue: &Mutex<Queue>) {
@@ -192,7 +177,7 @@ struct Sync {
     small: u64,
     large: u64,
     volume: Arc<Volume>,
-    reply: Sender<Result<()>>,
+    reply: Reply<()>,
 }
 
 impl Queue {
@@ -285,8 +270,7 @@ impl Queue {
             self.crowd.is_answered(under_way, began.elapsed());
         }
         for Sync { volume, reply, .. } in syncs {
-            // A caller that is gone wants no answer.
-            let _ = reply.send(volume.sync());
+            reply.give(volume.sync());
         }
     }
 
@@ -391,7 +375,7 @@ mod tests {
         Arc::new(Volume::new(disk, StoreId([1; 16]), PathBuf::new(), 16, 0, Holes::Room))
     }
 
-    fn request(durability: Durability) -> (Request, Receiver<Result<Ack>>) {
+    fn request(durability: Durability) -> (Request, Outcome<Ack>) {
         Request::new(Proposal::default(), durability, false, ())
     }
 
@@ -431,7 +415,7 @@ mod tests {
         let (mut alone, _jobs, come) = queue(1, later());
         alone.gather(&come);
         let volume = volume();
-        for other in [put(&volume, Durability::Os), Job::Sync(volume.clone(), bounded(1).0)] {
+        for other in [put(&volume, Durability::Os), Job::Sync(volume.clone(), reply().0)] {
             let (mut beside, jobs, come) = queue(3, later());
             jobs.send(other).unwrap();
             beside.gather(&come);
@@ -490,7 +474,7 @@ mod tests {
     fn write(volume: &Arc<Volume>) -> (usize, bool) {
         let (request, outcome) = request(Durability::Sync);
         volume.write(request);
-        (volume.disk.jobs.len(), outcome.try_recv().is_ok())
+        (volume.disk.jobs.len(), outcome.is_given())
     }
 
     #[test]
@@ -504,11 +488,11 @@ mod tests {
             assert_eq!(write(&volume), (1, false));
         }
         let outcome = volume.submit_sync();
-        assert!(wait(&outcome).is_err());
+        assert!(outcome.wait().is_err());
         volume.disk.queue.lock().unwrap().crowd.expected = 2;
         let (request, outcome) = request(Durability::Sync);
         volume.write(request);
-        assert!(wait(&outcome).is_err());
+        assert!(outcome.wait().is_err());
         // Nobody else came, so the next one is alone again, when the thread is done.
         drop(volume.disk.queue.lock().unwrap());
         assert_eq!(write(&volume), (0, true));

@@ -275,7 +275,7 @@ impl Shared {
     pub(crate) fn sync(&self) -> Result<()> {
         let outcomes: Vec<_> =
             self.volumes.all().iter().map(|volume| volume.submit_sync()).collect();
-        wait_for_all(&outcomes)
+        wait_for_all(outcomes)
     }
 
     /// The interval's sync: called often enough by whoever keeps the housekeeper busy for long.

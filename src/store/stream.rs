@@ -5,14 +5,12 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crossbeam_channel::Receiver;
-
 use super::gate::Pass;
 use super::object::Times;
 use super::refill::Taken;
 use super::write::{check_put, check_segments, put_record, segmented};
 use super::{Info, PutOptions, Shared};
-use crate::disk::{Ack, Owner, Proposal, Request, Volume, wait, wait_for_all};
+use crate::disk::{Ack, Outcome, Owner, Proposal, Request, Volume, wait_for_all};
 use crate::error::Result;
 use crate::format::Seq;
 use crate::format::chain::Body;
@@ -234,7 +232,7 @@ struct Segments<'a> {
 /// A segment that was sent, in the order of the stream.
 #[derive(Debug)]
 enum InFlight {
-    Queued { outcome: Receiver<Result<Ack>>, len: u64 },
+    Queued { outcome: Outcome<Ack>, len: u64 },
     Refilled(SegmentRef),
 }
 
@@ -242,7 +240,7 @@ impl InFlight {
     fn receive(self) -> Result<SegmentRef> {
         match self {
             InFlight::Queued { outcome, len } => {
-                let Ack::Done { first } = wait(&outcome)? else {
+                let Ack::Done { first } = outcome.wait()? else {
                     unreachable!("segments are not compressed")
                 };
                 Ok(SegmentRef { seq: first, len, refilled: None })
@@ -352,7 +350,7 @@ impl<'a> Segments<'a> {
             self.receive()?;
         }
         let syncs: Vec<_> = self.used.iter().map(|volume| volume.submit_sync()).collect();
-        wait_for_all(&syncs)?;
+        wait_for_all(syncs)?;
         self.taken.iter().try_for_each(Taken::sync)?;
         step!("stream.segments-synced");
         Ok((self.len, self.crc, SegmentList(self.done.clone())))

@@ -9,7 +9,7 @@ use super::look_ahead;
 use super::object::Times;
 
 use super::{DeleteOptions, PutOptions, Shared};
-use crate::disk::{Ack, Owner, Proposal, Request, Volume, wait};
+use crate::disk::{Ack, Owner, Proposal, Request, Volume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Seq;
 use crate::format::chain::Body;
@@ -304,7 +304,7 @@ impl Shared {
             if volume.load().queued_bytes <= framed_bytes {
                 self.look_ahead(&turn, keys);
             }
-            match wait(&outcome) {
+            match outcome.wait() {
                 Ok(Ack::Done { first }) => return Ok(first),
                 Ok(Ack::Stale) => stale += 1,
                 // The disk has filled up meanwhile, or fails: another may do. What a failing one
