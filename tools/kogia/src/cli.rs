@@ -119,6 +119,7 @@ enum Command {
     /// Copy what lives away from the garbage, and give the garbage's room back
     Compact(At<Compact>),
     /// Read everything and check every checksum and every cross-reference
+    #[command(visible_alias = "check")]
     Verify(At<Verify>),
     /// Copy the store as it is into a directory, which is then a store of its own
     Backup(At<Backup>),

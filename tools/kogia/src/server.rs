@@ -5,12 +5,14 @@
 
 use std::env;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use indicatif::HumanBytes;
+use kogia::Store;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -36,6 +38,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const MAX_PAUSE: Duration = Duration::from_millis(250);
 /// Where a server tells its admin address, in its data directory.
 const ADDRESS_FILE: &str = "admin-address";
+
+/// What tells that a directory is a server's.
+const FIRST_PARTITION: &str = "partitions/0/META";
 
 /// A server that is asked.
 pub struct Server {
@@ -98,16 +103,14 @@ pub fn path() -> impl TypedValueParser<Value = PathBuf> {
 
 /// The admin address of the server that has a store open, and its credentials, as far as it tells.
 pub fn of_store(home: &Path) -> Option<(String, PathBuf)> {
-    let home = home.canonicalize().ok()?;
-    let partitions = home.parent().filter(|dir| dir.ends_with("partitions"))?;
-    let dir = partitions.parent()?;
+    let dir = server_of(home)?;
     let address = fs::read_to_string(dir.join(ADDRESS_FILE)).ok()?;
     Some((address.trim().to_owned(), dir.join("credentials.toml")))
 }
 
 /// Refuses a server's data directory, which has stores, and its disk among them, and is none.
 pub fn refuse_directory(home: &Path) -> Result<(), Failure> {
-    if !home.join("partitions/0/META").is_file() {
+    if !home.join(FIRST_PARTITION).is_file() {
         return Ok(());
     }
     let dir = home.display();
@@ -118,12 +121,38 @@ pub fn refuse_directory(home: &Path) -> Result<(), Failure> {
     Err(Failure::Usage(what))
 }
 
+/// Refuses to change objects behind the back of the server that a store belongs to: beside each it keeps rows
+/// of its own, which would not be changed.
+pub fn refuse_changes(store: &Store) -> Result<(), Failure> {
+    let Some(dir) = server_of(store.home()) else { return Ok(()) };
+    let (home, dir) = (store.home().display(), dir.display());
+    let what = format!(
+        "{home} is a part of the kogia-server at {dir}, which alone may change objects in it; start the server, \
+         and use an S3 client"
+    );
+    Err(Failure::Usage(what))
+}
+
+/// The data directory that a store lies in as a partition.
+fn server_of(home: &Path) -> Option<PathBuf> {
+    let home = home.canonicalize().ok()?;
+    let dir = home.parent().filter(|dir| dir.ends_with("partitions"))?.parent()?;
+    dir.join(FIRST_PARTITION).is_file().then(|| dir.to_owned())
+}
+
 impl Server {
     /// The server at an address, with credentials from a file or the environment.
     pub fn at(address: &Path, credentials: Option<&Path>) -> Result<Self, Failure> {
         let address = address.to_str().unwrap_or_default().trim_end_matches('/');
         let Some(host) = address.strip_prefix(SCHEME) else {
-            let what = format!("{address}: an admin address speaks plain HTTP, as in {SCHEME}...");
+            let there = fs::read_to_string(Path::new(address).join(ADDRESS_FILE));
+            let what = match there.as_deref().map(str::trim) {
+                Ok(there) => format!("{address} is a directory; the server on it is at {there}"),
+                Err(_) => format!(
+                    "{address} is no admin address, as in {SCHEME}127.0.0.1:9001; a server says its own when \
+                     it starts"
+                ),
+            };
             return Err(Failure::Usage(what));
         };
         if host.is_empty() || host.contains(['/', '?', '#', '@']) {
@@ -219,7 +248,12 @@ impl Server {
         };
         let answer =
             answer.map_err(|error| Failure::Usage(format!("{}: {error}", self.address)))?;
-        let mut answer = answer.map_err(|error| failed(&error))?;
+        let mut answer = answer.map_err(|error| match &error {
+            ureq::Error::Io(e) if e.kind() == ErrorKind::ConnectionRefused => failed(
+                &"nobody listens there: start the server, or give the admin address that it said",
+            ),
+            _ => failed(&error),
+        })?;
         let body = answer.body_mut().with_config().limit(MAX_BYTES).read_to_vec();
         let body = body.map_err(|error| failed(&error))?;
         if !answer.status().is_success() {

@@ -70,6 +70,12 @@ pub struct Counts {
     pub connections: i64,
 }
 
+/// Whether a status says that the server failed, or its disks; what it does not do is no failure.
+#[must_use]
+pub fn is_failure(status: u16) -> bool {
+    status >= 500 && status != 501
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("kogia_server");
@@ -135,7 +141,7 @@ impl Metrics {
     pub fn answered(&self, operation: &str, status: u16, took: Duration, sent: u64) {
         let operation = operation.to_owned();
         self.requests_answered.fetch_add(1, Ordering::Relaxed);
-        self.requests_failed.fetch_add(u64::from(status >= 500), Ordering::Relaxed);
+        self.requests_failed.fetch_add(u64::from(is_failure(status)), Ordering::Relaxed);
         self.sent.inc_by(sent);
         self.seconds
             .get_or_create(&OperationLabel { operation: operation.clone() })

@@ -55,14 +55,15 @@ impl Server {
         let mut own = config.named_paths();
         own.extend([credentials::path(&config.dir), config.dir.join(ADMIN_FILE)]);
         check_home(&config.dir, &own)?;
+        // Before anything is made: who has to give another address may mean another directory, too.
+        let listener = bind("--listen", config.listen).await?;
+        let admin = bind("--admin", config.admin).await?;
         std::fs::create_dir_all(&config.dir).map_err(|e| in_dir(&config.dir, &e))?;
         let made = match config.keys.is_empty() {
             true => Some(credentials::load_or_make(&config.dir)?),
             false => None,
         };
         config.keys.extend(made.clone());
-        let listener = bind("--listen", config.listen).await?;
-        let admin = bind("--admin", config.admin).await?;
         let options = PartitionOptions {
             dir: config.dir.clone(),
             disks: config.disks.clone(),

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::{expiry, quantity};
+use crate::{expiry, quantity, server};
 
 #[derive(Args)]
 pub struct Expire {
@@ -29,6 +29,9 @@ pub struct Expire {
 impl Expire {
     /// Deletes, and gives the room back to the disks.
     pub fn run(&self, store: &Store, console: &mut Console) -> Result<(), Failure> {
+        if !self.dry_run && !self.rule.is_empty() {
+            server::refuse_changes(store)?;
+        }
         let started = Instant::now();
         let report = store.expire_with(&ExpireOptions {
             dry_run: self.dry_run,

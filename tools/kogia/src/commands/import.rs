@@ -22,7 +22,7 @@ use crate::escaped::{self, Escaped};
 use crate::expiry::Expiry;
 use crate::failure::Failure;
 use crate::tally::Tally;
-use crate::{places, transfer, workers};
+use crate::{places, server, transfer, workers};
 use acks::Acks;
 use source::SourceFile;
 
@@ -62,6 +62,7 @@ struct Run<'a> {
 impl Import {
     /// Imports, and prints what was done.
     pub fn run(&self, store: &Store, console: &mut Console) -> Result<(), Failure> {
+        server::refuse_changes(store)?;
         for path in [&self.dir].into_iter().chain(&self.acks) {
             places::refuse_own(path, store)?;
         }

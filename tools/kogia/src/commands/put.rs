@@ -13,7 +13,7 @@ use crate::escaped::Escaped;
 use crate::expiry::Expiry;
 use crate::failure::Failure;
 use crate::object_view::ObjectView;
-use crate::{seq_text, transfer};
+use crate::{seq_text, server, transfer};
 
 #[derive(Args)]
 pub struct Put {
@@ -41,6 +41,7 @@ pub struct Put {
 impl Put {
     /// Streams the file into the store.
     pub fn run(&self, store: &Store, console: &mut Console) -> Result<(), Failure> {
+        server::refuse_changes(store)?;
         let bar = ProgressBar::hidden();
         let mut source = open(&self.file)?;
         let options = self.put_options()?;

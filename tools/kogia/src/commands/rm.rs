@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::console::Console;
 use crate::escaped::{self, Escaped};
 use crate::failure::Failure;
-use crate::{listing, quantity, seq_text};
+use crate::{listing, quantity, seq_text, server};
 
 #[derive(Args)]
 pub struct Rm {
@@ -48,6 +48,9 @@ impl Rm {
     /// Deletes what was named, and gives its room back to the disks: that takes a checkpoint, and
     /// a store that is open for one command only may never come to one by itself.
     pub fn run(&self, store: &Store, console: &mut Console) -> Result<(), Failure> {
+        if !self.dry_run {
+            server::refuse_changes(store)?;
+        }
         let deleted = match &self.prefix {
             None => self.delete_keys(store, console),
             Some(prefix) if prefix.0.is_empty() => return Err(everything()),

@@ -13,6 +13,7 @@ use super::{get::Get, head::Head, ls::Ls, rm::Rm, stat::Stat, verify::Verify};
 use crate::console::Console;
 use crate::escaped::Escaped;
 use crate::failure::Failure;
+use crate::server;
 
 const PROMPT: &str = "kogia> ";
 
@@ -99,6 +100,7 @@ impl Line {
     fn run(self, store: &Store, console: &mut Console) -> Result<(), Failure> {
         match self {
             Line::Set { key, value } => {
+                server::refuse_changes(store)?;
                 store.put(&key.0, &value.0)?;
                 Ok(())
             }

@@ -24,7 +24,7 @@ use crate::expiry::{self, Expiry};
 use crate::failure::Failure;
 use crate::object_view::ObjectView;
 use crate::tally::Tally;
-use crate::{places, quantity, system, transfer};
+use crate::{places, quantity, server, system, transfer};
 use folders::{Folders, Found};
 use queue::Queue;
 use source::Source;
@@ -89,6 +89,7 @@ enum Outcome {
 impl Watch {
     /// Stores until it is asked to end; with --once, until nothing is left to store.
     pub fn run(&self, store: &Store, console: &mut Console) -> Result<(), Failure> {
+        server::refuse_changes(store)?;
         places::refuse_own(&self.dir, store)?;
         if !self.rule.is_empty() {
             store.set_retention(&self.rule)?;

@@ -194,6 +194,25 @@ fn a_store_that_a_server_has_open_says_whom_to_ask_instead() {
 }
 
 #[test]
+fn nobody_but_the_server_changes_objects_in_its_stores() {
+    let place = Served::with(4).stop();
+    place.write("value", "x");
+    for args in [
+        &["put", "data/partitions/0", "k", "value"][..],
+        &["rm", "data/partitions/0", "o/00000001/a/b"],
+        &["expire", "data/partitions/1", "--rule", "o/:age=1d"],
+        &["import", "data/partitions/0", "given"],
+        &["watch", "data/partitions/0", "given"],
+    ] {
+        let run: Run = place.command(args).output().expect("the command starts").into();
+        run.fails(2, "which alone may change objects");
+    }
+    assert_eq!(place.ok(["ls", "data/partitions/0", "o/"]), "o/00000001/a/b\n");
+    place.ok(["rm", "data/partitions/0", "o/00000001/a/b", "--dry-run"]);
+    place.ok(["expire", "data/partitions/0"]);
+}
+
+#[test]
 fn credentials_come_from_a_file_or_the_environment_and_are_checked() {
     let served = Served::with(4);
     let address = served.address.clone();
@@ -237,8 +256,11 @@ fn what_a_server_can_not_do_is_refused() {
     for wrong in ["https://127.0.0.1:9001", "http://", "http://u:p@host", "http://host/path"] {
         served.bare(&["stat", wrong, "--credentials", "data/credentials.toml"]).fails(2, "http");
     }
+    served.bare(&["buckets", "data"]).fails(2, &address);
     let place = served.stop();
-    place.run(["verify", &address, "--credentials", "data/credentials.toml"]).fails(8, &address);
+    let gone = place.run(["verify", &address, "--credentials", "data/credentials.toml"]);
+    gone.fails(8, &address);
+    gone.fails(8, "nobody listens there");
 }
 
 #[test]

@@ -24,7 +24,7 @@ use crate::access::Operation;
 use crate::bodies::BodyFault;
 use crate::config::Limits;
 use crate::data::Catalogue;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, is_failure};
 use crate::traces::{Answered, Traces};
 
 /// Answers the requests of all connections.
@@ -58,6 +58,7 @@ impl Answerer {
             path: request.uri().path().to_owned(),
             operation: operation.clone(),
             status: hung_up(),
+            error: None,
             sent: 0,
             metrics: self.metrics.clone(),
             trace: self.traces.clone().map(|traces| Trace {
@@ -221,6 +222,8 @@ struct Entry {
     path: String,
     operation: Operation,
     status: StatusCode,
+    /// What the client was told went wrong.
+    error: Option<String>,
     sent: u64,
     metrics: Arc<Metrics>,
     trace: Option<Trace>,
@@ -249,6 +252,7 @@ impl Entry {
         }
         response = messages::complete(response, &self.id);
         self.status = response.status();
+        self.error = messages::error(&response);
         let headers = response.headers_mut();
         if let Ok(id) = HeaderValue::from_str(&self.id) {
             headers.insert("x-amz-request-id", id);
@@ -267,9 +271,16 @@ impl Drop for Entry {
     fn drop(&mut self) {
         let (operation, took) = (self.operation.name(), self.began.elapsed());
         self.metrics.answered(operation, self.status.as_u16(), took, self.sent);
-        if self.status.is_server_error() {
-            let (id, status) = (&self.id, self.status.as_u16());
-            tracing::warn!(id, operation, status, path = self.path, "a request failed");
+        let (status, error) = (self.status.as_u16(), self.error.as_deref());
+        if is_failure(status) {
+            tracing::warn!(
+                id = self.id,
+                operation,
+                status,
+                error,
+                path = self.path,
+                "a request failed"
+            );
         }
         tracing::info!(
             target: "access",
@@ -278,7 +289,8 @@ impl Drop for Entry {
             method = %self.method,
             path = self.path,
             operation,
-            status = self.status.as_u16(),
+            status,
+            error,
             sent = self.sent,
             ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         );

@@ -26,6 +26,19 @@ pub fn complete(mut response: Response<Body>, id: &str) -> Response<Body> {
     }
 }
 
+/// What an error's answer says: its code and message. For the log.
+pub fn error(response: &Response<Body>) -> Option<String> {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return None;
+    }
+    let text = response.body().bytes()?;
+    let text = std::str::from_utf8(&text).ok()?;
+    let (code, rest) = text.split_once("<Code>")?.1.split_once("</Code>")?;
+    let message = rest.split_once("<Message>").and_then(|(_, rest)| rest.split_once("</Message>"));
+    Some(message.map_or_else(|| code.to_owned(), |(message, _)| format!("{code}: {message}")))
+}
+
 /// The answer to a form that its policy does not allow, as S3 gives it.
 fn not_allowed_by_policy(text: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(text).ok()?;

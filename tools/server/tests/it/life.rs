@@ -261,3 +261,42 @@ fn a_client_that_waits_to_continue_and_is_not_told_to_gets_a_connection_that_end
     assert_eq!(put("/absent/key", "x").expect(404).header("connection"), Some("close"));
     running.stop();
 }
+
+#[test]
+fn where_the_address_is_taken_nothing_is_made() {
+    let dir = dir();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for flags in [
+        ["--listen", &address, "--admin", "127.0.0.1:0"],
+        ["--admin", &address, "--listen", "127.0.0.1:0"],
+    ] {
+        let run = Command::new(SERVER).arg(dir.path().join("data")).args(flags).output().unwrap();
+        let said = String::from_utf8(run.stderr).unwrap();
+        assert!(!run.status.success() && said.contains("give another address"), "{said}");
+        assert!(!dir.path().join("data").exists());
+    }
+}
+
+#[test]
+fn the_log_says_why_a_request_was_refused_and_what_is_not_done_is_no_failure() {
+    let dir = dir();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "KOGIA_SERVER_LOG=info exec \"$0\" \"$@\"", SERVER]);
+    let running = start_by(shell, dir.path(), "");
+    let s3 = &running.client;
+    s3.put("/bucket", "").expect(200);
+    s3.call("DELETE", "/bucket/key?annotation").refused(501, "NotImplemented");
+    s3.get("/bucket/absent").refused(404, "NoSuchKey");
+    let counted = crate::admin::get(&running.admin, "/api/counters");
+    assert_eq!(
+        (&counted["failed"], counted["requests"].as_u64() >= Some(3)),
+        (&0.into(), true),
+        "{counted}"
+    );
+    running.stop();
+    let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
+    let says = |what: &[&str]| log.lines().any(|line| what.iter().all(|word| line.contains(word)));
+    assert!(says(&["501", "NotImplemented: This server does not do", "annotation"]), "{log}");
+    assert!(says(&["404", "NoSuchKey: "]) && !log.contains("a request failed"), "{log}");
+}
