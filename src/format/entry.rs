@@ -212,6 +212,18 @@ pub struct PrefixRow {
 }
 
 impl PrefixRow {
+    /// The row's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self, 16)
+    }
+
+    /// Decodes a row.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+        let by_hand = plain::decode_prefix(bytes);
+        by_hand.map_or_else(|| decode("index row of a common prefix", bytes), Ok)
+    }
+
     /// Which of the counts are not 0.
     #[must_use]
     pub fn kinds(&self) -> [bool; 3] {
@@ -441,7 +453,6 @@ macro_rules! row {
 
 row! {
     Grave => "index row of a tombstone",
-    PrefixRow => "index row of a common prefix",
     SegmentRow => "index row of a segment",
     FreeRow => "index row of free chunks",
     TrackRow => "index row of a track",

@@ -1,10 +1,11 @@
-//! Plain puts and their entries, by hand: those whose value is inline, by far the most.
+//! Plain puts and their entries, by hand: those whose value is inline, by far the most; and what a listing
+//! reads of each common prefix.
 //!
 //! The bytes are bincode's (`codec`), at a quarter of its instructions. What is not plain, or does
 //! not decode, is left to bincode, which also says what is wrong with it; a test holds the two
 //! against each other.
 
-use super::entry::{Entry, Place};
+use super::entry::{Entry, Place, PrefixRow};
 use super::record::{Meta, Put, Record, Space, Value};
 use super::{Seq, TrackId};
 
@@ -92,6 +93,13 @@ pub(super) fn decode_entry(bytes: &[u8]) -> Option<Entry<'_>> {
         _ => return None,
     };
     from.0.is_empty().then_some(Entry { seq, track, chain, meta, place })
+}
+
+/// Decodes what is counted below a common prefix.
+pub(super) fn decode_prefix(bytes: &[u8]) -> Option<PrefixRow> {
+    let mut from = Reader(bytes);
+    let row = PrefixRow { keys: from.u64()?, lasting: from.u64()?, direct: from.u64()? };
+    from.0.is_empty().then_some(row)
 }
 
 /// Numbers on their way out: collected here, they are appended at once.
@@ -311,6 +319,23 @@ mod tests {
             same_of_any_bytes(&bytes, |bytes| {
                 let by_hand = decode_entry(bytes);
                 let bincode = codec::decode("index entry", bytes);
+                assert!(by_hand.is_none_or(|by_hand| Ok(by_hand) == bincode), "{bytes:?}");
+            });
+        }
+    }
+
+    #[test]
+    fn counts_are_what_bincode_makes_of_them() {
+        for (at, &keys) in NUMBERS.iter().enumerate() {
+            let (lasting, direct) =
+                (NUMBERS[(at + 3) % NUMBERS.len()], NUMBERS[(at + 7) % NUMBERS.len()]);
+            let row = PrefixRow { keys, lasting, direct };
+            let mut bytes = vec![];
+            codec::encode_into(&row, &mut bytes);
+            assert_eq!(decode_prefix(&bytes), Some(row));
+            same_of_any_bytes(&bytes, |bytes| {
+                let by_hand = decode_prefix(bytes);
+                let bincode = codec::decode("counts", bytes);
                 assert!(by_hand.is_none_or(|by_hand| Ok(by_hand) == bincode), "{bytes:?}");
             });
         }

@@ -67,8 +67,18 @@ pub enum Item {
 
 pub(crate) fn list(view: &View<'_>, moment: &Moment, options: &ListOptions) -> Result<Page> {
     match Merged::new(view, moment, options)? {
-        Some(merged) => page(merged, options),
-        None => page(Present::new(view, moment), options),
+        Some(mut merged) => match paging::seek_start(&mut merged, options) {
+            true if merged.is_of_prefixes() => merged.page_of_prefixes(),
+            true => page(merged, options),
+            false => Ok(Page::default()),
+        },
+        None => {
+            let mut present = Present::new(view, moment);
+            match paging::seek_start(&mut present, options) {
+                true => page(present, options),
+                false => Ok(Page::default()),
+            }
+        }
     }
 }
 

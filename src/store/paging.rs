@@ -58,8 +58,8 @@ pub(crate) trait Walk {
 /// The entries of one page, and where the next one goes on.
 pub(crate) type Entries<T> = (Vec<T>, Option<Vec<u8>>);
 
-/// Walks one page. `take` makes an entry of the key that the walk is at, and `common` one of a common
-/// prefix.
+/// One page, from where [`seek_start`] has brought the walk. `take` makes an entry of the key that it is at,
+/// and `common` one of a common prefix.
 pub(crate) fn page<W: Walk, T>(
     walk: &mut W,
     options: &ListOptions,
@@ -67,7 +67,7 @@ pub(crate) fn page<W: Walk, T>(
     mut common: impl FnMut(&[u8]) -> T,
 ) -> Result<Entries<T>, W::Error> {
     let mut entries = Vec::new();
-    if !seek_start(walk, options) || options.max_keys == 0 {
+    if options.max_keys == 0 {
         return Ok((entries, None));
     }
     // Both in the same memory for all of the page.
@@ -96,7 +96,7 @@ pub(crate) fn page<W: Walk, T>(
 }
 
 /// Moves to the first key that may be listed; whether there can be any.
-fn seek_start<W: Walk>(walk: &mut W, options: &ListOptions) -> bool {
+pub(crate) fn seek_start<W: Walk>(walk: &mut W, options: &ListOptions) -> bool {
     let Some(after) = options.start_after.as_ref().filter(|after| **after >= options.prefix) else {
         walk.seek(&options.prefix);
         return true;
@@ -182,7 +182,11 @@ mod tests {
     fn list(keys: &BTreeSet<Vec<u8>>, options: &ListOptions) -> Entries<Step> {
         let take = |walk: &Keys<'_>| Ok(Step::Key(walk.at.expect("at a key").clone()));
         let common = |prefix: &[u8]| Step::Prefix(prefix.to_vec());
-        let Ok(steps) = page(&mut Keys::new(keys), options, take, common);
+        let mut walk = Keys::new(keys);
+        if !seek_start(&mut walk, options) {
+            return (Vec::new(), None);
+        }
+        let Ok(steps) = page(&mut walk, options, take, common);
         steps
     }
 
@@ -254,6 +258,7 @@ mod tests {
             (0..10_000).map(|i| format!("{:02}/{i}", i % 10).into_bytes()).collect();
         let options = ListOptions { delimiter: Some(b"/".to_vec()), ..ListOptions::default() };
         let mut walk = Keys::new(&keys);
+        assert!(seek_start(&mut walk, &options));
         let Ok((steps, _)) = page(&mut walk, &options, |_| Ok(()), |_| ());
         assert_eq!((steps.len(), walk.moves), (10, 11));
     }

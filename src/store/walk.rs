@@ -3,12 +3,15 @@
 
 use std::cell::Cell;
 
-use super::Moment;
 use super::paging::{ListOptions, Walk, common_prefix};
+use super::{Item, Moment, Page};
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, PREFIX_DELIMITER, PrefixRow};
 use crate::format::record::Space;
 use crate::index::{Cursor, PrefixCursor, View};
+
+/// Entries that a page has room for from the beginning, at most.
+const PAGE_ENTRIES: usize = 1000;
 
 /// The objects that are there at a moment.
 pub(crate) struct Present<'v> {
@@ -155,6 +158,34 @@ impl<'v> Merged<'v> {
             }
             self.prefixes.next();
         }
+    }
+
+    /// Whether but prefixes come from here on.
+    pub(crate) fn is_of_prefixes(&self) -> bool {
+        !self.objects_count && !self.any_direct
+    }
+
+    /// A page of those: each is an entry as it is, so that nothing has to be looked for behind it.
+    pub(crate) fn page_of_prefixes(mut self) -> Result<Page> {
+        let mut page = Page::default();
+        if self.options.max_keys == 0 {
+            return Ok(page);
+        }
+        // Entries are large beside what a prefix takes of one: to move them as the page grows costs more.
+        page.items.reserve(self.options.max_keys.min(PAGE_ENTRIES));
+        let mut at = std::mem::replace(&mut self.at, Ok(At::End))?;
+        while matches!(at, At::Prefix) && self.prefix.starts_with(&self.options.prefix) {
+            if page.items.len() == self.options.max_keys {
+                if let Some(Item::Prefix(last)) = page.items.last() {
+                    page.next = Some(last.clone());
+                }
+                break;
+            }
+            page.items.push(Item::Prefix(std::mem::take(&mut self.prefix)));
+            self.prefixes.next();
+            at = self.find()?;
+        }
+        Ok(page)
     }
 
     fn is_present(&self, prefix: &[u8], counts: &PrefixRow) -> Result<bool> {

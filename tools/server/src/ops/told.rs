@@ -27,6 +27,8 @@ const LAST_SECOND: u64 = 253_402_300_799;
 /// What is left as it is in a listing with `encoding-type=url`, and in a path.
 const KEPT: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+/// What of that is neither letter nor digit.
+const KEPT_MARKS: [u8; 5] = *b"-_.~/";
 
 /// An answer with a status of its own: s3s takes none from an operation, so it is set when s3s is done.
 pub fn with_status<T>(output: T, status: StatusCode) -> S3Response<T> {
@@ -102,7 +104,8 @@ impl Names {
     }
 
     pub fn write(self, name: impl AsRef<str> + Into<String>) -> String {
-        if !self.0 {
+        let is_kept = |byte: &u8| byte.is_ascii_alphanumeric() || KEPT_MARKS.contains(byte);
+        if !self.0 || name.as_ref().as_bytes().iter().all(is_kept) {
             return name.into();
         }
         match utf8_percent_encode(name.as_ref(), KEPT).into() {
@@ -151,4 +154,19 @@ pub fn which(version: Option<&str>) -> Result<Which> {
 
 pub fn no_such_version() -> Error {
     s3_error!(NoSuchVersion, "The specified version does not exist.").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_written_as_they_are_or_as_in_a_url() {
+        for byte in 0..=0x7f_u8 {
+            let name = format!("a{}", char::from(byte));
+            assert_eq!(Names(false).write(&name), name);
+            assert_eq!(Names(true).write(&name), utf8_percent_encode(&name, KEPT).to_string());
+        }
+        assert_eq!(Names(true).write("cam/1 ü"), "cam/1%20%C3%BC");
+    }
 }
