@@ -76,13 +76,15 @@ impl Lane {
         }
     }
 
-    /// Makes it durable that the active track ends where its chains do. All of them are.
+    /// Makes it durable that the active track ends where its chains do. All of them are. Nothing may be
+    /// appended to it any more: `META` may say that it ends here.
     pub(super) fn cut_blank(&mut self, owner: &dyn Owner) -> Result<()> {
         let Some(active) = &mut self.active else { return Ok(()) };
-        match active.appender.cut_blank() {
-            Ok(()) => Ok(()),
-            Err(_) => owner.track_cut(active.appender.track.id, active.appender.end()),
-        }
+        let Err(error) = active.appender.cut_blank() else { return Ok(()) };
+        let track = active.appender.track.id;
+        tracing::warn!(%track, %error, "blank chunks could not be cut off; the next opening does so");
+        let cut = owner.track_cut(track, active.appender.end());
+        cut.inspect_err(|error| owner.poison(error))
     }
 
     pub(super) fn last_track(&self) -> Option<(TrackId, u32)> {

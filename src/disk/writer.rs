@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
@@ -117,7 +117,22 @@ impl Volume {
     }
 }
 
+/// Answers those who wait when the thread has died: they hold the disk, and with it what they have sent.
+struct LastWill<'a> {
+    jobs: &'a Receiver<Job>,
+    queue: &'a Mutex<Queue>,
+}
+
+impl Drop for LastWill<'_> {
+    fn drop(&mut self) {
+        let left = std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(left);
+        while self.jobs.try_recv().is_ok() {}
+    }
+}
+
 fn run(jobs: &Receiver<Job>, queue: &Mutex<Queue>) {
+    let _last_will = LastWill { jobs, queue };
     let mut is_open = true;
     while is_open {
         // Nothing is taken before the queue is held: who finds it free and nothing sent is alone.
@@ -496,6 +511,23 @@ mod tests {
         // Nobody else came, so the next one is alone again, when the thread is done.
         drop(volume.disk.queue.lock().unwrap());
         assert_eq!(write(&volume), (0, true));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_thread_that_has_died() {
+        let volume = volume();
+        let (queued, outcome) = request(Durability::Sync);
+        let held = volume.clone();
+        let panicked = std::thread::spawn(move || {
+            let mut queue = held.disk.queue.lock().unwrap();
+            queue.push(Job::Write(held.clone(), queued));
+            panic!("as who writes may, by a mistake of ours");
+        });
+        assert!(panicked.join().is_err());
+        let (sent, other) = request(Durability::Sync);
+        volume.write(sent);
+        assert!(outcome.wait().is_err());
+        assert!(other.wait().is_err());
     }
 
     #[test]

@@ -199,7 +199,7 @@ impl Source {
 /// is found may be but what a killed process has left, and be more after a power cut, so it is synced as well.
 pub(super) fn cut_off(track: &TrackFile, end: u32) -> Result<Option<Torn>> {
     let len = u64::from(end) * CHUNK_BYTES as u64;
-    let there = track.file.len().map_err(|e| track.io_error("measure the track", e))?;
+    let there = track.len()?;
     if there <= len {
         track.file.sync_data().map_err(|e| track.io_error("sync the track", e))?;
         return Ok(None);

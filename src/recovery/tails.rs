@@ -237,7 +237,13 @@ impl Opening {
         // Behind a cut nothing ever counts, so a track that was cut takes no more; nor does one that
         // a backup shares.
         let is_cut = self.before.cuts.iter().any(|(cut, _)| *cut == id);
-        let resumes = self.before.clean && active && is_whole && !is_cut && !track.is_linked()?;
+        let resumes = self.before.clean
+            && active
+            && is_whole
+            && !is_cut
+            && !track.is_linked()?
+            // Blank chunks that are found behind it would never be cut off.
+            && track.len()? == u64::from(end.chunk) * CHUNK_BYTES as u64;
         row.sealed = (!resumes).then_some(end.chunk);
         if resumes {
             let volume = self.volumes.iter().find(|volume| volume.disk.id == header.disk);

@@ -178,6 +178,11 @@ impl TrackFile {
         self.refill_failed.try_lock().is_ok_and(|failed| *failed)
     }
 
+    /// Bytes of the file.
+    pub(crate) fn len(&self) -> Result<u64> {
+        self.file.len().map_err(|e| self.io_error("measure the track", e))
+    }
+
     /// Whether a backup shares the file: then none of it may be changed, since that would change
     /// the backup.
     pub(crate) fn is_linked(&self) -> Result<bool> {

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use kogia::io::sim::Keep;
-use kogia::{CompactOptions, Store, TrackId};
+use kogia::io::sim::{CallKind, Fail, Fault, Keep};
+use kogia::{CompactOptions, ErrorKind, Store, TrackId};
 
-use crate::machine::{HOME, Machine, assert_sound, assert_value, value};
+use crate::machine::{HOME, Machine, assert_sound, assert_value, refused, value};
 
 const CHUNK_BYTES: usize = 4096;
 
@@ -147,4 +147,38 @@ fn none_comes_back_behind_a_track_that_was_sealed_since_a_process_was_killed() {
             return;
         }
     }
+}
+
+#[test]
+fn a_track_that_is_longer_than_its_chains_is_not_gone_on_with() {
+    let machine = Machine::new(6, 1);
+    let store = open(&machine);
+    put_little(&store, 0..10);
+    store.close().unwrap();
+    let track = machine.tracks().remove(0);
+    let mut bytes = machine.io.read_file(&track).unwrap();
+    bytes.resize(20 * CHUNK_BYTES, 0);
+    machine.io.write_file(&track, &bytes).unwrap();
+    let store = open(&machine);
+    put_little(&store, 10..11);
+    assert_eq!((machine.tracks().len(), chunks(&machine, 0)), (2, 11));
+    assert_there(&store, 0..11);
+}
+
+/// A cut that `META` may have, or not, could hide what was acknowledged behind it.
+#[test]
+fn where_neither_the_file_nor_meta_can_be_cut_the_store_takes_no_more() {
+    let machine = Machine::new(7, 1);
+    let store = open(&machine);
+    put_little(&store, 0..10);
+    machine.io.fail(Fault::next(CallKind::SetLen, Fail::Eio).lasting());
+    machine.io.fail(Fault::next(CallKind::Rename, Fail::Eio).lasting());
+    assert!(store.put("a", value(1, 120_000)).is_ok());
+    assert!(store.put("b", value(1, 120_000)).is_err());
+    machine.io.heal();
+    assert_eq!(refused(store.put("k10", value(10, 100))), ErrorKind::Poisoned);
+    drop(store);
+    let store = open(&machine);
+    assert_there(&store, 0..10);
+    assert_value(&store, "a", &value(1, 120_000));
 }

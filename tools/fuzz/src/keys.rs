@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 
 pub use crate::paging::ListOptions;
-use crate::paging::{Walk, page};
+use crate::paging::{Walk, page, seek_start};
 
 /// An entry of a page.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,6 +57,9 @@ pub fn list(keys: &BTreeSet<Vec<u8>>, options: &ListOptions) -> Page {
     let mut walk = Keys { keys, at: None, moves: 0 };
     let take = |walk: &Keys<'_>| Ok(Item::Key(walk.at.expect("an entry is a key").clone()));
     let common = |prefix: &[u8]| Item::Prefix(prefix.to_vec());
-    let Ok((items, next)) = page(&mut walk, options, take, common);
+    let Ok((items, next)) = match seek_start(&mut walk, options) {
+        true => page(&mut walk, options, take, common),
+        false => Ok((Vec::new(), None)),
+    };
     Page { items, next, moves: walk.moves }
 }

@@ -20,6 +20,8 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, SpanData, 
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::metrics::is_failure;
+
 /// Where spans go, and how many.
 #[derive(Deserialize, Clone, PartialEq, Debug)]
 #[serde(deny_unknown_fields)]
@@ -194,7 +196,7 @@ impl Traces {
                 KeyValue::new("aws.request_id", request.id.to_owned()),
             ]);
         let mut span = self.tracer.build_with_context(builder, parent);
-        if request.status >= 500 {
+        if is_failure(request.status) {
             span.set_status(Status::error(""));
         }
         span.end();
