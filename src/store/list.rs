@@ -67,22 +67,18 @@ pub enum Item {
 
 pub(crate) fn list(view: &View<'_>, moment: &Moment, options: &ListOptions) -> Result<Page> {
     match Merged::new(view, moment, options)? {
-        Some(mut merged) => match paging::seek_start(&mut merged, options) {
-            true if merged.is_of_prefixes() => merged.page_of_prefixes(),
-            true => page(merged, options),
-            false => Ok(Page::default()),
-        },
-        None => {
-            let mut present = Present::new(view, moment);
-            match paging::seek_start(&mut present, options) {
-                true => page(present, options),
-                false => Ok(Page::default()),
-            }
-        }
+        Some(merged) => page(merged, options),
+        None => page(Present::new(view, moment), options),
     }
 }
 
 fn page<O: Objects>(mut objects: O, options: &ListOptions) -> Result<Page> {
+    if !paging::seek_start(&mut objects, options) {
+        return Ok(Page::default());
+    }
+    if let Some(page) = objects.page_of_prefixes()? {
+        return Ok(page);
+    }
     let take = |objects: &O| {
         let (key, entry) = objects.entry()?.expect("the walk is at a key");
         Ok(Item::Object { key: key.to_vec(), info: Info::of(&entry) })

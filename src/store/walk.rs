@@ -47,6 +47,11 @@ enum At {
 pub(crate) trait Objects: Walk<Error = Error> {
     /// The object that it is at, if it is at one.
     fn entry(&self) -> Result<Option<(&[u8], Entry<'_>)>>;
+
+    /// The page from here on, where it is known that but common prefixes come.
+    fn page_of_prefixes(&mut self) -> Result<Option<Page>> {
+        Ok(None)
+    }
 }
 
 impl<'v> Present<'v> {
@@ -160,34 +165,6 @@ impl<'v> Merged<'v> {
         }
     }
 
-    /// Whether but prefixes come from here on.
-    pub(crate) fn is_of_prefixes(&self) -> bool {
-        !self.objects_count && !self.any_direct
-    }
-
-    /// A page of those: each is an entry as it is, so that nothing has to be looked for behind it.
-    pub(crate) fn page_of_prefixes(mut self) -> Result<Page> {
-        let mut page = Page::default();
-        if self.options.max_keys == 0 {
-            return Ok(page);
-        }
-        // Entries are large beside what a prefix takes of one: to move them as the page grows costs more.
-        page.items.reserve(self.options.max_keys.min(PAGE_ENTRIES));
-        let mut at = std::mem::replace(&mut self.at, Ok(At::End))?;
-        while matches!(at, At::Prefix) && self.prefix.starts_with(&self.options.prefix) {
-            if page.items.len() == self.options.max_keys {
-                if let Some(Item::Prefix(last)) = page.items.last() {
-                    page.next = Some(last.clone());
-                }
-                break;
-            }
-            page.items.push(Item::Prefix(std::mem::take(&mut self.prefix)));
-            self.prefixes.next();
-            at = self.find()?;
-        }
-        Ok(page)
-    }
-
     fn is_present(&self, prefix: &[u8], counts: &PrefixRow) -> Result<bool> {
         let moment = self.objects.moment;
         if counts.lasting > 0 && !moment.has_ages(prefix) {
@@ -241,5 +218,28 @@ impl Walk for Merged<'_> {
 impl Objects for Merged<'_> {
     fn entry(&self) -> Result<Option<(&[u8], Entry<'_>)>> {
         self.objects.entry()
+    }
+
+    /// Each of them is an entry as it is, so that nothing has to be looked for behind it.
+    fn page_of_prefixes(&mut self) -> Result<Option<Page>> {
+        if self.objects_count || self.any_direct {
+            return Ok(None);
+        }
+        let mut page = Page::default();
+        // Entries are large beside what a prefix takes of one: to move them as the page grows costs more.
+        page.items.reserve(self.options.max_keys.min(PAGE_ENTRIES));
+        let mut at = std::mem::replace(&mut self.at, Ok(At::End))?;
+        while matches!(at, At::Prefix) && self.prefix.starts_with(&self.options.prefix) {
+            if page.items.len() == self.options.max_keys {
+                if let Some(Item::Prefix(last)) = page.items.last() {
+                    page.next = Some(last.clone());
+                }
+                break;
+            }
+            page.items.push(Item::Prefix(std::mem::take(&mut self.prefix)));
+            self.prefixes.next();
+            at = self.find()?;
+        }
+        Ok(Some(page))
     }
 }

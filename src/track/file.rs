@@ -113,8 +113,7 @@ impl TrackFile {
 
     /// Whole chunks in the file now.
     pub(crate) fn chunks(&self) -> Result<u32> {
-        let len = self.file.len().map_err(|e| self.io_error("measure the track", e))?;
-        Ok(u32::try_from(len / CHUNK_BYTES as u64).unwrap_or(u32::MAX))
+        Ok(u32::try_from(self.len()? / CHUNK_BYTES as u64).unwrap_or(u32::MAX))
     }
 
     /// The map of a sealed track; `None` while it is active or where maps are not to be had.

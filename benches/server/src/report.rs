@@ -197,8 +197,8 @@ impl Tables<'_> {
         let mut text = format!(
             "## Listings\n\nMilliseconds from a request for a page of ListObjectsV2 of up to 1,000 entries to \
              the last byte of its answer, by one connection: median of the turns' medians (least to most); in \
-             a turn each of the servers, all of them loaded, is asked for up to 1,000 pages, and what was on it. {} keys of 16 bytes each below {} \
-             prefixes, if they could be put within {:.0} s; SeaweedFS and Garage were loaded without \
+             a turn each of the servers, all of them loaded, is asked for up to 1,000 pages, and what was \
+             on it. {} keys of 16 bytes each below {} prefixes, if they could be put within {:.0} s; SeaweedFS and Garage were loaded without \
              syncs.\n\n",
             grouped(self.settings.listing_keys),
             grouped(self.settings.listing_prefixes),

@@ -270,8 +270,8 @@ fn hung_up() -> StatusCode {
 impl Drop for Entry {
     fn drop(&mut self) {
         let (operation, took) = (self.operation.name(), self.began.elapsed());
-        self.metrics.answered(operation, self.status.as_u16(), took, self.sent);
         let (status, error) = (self.status.as_u16(), self.error.as_deref());
+        self.metrics.answered(operation, status, took, self.sent);
         if is_failure(status) {
             tracing::warn!(
                 id = self.id,
@@ -302,7 +302,7 @@ impl Drop for Entry {
                 operation,
                 id: &self.id,
                 peer: self.peer.ip().to_string(),
-                status: self.status.as_u16(),
+                status,
                 sent: self.sent,
             };
             traces.record(parent, answered);

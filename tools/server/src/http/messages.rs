@@ -11,8 +11,7 @@ const POLICY_FAILS: [&str; 2] = ["Policy condition ", "Bucket in form field "];
 
 /// Adds a message, if the error has none, and the request's number to an error's answer.
 pub fn complete(mut response: Response<Body>, id: &str) -> Response<Body> {
-    let status = response.status();
-    if !status.is_client_error() && !status.is_server_error() {
+    if !is_error(&response) {
         return response;
     }
     let Some(text) = response.body().bytes() else { return response };
@@ -28,15 +27,15 @@ pub fn complete(mut response: Response<Body>, id: &str) -> Response<Body> {
 
 /// What an error's answer says: its code and message. For the log.
 pub fn error(response: &Response<Body>) -> Option<String> {
-    let status = response.status();
-    if !status.is_client_error() && !status.is_server_error() {
-        return None;
-    }
-    let text = response.body().bytes()?;
+    let text = response.body().bytes().filter(|_| is_error(response))?;
     let text = std::str::from_utf8(&text).ok()?;
     let (code, rest) = text.split_once("<Code>")?.1.split_once("</Code>")?;
     let message = rest.split_once("<Message>").and_then(|(_, rest)| rest.split_once("</Message>"));
     Some(message.map_or_else(|| code.to_owned(), |(message, _)| format!("{code}: {message}")))
+}
+
+fn is_error(response: &Response<Body>) -> bool {
+    response.status().is_client_error() || response.status().is_server_error()
 }
 
 /// The answer to a form that its policy does not allow, as S3 gives it.
