@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
-use rusty_s3::actions::{ListObjectsV2, ListObjectsV2Response, ObjectIdentifier};
+use rusty_s3::actions::ObjectIdentifier;
 use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
 use tokio::net::TcpStream;
 
@@ -96,13 +96,12 @@ impl Client {
         Ok(())
     }
 
-    /// A page of ListObjectsV2, and how long its answer took, to the last byte: what the client makes of
-    /// that is the same work for every server.
+    /// A page of ListObjectsV2 as it was sent, and how long that took, to the last byte.
     pub async fn list(
         &mut self,
         prefix: &str,
         delimiter: Option<&str>,
-    ) -> Result<(ListObjectsV2Response, Duration)> {
+    ) -> Result<(Vec<Bytes>, Duration)> {
         let mut action = self.bucket.list_objects_v2(Some(&self.credentials));
         action.with_max_keys(1000);
         if !prefix.is_empty() {
@@ -112,10 +111,17 @@ impl Client {
             action.with_delimiter(delimiter);
         }
         let url = action.sign(VALID);
+        let request = self.request(Method::GET, url.as_str(), None, Payload::empty())?;
+        self.reopen_if_closed().await?;
         let began = Instant::now();
-        let answer = self.send(Method::GET, url.as_str(), None, Payload::empty()).await?;
+        let response = self.sender.send_request(request).await?;
+        let (status, mut body) = (response.status(), response.into_body());
+        let mut page = Vec::new();
+        while let Some(frame) = body.frame().await {
+            page.extend(frame?.into_data());
+        }
         let took = began.elapsed();
-        Ok((ListObjectsV2::parse_response(std::str::from_utf8(&answer)?)?, took))
+        if status.is_success() { Ok((page, took)) } else { Err(failure(status, &page.concat())) }
     }
 
     async fn send(

@@ -78,17 +78,21 @@ pub struct Outcome {
 }
 
 pub fn compare(settings: &Settings) -> Result<()> {
-    let outcome = runtime()?.block_on(run(settings))?;
+    let (outcome, servers) = runtime()?.block_on(run(settings))?;
     let text = report::report(settings, &outcome);
     print!("{text}");
     std::fs::write(&settings.results, text)?;
     if let Some(json) = &settings.json {
         std::fs::write(json, serde_json::to_vec_pretty(&outcome)?)?;
     }
+    // Behind the results: a million files take longer to remove than all that was measured.
+    eprintln!("removes what was listed");
+    drop(servers);
     Ok(())
 }
 
-async fn run(settings: &Settings) -> Result<Outcome> {
+/// What was measured, and the servers that still have what was listed.
+async fn run(settings: &Settings) -> Result<(Outcome, Vec<Server>)> {
     let mut outcome = Outcome {
         machine: machine::describe(&settings.dir)?,
         load_before: machine::load_average(),
@@ -101,12 +105,14 @@ async fn run(settings: &Settings) -> Result<Outcome> {
     };
     let kinds = present(settings, &mut outcome.missing);
     rounds(&kinds, settings, &mut outcome).await?;
+    let mut servers = Vec::new();
     if settings.listing_keys > 0 {
         let kinds: Vec<Kind> = kinds.into_iter().filter(|kind| *kind != Kind::Limit).collect();
-        outcome.listings = listing::compare(&kinds, settings, &mut outcome.missing).await;
+        (servers, outcome.listings) =
+            listing::compare(&kinds, settings, &mut outcome.missing).await.into_iter().unzip();
     }
     outcome.load_after = machine::load_average();
-    Ok(outcome)
+    Ok((outcome, servers))
 }
 
 /// The servers that there are binaries of; the others are missing.

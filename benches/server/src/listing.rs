@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use rusty_s3::actions::ListObjectsV2;
 use serde::Serialize;
 
 use crate::client::{Client, Endpoint};
@@ -53,7 +54,7 @@ pub async fn compare(
     kinds: &[Kind],
     settings: &Settings,
     missing: &mut Vec<(String, String)>,
-) -> Vec<Listing> {
+) -> Vec<(Server, Listing)> {
     let mut listed = Vec::new();
     for &kind in kinds {
         eprintln!("loaded for listings: {}", kind.name());
@@ -73,7 +74,7 @@ pub async fn compare(
             }
         }
     }
-    listed.into_iter().map(|(_, listing)| listing).collect()
+    listed
 }
 
 /// Loads a new server.
@@ -141,7 +142,9 @@ async fn pages(client: &mut Client, prefix: &str, delimiter: Option<&str>) -> Re
     loop {
         let (page, took) = client.list(prefix, delimiter).await?;
         ms.push(took.as_secs_f64() * 1e3);
+        // The last one is read: between the others that would let the server's processor fall asleep.
         if ms.len() == PAGES || started.elapsed() > TIME {
+            let page = ListObjectsV2::parse_response(std::str::from_utf8(&page.concat())?)?;
             let (keys, prefixes) = (page.contents.len(), page.common_prefixes.len());
             return Ok(Pages { turns: vec![ms], keys, prefixes });
         }
