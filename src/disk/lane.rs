@@ -1,8 +1,10 @@
 //! What is being appended to on a disk: the active track, and how one follows the other.
 
+use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
 
+use super::commit::{self, Unapplied};
 use super::proposal::{Proposal, Request};
 use super::space::Space;
 use super::volume::{Owner, Sealed, Volume};
@@ -12,7 +14,7 @@ use crate::format::chain::{ChainPlace, Layout};
 use crate::format::chunk::CHUNK_BYTES;
 use crate::format::track_header::{TrackHeader, TrackKind};
 use crate::format::{Seq, TrackId};
-use crate::track::{Appender, SyncFailure, TrackFile};
+use crate::track::{Appender, BegunSync, SyncFailure, TrackFile};
 
 #[derive(Default)]
 pub(super) struct Lane {
@@ -22,6 +24,10 @@ pub(super) struct Lane {
     pub(super) created: Option<Created>,
     /// Sealed, and the index does not know it yet.
     pub(super) sealed: Vec<Sealed>,
+    /// Appended, and the index does not know it yet; in that order.
+    pub(super) unapplied: VecDeque<Unapplied>,
+    /// Whether somebody syncs the active track, without holding the lane.
+    pub(super) is_syncing: bool,
     pub(super) space: Space,
     pub(super) head: Vec<u8>,
     /// Tracks of compaction that are being created here, and are not in the index yet.
@@ -46,23 +52,58 @@ pub(super) struct Active {
 }
 
 impl Lane {
-    /// Syncs the active track. Invariant I2: after a failure the track ends at its last good
-    /// sync, and `META` says so before anybody is told; where chains behind it are in the index
-    /// already, the index is never flushed again.
+    /// Syncs the active track, and holds the lane meanwhile. No other sync is under way.
     pub(super) fn sync(&mut self, owner: &dyn Owner) -> Result<()> {
-        let Some(active) = &mut self.active else { return Ok(()) };
-        let Err(SyncFailure { synced, error }) = active.appender.sync() else { return Ok(()) };
-        let lost = active.applied > synced;
+        let Some(begun) = self.begin_sync(owner)? else { return Ok(()) };
+        let outcome = begun.run();
+        self.end_sync(owner, begun, outcome)
+    }
+
+    /// Begins to sync the active track, if there is something to sync.
+    pub(super) fn begin_sync(&mut self, owner: &dyn Owner) -> Result<Option<BegunSync>> {
+        debug_assert!(!self.is_syncing);
+        let Some(active) = &mut self.active else { return Ok(None) };
+        let begun =
+            active.appender.begin_sync().map_err(|failure| self.fail_sync(owner, failure))?;
+        self.is_syncing = begun.is_some();
+        Ok(begun)
+    }
+
+    /// Ends a sync with its outcome. The track is still the active one.
+    pub(super) fn end_sync(
+        &mut self,
+        owner: &dyn Owner,
+        begun: BegunSync,
+        outcome: std::io::Result<()>,
+    ) -> Result<()> {
+        self.is_syncing = false;
+        let active = self.active.as_mut().expect("no track is sealed during a sync");
+        let ended = active.appender.end_sync(begun, outcome);
+        ended.map_err(|failure| self.fail_sync(owner, failure))
+    }
+
+    /// Invariant I2: after a failure the track ends at its last good sync, and `META` says so before
+    /// anybody is told; where chains behind it are in the index already, the index is never flushed again.
+    fn fail_sync(&mut self, owner: &dyn Owner, failure: SyncFailure) -> Error {
+        let SyncFailure { synced, error } = failure;
+        let Some(active) = &self.active else { return error };
         let track = active.appender.track.clone();
+        let are_lost = active.applied > synced;
+        commit::lose(&mut self.unapplied, track.id, synced, &error);
         let cut = owner.track_cut(track.id, synced);
-        if lost || cut.is_err() {
+        if are_lost || cut.is_err() {
             owner.poison(&error);
-            return Err(error);
+            return error;
         }
         // Best effort: nothing behind the cut counts, there or not.
         let _ = track.file.set_len(u64::from(synced) * CHUNK_BYTES as u64);
         self.retire(synced);
-        Err(error)
+        error
+    }
+
+    /// Whether the index knows of chains that are not durable.
+    pub(super) fn has_unsynced_in_index(&mut self) -> bool {
+        self.active.as_ref().is_some_and(|active| active.appender.synced() < active.applied)
     }
 
     /// Has the active track grow ahead of what is appended, where that is of use and there is room.
@@ -111,8 +152,12 @@ impl Lane {
 
     /// Whether `chunks` more go to a track that is not there yet.
     pub(super) fn begins_track(&self, volume: &Volume, chunks: u32) -> bool {
-        let fits = self.active.as_ref().is_some_and(|active| active.has_room(volume, chunks));
-        !fits && self.created.is_none()
+        !self.has_room(volume, chunks) && self.created.is_none()
+    }
+
+    /// Whether the active track has room for so many chunks more.
+    pub(super) fn has_room(&self, volume: &Volume, chunks: u32) -> bool {
+        self.active.as_ref().is_some_and(|active| active.has_room(volume, chunks))
     }
 
     /// Makes sure that `chunks` more have a track to go to; one that is begun has the dictionary that

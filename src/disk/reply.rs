@@ -65,7 +65,6 @@ impl<T> Outcome<T> {
     }
 
     /// Whether it was given already.
-    #[cfg(test)]
     pub(crate) fn is_given(&self) -> bool {
         matches!(*self.0.lock(), Answer::Given(_))
     }

@@ -1,20 +1,17 @@
-//! A store's place on a disk: its active track, its group commit, its failures.
+//! A store's place on a disk: its active track, its syncs, its failures.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 
 use super::lane::{Active, Lane};
-use super::proposal::{Ack, Request};
 use super::space::Space;
 use super::writer::Disk;
 use crate::compression::Dictionary;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::chain::{Layout, MAX_CHUNKS, Spot};
-use crate::format::chunk::{CHUNK_BYTES, PAYLOAD_BYTES};
+use crate::format::chain::Spot;
 use crate::format::track_header::TrackHeader;
 use crate::format::{DiskId, Seq, StoreId, TrackId};
-use crate::options::Durability;
 use crate::track::{Appender, TrackFile};
 
 /// What a disk needs of the store whose records it appends.
@@ -98,19 +95,24 @@ pub(crate) struct Volume {
     /// What the index needs to compact itself, where it lies on the same file system.
     index_bytes: AtomicU64,
     owner: OnceLock<Weak<dyn Owner>>,
-    /// Lock order: after the store's apply lock, before its ledger. Held across appends and syncs,
-    /// so that of two syncs of a track never one sees a failure and the other does not.
-    lane: Mutex<Lane>,
+    /// Lock order: after the turn and the store's apply lock, before its ledger. Held across appends, and not
+    /// across syncs: of those there is one at a time (`Lane::is_syncing`), since of two of a track one might see
+    /// a failure and the other not.
+    pub(super) lane: Mutex<Lane>,
+    /// A sync is over.
+    synced: Condvar,
+    /// Held by whoever syncs, applies and answers what was appended. Lock order: before all others.
+    pub(super) turn: Mutex<()>,
     /// The active track's, or the last one's. Lock: taken alone, or after the lane.
     dictionary: RwLock<Option<Arc<Dictionary>>>,
-    full: AtomicBool,
+    pub(super) full: AtomicBool,
     draining: AtomicBool,
     /// Why the disk is left out until the store is opened again.
     failure: OnceLock<Error>,
-    queued_bytes: AtomicU64,
+    pub(super) queued_bytes: AtomicU64,
     placed_bytes: AtomicU64,
     available_bytes: AtomicU64,
-    holes: Holes,
+    pub(super) holes: Holes,
 }
 
 /// What freed chunks in the middle of a track bring back.
@@ -154,6 +156,8 @@ impl Volume {
             index_bytes: AtomicU64::new(0),
             owner: OnceLock::new(),
             lane: Mutex::default(),
+            synced: Condvar::new(),
+            turn: Mutex::default(),
             dictionary: RwLock::default(),
             full: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -208,7 +212,7 @@ impl Volume {
     /// told of yet.
     pub(crate) fn seal_active(&self) -> Result<Vec<Sealed>> {
         let owner = self.owner()?;
-        let mut lane = self.lock();
+        let mut lane = self.lock_unless(|lane| lane.is_syncing);
         lane.sync(&*owner)?;
         lane.cut_blank(&*owner)?;
         if let Some(end) = lane.active.as_ref().map(|active| active.appender.end()) {
@@ -247,7 +251,7 @@ impl Volume {
     /// of them are.
     pub(crate) fn cut_blank(&self) -> Result<()> {
         let owner = self.owner()?;
-        self.lock().cut_blank(&*owner)
+        self.lock_unless(|lane| lane.is_syncing).cut_blank(&*owner)
     }
 
     /// Says that chunks or tracks of the disk were given back to the file system.
@@ -310,7 +314,8 @@ impl Volume {
     /// Ends the disk's part in the store, if nothing is being appended to it; whether it did.
     pub(crate) fn leave(&self) -> bool {
         let mut lane = self.lock();
-        lane.has_left = lane.active.is_none() && lane.sealed.is_empty() && lane.beginning == 0;
+        let is_told = lane.sealed.is_empty() && lane.unapplied.is_empty();
+        lane.has_left = lane.active.is_none() && is_told && lane.beginning == 0;
         if lane.has_left {
             // Its file goes with whatever else the index does not know of.
             lane.created = None;
@@ -360,150 +365,39 @@ impl Volume {
     /// under the store's apply lock.
     pub(crate) fn sync_applied(&self) -> Result<Option<(TrackId, u32)>> {
         let owner = self.owner()?;
-        let mut lane = self.lock();
-        if lane.active.as_ref().is_some_and(|a| a.appender.synced() < a.applied) {
-            lane.sync(&*owner)?;
-        }
-        Ok(lane.last_track())
+        self.sync_if(&*owner, Lane::has_unsynced_in_index)?;
+        Ok(self.last_track())
     }
 
     /// Makes all appended chains durable.
     pub(super) fn sync(&self) -> Result<()> {
         let owner = self.owner()?;
-        self.lock().sync(&*owner)
+        self.sync_if(&*owner, |_| true)
     }
 
-    /// Appends a group of requests as one chain, syncs once, applies once, wakes all. Those who are refused
-    /// or have to frame anew are woken at once; `before_waking` is called before all others are, if there
-    /// are any.
-    pub(super) fn commit(&self, mut group: Vec<Request>, before_waking: impl FnOnce()) {
-        let bytes: usize = group.iter().map(|request| request.proposal.bytes()).sum();
-        if let Err(full) = self.check_room(most_bytes(bytes)) {
-            // Where it can't even be asked.
-            self.fail(&full);
-            group = self.refuse_puts(group, &full);
-            if let Err(full) = self.check_room_for_deletes(&group) {
-                group.into_iter().for_each(|request| self.answer(request, Err(full.clone())));
-                return;
-            }
-        }
-        let mut outcome = self.append_and_apply(&mut group);
-        if let Err(full) = &outcome
-            && full.kind() == ErrorKind::Full
-        {
-            self.full.store(true, Ordering::Relaxed);
-            group = self.refuse_puts(group, full);
-            if group.is_empty() {
-                // The reserve is not for puts: what follows, deletes and checkpoints, would lack it.
-                return;
-            }
-            outcome = self.owner().and_then(|owner| {
-                owner.release_reserve();
-                self.append_and_apply(&mut group)
-            });
-        }
-        if let Err(error) = &outcome {
-            self.fail(error);
-        }
-        before_waking();
-        let mut next = outcome;
-        for request in group {
-            let records = request.proposal.len() as u64;
-            let ack = next.clone().map(|first| Ack::Done { first });
-            next = next.map(|first| Seq(first.0 + records));
-            self.answer(request, ack);
-        }
-        step!("write.answered");
-    }
-
-    /// Appends and applies all of the group that the active track has the dictionary for; the
-    /// others leave it, and are to be framed again.
-    fn append_and_apply(&self, group: &mut Vec<Request>) -> Result<Seq> {
-        loop {
-            if group.is_empty() {
-                return Ok(Seq(0));
-            }
-            if let Some(first) = self.append_if_fitting(group)? {
-                return Ok(first);
-            }
-            let dictionary = self.dictionary();
-            let (fitting, stale) =
-                std::mem::take(group).into_iter().partition(|r| r.fits(dictionary.as_ref()));
-            *group = fitting;
-            for request in stale {
-                self.answer(request, Ok(Ack::Stale));
-            }
-        }
-    }
-
-    /// `None` where the track that the group would go to has another dictionary than some of it.
-    fn append_if_fitting(&self, group: &mut [Request]) -> Result<Option<Seq>> {
-        let owner = self.owner()?;
-        let count = group.iter().map(|request| request.proposal.len()).sum();
-        let mut parts = Vec::with_capacity(count);
-        parts.extend(group.iter().flat_map(|request| request.proposal.layout_parts()));
-        let layout = Layout::new(&parts);
-        if layout.chunks > MAX_CHUNKS {
-            return Err(Error::invalid("a batch of more than 1 GiB"));
-        }
-        // Training takes a good part of a second: not under the lane, for which a checkpoint may wait
-        // that holds up all disks.
-        let begins_track = self.lock().begins_track(self, layout.chunks);
-        let trained = if begins_track { owner.train_dictionary() } else { None };
-        let mut lane = self.lock();
-        lane.roll(self, &*owner, layout.chunks, trained)?;
-        let dictionary = lane.active.as_ref().and_then(|active| active.dictionary.as_ref());
-        if !group.iter().all(|request| request.fits(dictionary)) {
-            return Ok(None);
-        }
-        // The chain's seq follows its records', so that a copying chain's is greater than both.
-        let first = owner.take_seqs(parts.len() as u64 + 1);
-        let chain_seq = Seq(first.0 + parts.len() as u64);
-        let start = lane.append(&layout, first, chain_seq, group)?;
-        step!("write.appended");
-        let is_asked_for = group.iter().any(|request| request.durability == Durability::Sync);
-        if is_asked_for && self.holes != Holes::LateRoom {
+    /// The same, before more like them are appended.
+    pub(super) fn sync_expecting_more(&self, owner: &dyn Owner) -> Result<()> {
+        self.sync_if(owner, |lane| {
             // Elsewhere it would be in vain: what is written anew goes to another place.
-            lane.write_blank(self);
-        }
-        if is_asked_for || self.ends_extent(&lane) {
-            lane.sync(&*owner)?;
-            step!("write.synced");
-        }
-        let sealed = std::mem::take(&mut lane.sealed);
-        let active = lane.active.as_mut().expect("rolled to it above");
-        // Before the index is told, so that a checkpoint never flushes what is not yet synced.
-        active.applied = start + layout.chunks;
-        let entries = group.iter().flat_map(|request| request.proposal.entries());
-        let mut records = Vec::with_capacity(count);
-        records.extend(entries.zip(layout.spots.iter().copied()));
-        let chain = Appended {
-            disk: self.disk.id,
-            track: active.appender.track.id,
-            floor: active.floor,
-            created_ms: active.created_ms,
-            start,
-            chunks: layout.chunks,
-            head_chunks: layout.head_chunks,
-            seq: chain_seq,
-            synced: active.appender.synced(),
-            records,
-            sealed,
-        };
-        // Lock order: the apply lock is never taken under a lane.
-        drop(lane);
-        owner.apply(&chain)?;
-        step!("write.applied");
-        Ok(Some(first))
+            if self.holes != Holes::LateRoom {
+                lane.write_blank(self);
+            }
+            true
+        })
     }
 
-    /// Whether what was appended is to be written out, although nobody asked for it: what is written
-    /// at once can only be freed at once.
-    fn ends_extent(&self, lane: &Lane) -> bool {
-        const EXTENT_CHUNKS: u32 = 1024;
-        let appender = lane.active.as_ref().map(|active| &active.appender);
-        let unsynced = appender.map_or(0, |appender| appender.end() - appender.synced());
-        self.holes == Holes::LateRoom && unsynced >= EXTENT_CHUNKS
+    /// Syncs the active track if `wants` says so, when no other sync is under way. Others append meanwhile.
+    fn sync_if(&self, owner: &dyn Owner, wants: impl FnOnce(&mut Lane) -> bool) -> Result<()> {
+        let mut lane = self.lock_unless(|lane| lane.is_syncing);
+        let begun = if wants(&mut lane) { lane.begin_sync(owner)? } else { None };
+        let Some(begun) = begun else { return Ok(()) };
+        drop(lane);
+        let outcome = begun.run();
+        let mut lane = self.lock();
+        let ended = lane.end_sync(owner, begun, outcome);
+        drop(lane);
+        self.synced.notify_all();
+        ended
     }
 
     pub(super) fn checks_room(&self, space: &mut Space, bytes: u64) -> Result<()> {
@@ -520,43 +414,21 @@ impl Volume {
         checked
     }
 
-    /// Deletes leave room for compaction, or what they free could never come back.
-    fn check_room_for_deletes(&self, group: &[Request]) -> Result<()> {
-        if group.is_empty() {
-            return Ok(());
-        }
-        let bytes = most_bytes(group.iter().map(|request| request.proposal.bytes()).sum());
-        let check = || {
-            let keep = slice_bytes(self.reserve_bytes);
-            self.lock().space.check(self.disk.io(), &self.dir, bytes, keep)
-        };
-        check().or_else(|_| {
-            self.owner()?.release_reserve();
-            check()
-        })
-    }
-
-    /// Answers all requests that may not use the reserve; gives the others.
-    fn refuse_puts(&self, group: Vec<Request>, full: &Error) -> Vec<Request> {
-        let (keep, refuse): (Vec<_>, Vec<_>) = group.into_iter().partition(|r| r.uses_reserve);
-        for request in refuse {
-            self.answer(request, Err(full.clone()));
-        }
-        keep
-    }
-
-    fn answer(&self, request: Request, outcome: Result<Ack>) {
-        self.queued_bytes.fetch_sub(request.proposal.bytes() as u64, Ordering::Relaxed);
-        request.reply.give(outcome);
-    }
-
     pub(super) fn owner(&self) -> Result<Arc<dyn Owner>> {
         let owner = self.owner.get().and_then(Weak::upgrade);
         owner.ok_or_else(|| Error::new(ErrorKind::Poisoned, "the store was closed"))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Lane> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Lane> {
         self.lane.lock().expect("no panic holds it")
+    }
+
+    /// Waits while a sync is in the way.
+    pub(super) fn lock_unless(
+        &self,
+        is_in_the_way: impl FnMut(&mut Lane) -> bool,
+    ) -> MutexGuard<'_, Lane> {
+        self.synced.wait_while(self.lock(), is_in_the_way).expect("no panic holds it")
     }
 }
 
@@ -564,13 +436,6 @@ impl Volume {
 pub(crate) fn slice_bytes(reserve_bytes: u64) -> u64 {
     const SLICE_BYTES: u64 = 8 << 20;
     SLICE_BYTES.min(reserve_bytes / 4)
-}
-
-/// What a chain of so many bytes takes at most: whole chunks with headers, the ends of its directory
-/// and of its packed values, and perhaps the header of a new track. Counting less would eat up the
-/// room that is kept for deletes.
-fn most_bytes(bytes: usize) -> u64 {
-    ((bytes / PAYLOAD_BYTES + 3) * CHUNK_BYTES) as u64
 }
 
 impl std::fmt::Debug for Volume {

@@ -1,15 +1,17 @@
 //! The writer thread: it takes what has queued up, one group a store, one sync a group. Where nothing has,
-//! a caller writes in its place: to be woken twice takes as long as some disks take to sync.
+//! a caller writes in its place: to be woken twice takes as long as some disks take to sync. Callers append
+//! large values themselves, and the thread has but to [settle](Volume::settle) them.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
 
 use super::reply::{Outcome, Reply, reply};
-use super::{Request, Volume};
+use super::{Ack, Request, Volume};
 use crate::error::{Error, Result};
 use crate::format::DiskId;
 use crate::io::Io;
@@ -44,11 +46,15 @@ pub(crate) struct Disk {
     jobs: Sender<Job>,
     /// Who holds it writes to the disk.
     queue: Arc<Mutex<Queue>>,
+    /// Groups for which small durable writes are expected.
+    beside_small: Arc<AtomicU32>,
 }
 
 enum Job {
     Write(Arc<Volume>, Request),
     Sync(Arc<Volume>, Reply<()>),
+    /// Callers have appended something themselves.
+    Settle(Arc<Volume>),
 }
 
 type Write = (Arc<Volume>, Request);
@@ -65,13 +71,16 @@ impl Disk {
             return Ok(disk);
         }
         let (jobs, come) = bounded(QUEUE_LEN);
-        let queue = Arc::new(Mutex::new(Queue::default()));
+        let beside_small = Arc::new(AtomicU32::new(0));
+        let queue = Queue { beside_small: beside_small.clone(), ..Queue::default() };
+        let queue = Arc::new(Mutex::new(queue));
         let shared = queue.clone();
         std::thread::Builder::new()
             .name(format!("kogia-disk-{}", &id.to_string()[..4]))
             .spawn(move || run(&come, &shared))
             .map_err(|e| Error::io("start a thread for the disk", path, e))?;
-        let disk = Arc::new(Disk { id, path: path.to_owned(), io: io.clone(), jobs, queue });
+        let (path, io) = (path.to_owned(), io.clone());
+        let disk = Arc::new(Disk { id, path, io, jobs, queue, beside_small });
         disks.push(Arc::downgrade(&disk));
         Ok(disk)
     }
@@ -88,19 +97,41 @@ impl Volume {
         self.send(request);
     }
 
-    /// The same for a caller who has nothing to do meanwhile: it carries the request out itself if nobody
-    /// else wants the disk.
-    pub(crate) fn write(self: &Arc<Self>, request: Request) {
+    /// The same for a caller who has nothing to do until the `outcome`: it carries the request out itself, as far
+    /// as nobody else is at it.
+    pub(crate) fn write(self: &Arc<Self>, request: Request, outcome: &Outcome<Ack>) {
         self.enqueued(request.proposal.bytes() as u64);
+        if !is_small(&request) && self.disk.beside_small.load(Ordering::Relaxed) == 0 {
+            return self.write_large(request, outcome);
+        }
         // One that panicked while it was held is told by the thread, which then ends. It is never held while
         // somebody sends: the channel may be full until the thread has it.
         if let Ok(mut queue) = self.disk.queue.try_lock()
             && self.disk.jobs.is_empty()
             && queue.is_left_alone()
         {
-            queue.commit_alone(self, request, &self.disk.jobs);
+            let is_more = queue.commit_alone(self, request, &self.disk.jobs);
+            drop(queue);
+            if is_more {
+                self.send_settle();
+            }
         } else {
             self.send(request);
+        }
+    }
+
+    fn write_large(self: &Arc<Self>, request: Request, outcome: &Outcome<Ack>) {
+        let is_awaited = is_awaited(&request);
+        self.append(vec![request]);
+        let is_more = match () {
+            () if outcome.is_given() => false,
+            // Who has the turn syncs, and this waits for the next sync in any case.
+            () if is_awaited => self.try_settle(),
+            // Who has it will hardly have it for long.
+            () => self.settle(|| ()),
+        };
+        if is_more {
+            self.send_settle();
         }
     }
 
@@ -109,6 +140,12 @@ impl Volume {
         let (reply, outcome) = reply();
         let _ = self.disk.jobs.send(Job::Sync(self.clone(), reply));
         outcome
+    }
+
+    fn send_settle(self: &Arc<Self>) {
+        if self.disk.jobs.send(Job::Settle(self.clone())).is_err() {
+            self.abandon();
+        }
     }
 
     fn send(self: &Arc<Self>, request: Request) {
@@ -126,8 +163,13 @@ struct LastWill<'a> {
 impl Drop for LastWill<'_> {
     fn drop(&mut self) {
         let left = std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
+        left.unsettled.iter().for_each(|volume| volume.abandon());
         drop(left);
-        while self.jobs.try_recv().is_ok() {}
+        while let Ok(job) = self.jobs.try_recv() {
+            if let Job::Settle(volume) = job {
+                volume.abandon();
+            }
+        }
     }
 }
 
@@ -156,8 +198,11 @@ struct Queue {
     small: Line,
     large: Line,
     syncs: VecDeque<Sync>,
-    /// Groups for which small durable writes are expected.
-    beside_small: u32,
+    /// Where callers have appended something themselves.
+    unsettled: Vec<Arc<Volume>>,
+    /// Groups for which small durable writes are expected: meanwhile large ones are queued, so that there are
+    /// not too many in a group with them.
+    beside_small: Arc<AtomicU32>,
     crowd: Crowd,
 }
 
@@ -208,7 +253,7 @@ impl Queue {
     }
 
     fn is_empty(&self) -> bool {
-        self.waiting() == 0 && self.syncs.is_empty()
+        self.waiting() == 0 && self.syncs.is_empty() && self.unsettled.is_empty()
     }
 
     /// Whether nobody is there, nor expected, with whom a caller would share a group.
@@ -216,12 +261,17 @@ impl Queue {
         self.is_empty() && self.crowd.expected <= 1
     }
 
-    /// Writes a request that waits for nobody, and for which nobody has waited.
-    fn commit_alone(&mut self, volume: &Volume, request: Request, jobs: &Sender<Job>) {
+    /// Writes a request that waits for nobody, and for which nobody has waited; whether the volume has more to
+    /// settle.
+    fn commit_alone(&mut self, volume: &Volume, request: Request, jobs: &Sender<Job>) -> bool {
         let (began, awaited) = (Instant::now(), is_small(&request) && is_awaited(&request));
-        volume.commit(vec![request], || {
+        if awaited {
+            self.beside_small.store(GROUPS_BESIDE_SMALL, Ordering::Relaxed);
+        }
+        volume.append(vec![request]);
+        volume.settle(|| {
             self.crowd.is_answered(usize::from(awaited) + jobs.len(), began.elapsed());
-        });
+        })
     }
 
     fn push(&mut self, job: Job) {
@@ -235,6 +285,13 @@ impl Queue {
                 let (small, large) = (self.small.came, self.large.came);
                 self.syncs.push_back(Sync { small, large, volume, reply });
             }
+            Job::Settle(volume) => self.has_unsettled(&volume),
+        }
+    }
+
+    fn has_unsettled(&mut self, volume: &Arc<Volume>) {
+        if !self.unsettled.iter().any(|known| Arc::ptr_eq(known, volume)) {
+            self.unsettled.push(volume.clone());
         }
     }
 
@@ -258,6 +315,7 @@ impl Queue {
     fn is_crowd_here(&self) -> bool {
         let is_full = self.small.bytes >= GROUP_BYTES || self.waiting() >= QUEUE_LEN;
         let is_mixed = self.waiting() > self.small.awaited || !self.syncs.is_empty();
+        let is_mixed = is_mixed || !self.unsettled.is_empty();
         is_full || is_mixed || self.small.awaited >= self.crowd.expected
     }
 
@@ -266,7 +324,9 @@ impl Queue {
         let (began, awaited) = (Instant::now(), self.small.awaited);
         let (requests, syncs) = self.next();
         let taken = awaited - self.small.awaited;
-        let mut groups: Vec<(Arc<Volume>, Vec<Request>)> = Vec::new();
+        let unsettled = std::mem::take(&mut self.unsettled);
+        let mut groups: Vec<(Arc<Volume>, Vec<Request>)> =
+            unsettled.into_iter().map(|volume| (volume, Vec::new())).collect();
         for (volume, request) in requests {
             match groups.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &volume)) {
                 Some((_, group)) => group.push(request),
@@ -275,11 +335,17 @@ impl Queue {
         }
         let mut under_way = None;
         for (volume, group) in groups {
-            volume.commit(group, || {
+            if !group.is_empty() {
+                volume.append(group);
+            }
+            let is_more = volume.settle(|| {
                 // Before anybody is answered: who has come back already would be counted twice.
                 self.drain(jobs);
                 under_way.get_or_insert(taken + self.small.awaited);
             });
+            if is_more {
+                self.has_unsettled(&volume);
+            }
         }
         if let Some(under_way) = under_way {
             self.crowd.is_answered(under_way, began.elapsed());
@@ -295,11 +361,12 @@ impl Queue {
 
     /// The next group, and the syncs that follow it.
     fn next(&mut self) -> (Vec<Write>, Vec<Sync>) {
-        self.beside_small = match self.small.awaited > 0 {
+        let beside_small = match self.small.awaited > 0 {
             true => GROUPS_BESIDE_SMALL,
-            false => self.beside_small.saturating_sub(1),
+            false => self.beside_small.load(Ordering::Relaxed).saturating_sub(1),
         };
-        let most = if self.beside_small > 0 { GROUP_BYTES_BESIDE_SMALL } else { GROUP_BYTES };
+        self.beside_small.store(beside_small, Ordering::Relaxed);
+        let most = if beside_small > 0 { GROUP_BYTES_BESIDE_SMALL } else { GROUP_BYTES };
         let mut group = self.small.take(GROUP_BYTES);
         group.append(&mut self.large.take(most));
         let is_next =
@@ -376,7 +443,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::{Ack, Holes, Proposal};
+    use crate::disk::{Holes, Proposal};
     use crate::format::StoreId;
     use crate::io::sim::SimIo;
 
@@ -488,7 +555,7 @@ mod tests {
     /// What `write` leaves in the channel while the thread can't take it, and whether it was answered.
     fn write(volume: &Arc<Volume>) -> (usize, bool) {
         let (request, outcome) = request(Durability::Sync);
-        volume.write(request);
+        volume.write(request, &outcome);
         (volume.disk.jobs.len(), outcome.is_given())
     }
 
@@ -506,7 +573,7 @@ mod tests {
         assert!(outcome.wait().is_err());
         volume.disk.queue.lock().unwrap().crowd.expected = 2;
         let (request, outcome) = request(Durability::Sync);
-        volume.write(request);
+        volume.write(request, &outcome);
         assert!(outcome.wait().is_err());
         // Nobody else came, so the next one is alone again, when the thread is done.
         drop(volume.disk.queue.lock().unwrap());
@@ -525,7 +592,7 @@ mod tests {
         });
         assert!(panicked.join().is_err());
         let (sent, other) = request(Durability::Sync);
-        volume.write(sent);
+        volume.write(sent, &other);
         assert!(outcome.wait().is_err());
         assert!(other.wait().is_err());
     }

@@ -22,6 +22,11 @@ impl WriteBack {
         WriteBack { started: durable }
     }
 
+    /// So many of the first bytes are durable by now.
+    pub(crate) fn is_durable(&mut self, bytes: u64) {
+        self.started = self.started.max(bytes);
+    }
+
     /// What [`File::start_write_back`](super::File::start_write_back) is to be told when the file
     /// was written up to `end`, if it is much.
     pub(crate) fn ready(&mut self, end: u64) -> Option<Range<u64>> {

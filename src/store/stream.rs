@@ -326,7 +326,12 @@ impl<'a> Segments<'a> {
         }
         // Synced all at once, before the record that names them is appended.
         let (request, outcome) = Request::new(proposal, Durability::Os, false, share);
-        volume.submit(request);
+        if self.used.len() == 1 {
+            volume.write(request, &outcome);
+        } else {
+            // Who waits for one disk would leave the others without work.
+            volume.submit(request);
+        }
         self.in_flight.push_back(InFlight::Queued { outcome, len });
         step!("stream.segment-queued");
         Ok(())

@@ -298,7 +298,7 @@ impl Shared {
             if look_ahead::is_worth_it(keys.len()) {
                 volume.submit(request);
             } else {
-                volume.write(request);
+                volume.write(request, &outcome);
             }
             // Behind others', it would be one of a group, after whose changes this says nothing.
             if volume.load().queued_bytes <= framed_bytes {

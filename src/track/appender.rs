@@ -43,6 +43,13 @@ pub(crate) struct Appender {
     failed: bool,
 }
 
+/// A sync of what was appended before it was begun.
+#[derive(Debug)]
+pub(crate) struct BegunSync {
+    track: Arc<TrackFile>,
+    end: u32,
+}
+
 /// A sync has failed: the track ends at `synced`.
 #[derive(Debug)]
 pub(crate) struct SyncFailure {
@@ -148,36 +155,55 @@ impl Appender {
 
     /// Makes all that was appended durable. Invariant I2: after a failure this never succeeds.
     pub(crate) fn sync(&mut self) -> Result<(), SyncFailure> {
+        let Some(begun) = self.begin_sync()? else { return Ok(()) };
+        let outcome = begun.run();
+        self.end_sync(begun, outcome)
+    }
+
+    /// Begins the same, for who appends more meanwhile; `None` where there is nothing to sync.
+    pub(crate) fn begin_sync(&mut self) -> Result<Option<BegunSync>, SyncFailure> {
         if self.failed {
             let e = std::io::Error::other("an earlier sync of this track failed");
-            return Err(SyncFailure {
-                synced: self.synced,
-                error: self.track.io_error("sync the track", e),
-            });
+            return Err(self.sync_failure(e));
         }
         if self.synced == self.end {
             // Best effort: it is about room alone, and all that counts is durable.
             if self.has_leavings {
                 self.has_leavings = self.track.file.sync_data().is_err();
             }
-            return Ok(());
+            return Ok(None);
         }
-        match self.track.file.sync_data() {
-            Ok(()) => {
-                let is_little = self.end - self.synced <= LITTLE_CHUNKS;
-                self.little_syncs = if is_little { self.little_syncs.saturating_add(1) } else { 0 };
-                self.synced = self.end;
-                self.has_leavings = false;
-                self.write_back = WriteBack::behind(bytes(self.end));
-                self.track.synced_to(self.end);
-                Ok(())
-            }
-            Err(e) => {
-                self.failed = true;
-                let error = self.track.io_error("sync the track", e);
-                Err(SyncFailure { synced: self.synced, error })
-            }
+        self.has_leavings = false;
+        Ok(Some(BegunSync { track: self.track.clone(), end: self.end }))
+    }
+
+    /// Ends a sync with its outcome; one is begun at a time.
+    pub(crate) fn end_sync(
+        &mut self,
+        begun: BegunSync,
+        outcome: std::io::Result<()>,
+    ) -> Result<(), SyncFailure> {
+        if let Err(e) = outcome {
+            self.failed = true;
+            return Err(self.sync_failure(e));
         }
+        let is_little = begun.end - self.synced <= LITTLE_CHUNKS;
+        self.little_syncs = if is_little { self.little_syncs.saturating_add(1) } else { 0 };
+        self.synced = begun.end;
+        self.write_back.is_durable(bytes(begun.end));
+        self.track.synced_to(begun.end);
+        Ok(())
+    }
+
+    fn sync_failure(&self, e: std::io::Error) -> SyncFailure {
+        SyncFailure { synced: self.synced, error: self.track.io_error("sync the track", e) }
+    }
+}
+
+impl BegunSync {
+    /// Makes it so; once.
+    pub(crate) fn run(&self) -> std::io::Result<()> {
+        self.track.file.sync_data()
     }
 }
 

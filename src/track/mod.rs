@@ -9,7 +9,7 @@ mod files;
 mod read;
 mod scan;
 
-pub(crate) use appender::{Appender, SyncFailure};
+pub(crate) use appender::{Appender, BegunSync, SyncFailure};
 pub(crate) use file::TrackFile;
 pub(crate) use files::TrackFiles;
 pub(crate) use read::{Bytes, ValuePlace};

@@ -71,7 +71,7 @@ fn closing_after_a_failed_sync_leaves_the_index_as_it_was_flushed_last() {
     assert!(!store.exists("lost").unwrap());
 }
 
-/// I2, src/disk/volume.rs, `append_and_apply`: `lane.sync(&*owner)?;`
+/// I2, src/disk/commit.rs, `settle_in_turn`: `if self.sync_expecting_more(&*owner).is_ok() {`
 #[test]
 fn what_was_acknowledged_under_sync_survives_a_power_cut() {
     let machine = Machine::new(1, 2);
@@ -88,7 +88,7 @@ fn what_was_acknowledged_under_sync_survives_a_power_cut() {
     assert!(!store.exists("3").unwrap());
 }
 
-/// I2, src/disk/volume.rs, `Lane::sync`: `let cut = owner.track_cut(track.id, synced);` before the
+/// I2, src/disk/lane.rs, `fail_sync`: `let cut = owner.track_cut(track.id, synced);` before the
 /// error is given, and `self.retire(synced);`.
 ///
 /// The device gets some of what the failed sync was to make durable, and the file's new length is
@@ -116,7 +116,7 @@ fn a_write_whose_sync_failed_never_comes_back_and_the_next_goes_to_a_new_track()
     }
 }
 
-/// I2, src/track/appender.rs, `Appender::sync`: `self.failed = true;`
+/// I2, src/track/appender.rs, `end_sync`: `self.failed = true;`
 #[test]
 fn a_failed_sync_is_not_retried_into_a_success() {
     let machine = Machine::new(1, 1);
@@ -127,7 +127,7 @@ fn a_failed_sync_is_not_retried_into_a_success() {
     assert!(store.sync().is_err(), "the device never got it");
 }
 
-/// I2, src/disk/volume.rs, `Lane::sync`: `if lost || cut.is_err() {`, both halves.
+/// I2, src/disk/lane.rs, `fail_sync`: `if are_lost || cut.is_err() {`, both halves.
 #[test]
 fn a_failed_sync_behind_applied_chains_or_without_meta_poisons_the_store() {
     for applied in [true, false] {

@@ -3,6 +3,7 @@
 mod backup;
 mod blank;
 mod chart;
+mod commit;
 mod compaction;
 mod compaction_power;
 mod compaction_races;

@@ -405,7 +405,7 @@ fn schedule_12_puts_of_one_group_have_seqs_of_their_own() {
 /// Schedule 13: Symptom: nothing can be deleted any more, and so room never comes back. Cause: a delete and
 /// the checkpoint that follows it take room, too. Rule: puts are refused while there still is some.
 ///
-/// src/disk/volume.rs, `commit`: `group = self.refuse_puts(group, &full);`
+/// src/disk/commit.rs, `append`: `group = self.refuse_puts(group, &full);`
 #[test]
 fn schedule_13_a_full_disk_refuses_puts_and_takes_deletes_until_there_is_room() {
     /// So many bytes that one put too many would use the reserve.
