@@ -152,7 +152,7 @@ impl Volume {
         let first = owner.take_seqs(parts.len() as u64 + 1);
         let seq = Seq(first.0 + parts.len() as u64);
         let is_asked_for = group.iter().any(|request| request.durability == Durability::Sync);
-        let start = lane.append(&layout, first, seq, group)?;
+        let start = lane.append(&layout, first, seq, group, is_asked_for)?;
         step!("write.appended");
         let is_awaited = is_asked_for || self.ends_extent(&lane);
         let sealed = std::mem::take(&mut lane.sealed);

@@ -226,13 +226,14 @@ impl Lane {
         Ok(Created { file: Arc::new(file), header, dictionary })
     }
 
-    /// Appends the group as one chain; gives its first chunk.
+    /// Appends the group as one chain, which somebody waits for to be durable or not; gives its first chunk.
     pub(super) fn append(
         &mut self,
         layout: &Layout,
         first: Seq,
         seq: Seq,
         group: &mut [Request],
+        is_awaited: bool,
     ) -> Result<u32> {
         let active = self.active.as_mut().expect("the caller rolled to it");
         let mut next = first;
@@ -241,7 +242,7 @@ impl Lane {
             next = Seq(next.0 + request.proposal.len() as u64);
         }
         let proposals: Vec<_> = group.iter_mut().map(|request| &mut request.proposal).collect();
-        append_chain(&mut active.appender, layout, seq, proposals, &mut self.head)
+        append_chain(&mut active.appender, layout, seq, proposals, &mut self.head, is_awaited)
     }
 }
 
@@ -261,6 +262,7 @@ pub(super) fn append_chain(
     seq: Seq,
     mut proposals: Vec<&mut Proposal>,
     head: &mut Vec<u8>,
+    is_awaited: bool,
 ) -> Result<u32> {
     let start = appender.end();
     let chain = ChainPlace { start: appender.track.place(start), seq, synced: appender.synced() };
@@ -277,6 +279,6 @@ pub(super) fn append_chain(
         index += (framed.len() / CHUNK_BYTES) as u32;
         buffers.push(IoSlice::new(framed));
     }
-    appender.append(&mut buffers)?;
+    appender.append(&mut buffers, is_awaited)?;
     Ok(start)
 }

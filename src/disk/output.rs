@@ -94,7 +94,8 @@ impl Output {
     pub(crate) fn append(&mut self, mut proposal: Proposal, layout: Layout) -> Result<CopiedChain> {
         let seq = self.volume.owner()?.take_seqs(1);
         let proposals = vec![&mut proposal];
-        let start = append_chain(&mut self.appender, &layout, seq, proposals, &mut self.head)?;
+        let start =
+            append_chain(&mut self.appender, &layout, seq, proposals, &mut self.head, false)?;
         Ok(CopiedChain { track: self.header.track, start, seq, layout, proposal })
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::TrackFile;
 use crate::error::{Error, Result};
 use crate::format::chunk::CHUNK_BYTES;
-use crate::io::{self, WriteBack};
+use crate::io::{self, File, WriteBack};
 
 /// Blank chunks that are written at once: 256 KiB.
 const BLANK_CHUNKS: u32 = 64;
@@ -14,6 +14,9 @@ const BLANK_CHUNKS: u32 = 64;
 const LITTLE_CHUNKS: u32 = 4;
 /// Where so many syncs in turn were of little, more such are expected.
 const STEADY_SYNCS: u32 = 4;
+
+/// What somebody waits for is written in steps of so many bytes, if it is more: 256 KiB.
+const STEP_BYTES: usize = 256 << 10;
 
 /// Appends whole chains to a track, and knows how far it is durable.
 ///
@@ -88,11 +91,17 @@ impl Appender {
     }
 
     /// Appends framed chunks. After an error the track is as it was: what was written of them is
-    /// overwritten by the next append, so that no garbage lies in front of a good chain.
-    pub(crate) fn append(&mut self, buffers: &mut [IoSlice<'_>]) -> Result<()> {
-        let chunks = buffers.iter().map(|b| b.len()).sum::<usize>() / CHUNK_BYTES;
-        let offset = bytes(self.end);
-        if let Err(e) = io::write_all_at(&*self.track.file, buffers, offset) {
+    /// overwritten by the next append, so that no garbage lies in front of a good chain. What somebody waits for
+    /// to be durable is on its way to the device before all of it is written.
+    pub(crate) fn append(&mut self, buffers: &mut [IoSlice<'_>], is_awaited: bool) -> Result<()> {
+        let len = buffers.iter().map(|b| b.len()).sum::<usize>();
+        let (chunks, offset) = (len / CHUNK_BYTES, bytes(self.end));
+        let file = &*self.track.file;
+        let outcome = match is_awaited && len > STEP_BYTES {
+            true => write_in_steps(file, buffers, offset),
+            false => io::write_all_at(file, buffers, offset),
+        };
+        if let Err(e) = outcome {
             // Best effort: the room is wanted back, and a scan ends at a chunk that is no chain's
             // first anyway.
             let _ = self.track.file.set_len(offset);
@@ -204,6 +213,35 @@ impl BegunSync {
     /// Makes it so; once.
     pub(crate) fn run(&self) -> std::io::Result<()> {
         self.track.file.sync_data()
+    }
+}
+
+/// Writes the buffers step by step, and has the device begin with each while the next is copied.
+fn write_in_steps(
+    file: &dyn File,
+    buffers: &[IoSlice<'_>],
+    mut offset: u64,
+) -> std::io::Result<()> {
+    let mut left = buffers.iter().map(|buffer| &**buffer);
+    let mut rest: &[u8] = &[];
+    loop {
+        let (mut step, mut len) = (Vec::new(), 0);
+        while len < STEP_BYTES {
+            if rest.is_empty() {
+                let Some(next) = left.next() else { break };
+                rest = next;
+            }
+            let (now, later) = rest.split_at(rest.len().min(STEP_BYTES - len));
+            step.push(IoSlice::new(now));
+            (rest, len) = (later, len + now.len());
+        }
+        if len == 0 {
+            return Ok(());
+        }
+        io::write_all_at(file, &mut step, offset)?;
+        let start = offset;
+        offset += len as u64;
+        file.start_write_back(start..offset);
     }
 }
 

@@ -267,7 +267,7 @@ mod tests {
 
     fn append(appender: &mut Appender, chunks: u32, byte: u8) {
         let bytes = vec![byte; chunks as usize * CHUNK_BYTES];
-        appender.append(&mut [IoSlice::new(&bytes)]).expect("it appends");
+        appender.append(&mut [IoSlice::new(&bytes)], false).expect("it appends");
     }
 
     #[test]
@@ -320,7 +320,7 @@ mod tests {
             io.fail(Fault::nth(CallKind::Write, 0, Fail::Short(3 * CHUNK_BYTES - 1000)));
             io.fail(Fault::nth(CallKind::Write, 1, Fail::Enospc));
             let bytes = vec![7; 4 * CHUNK_BYTES];
-            appender.append(&mut [IoSlice::new(&bytes)]).expect_err("the disk is full");
+            appender.append(&mut [IoSlice::new(&bytes)], false).expect_err("the disk is full");
             let len = |io: &SimIo| io.read_file(&track.path).expect("it is there").len();
             came_back += usize::from(len(&io.crash(Keep::Random(seed))) > 2 * CHUNK_BYTES);
             appender.sync().expect("it syncs");
