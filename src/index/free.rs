@@ -18,6 +18,7 @@ impl Join<'_> {
         if let Some(row) = self.track(track) {
             row.free_chunks += chunks;
         }
+        self.freed_chunks += u64::from(chunks);
         let end = chunk + chunks;
         if let Some((before, row)) = self.free_at_or_before(track, chunk)?
             && before + row.chunks == chunk
@@ -47,6 +48,7 @@ impl Join<'_> {
         if let Some(row) = self.track(track) {
             row.free_chunks += chunks;
         }
+        self.freed_chunks += u64::from(chunks);
         let row = FreeRow { chunks, freed_by: self.number, punched: false };
         self.free.insert((track, chunk), Some(row));
     }

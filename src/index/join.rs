@@ -72,6 +72,8 @@ pub(crate) struct Join<'a> {
     pub(super) graves: HashMap<Vec<u8>, Option<Grave>>,
     pub(super) segments: HashMap<Seq, Option<SegmentRow>>,
     pub(super) free: BTreeMap<(TrackId, u32), Option<FreeRow>>,
+    /// Chunks that come to the free list.
+    pub(crate) freed_chunks: u64,
     prefixes: Counts,
     tracks: BTreeSet<TrackId>,
     /// The last of them that was asked for.
@@ -90,6 +92,7 @@ impl<'a> Join<'a> {
             graves: HashMap::new(),
             segments: HashMap::new(),
             free: BTreeMap::new(),
+            freed_chunks: 0,
             prefixes: Counts::default(),
             tracks: BTreeSet::new(),
             last_track: None,

@@ -29,6 +29,8 @@ pub(crate) struct Checkpoints {
     /// Bytes that came before it and are being flushed.
     flushing_bytes: AtomicUsize,
     track_bytes: AtomicU64,
+    /// Bytes that were freed since the last cut.
+    freed_bytes: AtomicU64,
     /// Bytes that were written since the file system was last made to count everything.
     unsettled_bytes: AtomicU64,
     /// Whether chains were appended that are not yet synced.
@@ -70,6 +72,7 @@ impl Checkpoints {
             memtable_bytes: AtomicUsize::new(0),
             flushing_bytes: AtomicUsize::new(0),
             track_bytes: AtomicU64::new(0),
+            freed_bytes: AtomicU64::new(0),
             unsettled_bytes: AtomicU64::new(0),
             unsynced: AtomicBool::new(false),
             synced: Mutex::new(Instant::now()),
@@ -91,6 +94,22 @@ impl Checkpoints {
         self.unsettled_bytes.fetch_add(chunks * CHUNK_BYTES as u64, Ordering::Relaxed);
         if unsynced {
             self.unsynced.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts what was freed, in a store whose objects have so many bytes. That room comes back with a checkpoint,
+    /// for which a small store would wait until it takes several times as much as it has.
+    pub(crate) fn freed(&self, chunks: u64, object_bytes: u64) {
+        const MUCH_BYTES: u64 = 64 << 20;
+        const PART: u64 = 10;
+        if chunks == 0 {
+            return;
+        }
+        let bytes = chunks * CHUNK_BYTES as u64;
+        let before = self.freed_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let much = MUCH_BYTES.max(object_bytes / PART);
+        if before < much && before + bytes >= much {
+            self.request_flush();
         }
     }
 
@@ -127,6 +146,7 @@ impl Checkpoints {
         let bytes = self.memtable_bytes.swap(0, Ordering::Relaxed);
         self.flushing_bytes.store(bytes, Ordering::Relaxed);
         self.track_bytes.store(0, Ordering::Relaxed);
+        self.freed_bytes.store(0, Ordering::Relaxed);
         self.signals().flush = false;
     }
 

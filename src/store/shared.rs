@@ -177,10 +177,14 @@ impl Shared {
     ) -> Result<T> {
         self.check_poison()?;
         let mut join = Join::new(&self.index, books);
-        let outcome = change(&mut join).and_then(|value| Ok((value, join.commit()?)));
+        let outcome = change(&mut join).and_then(|value| {
+            let freed_chunks = join.freed_chunks;
+            Ok((value, freed_chunks, join.commit()?))
+        });
         match outcome {
-            Ok((value, bytes)) => {
+            Ok((value, freed_chunks, bytes)) => {
                 self.checkpoints.grew(bytes);
+                self.checkpoints.freed(freed_chunks, books.state.object_bytes);
                 self.pins.publish(books.state.batch);
                 Ok(value)
             }
