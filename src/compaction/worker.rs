@@ -276,7 +276,10 @@ impl Shared {
     /// Where garbage has reached the bound and no sealed track is worth it, it is in the active one:
     /// that is sealed, to be compacted.
     fn seal_for_room(&self, volume: &Arc<Volume>) -> Option<Choice> {
-        if !self.is_over(&self.room(|_| true)) || !self.active_is_worth_it(volume) {
+        let mut room = self.room(|_| true);
+        // What is pending comes back by itself: nothing is copied for its sake.
+        room.used = room.used.saturating_sub(room.pending);
+        if !self.is_over(&room) || !self.active_is_worth_it(volume) {
             return None;
         }
         self.seal_active(volume).ok()?;
