@@ -136,14 +136,17 @@ impl Volume {
             return Err(Error::invalid("a batch of more than 1 GiB"));
         }
         // Training takes a good part of a second: not under the lane, for which a checkpoint may wait
-        // that holds up all disks.
-        let begins_track = self.lock().begins_track(self, layout.chunks);
-        let trained = if begins_track { owner.train_dictionary() } else { None };
+        // that holds up all disks. Whoever else wants a new track waits for what comes of it.
+        let begins_track = || self.lock().begins_track(self, layout.chunks);
+        let training = begins_track().then(|| self.training.lock().expect("no panic holds it"));
+        let trains = training.is_some() && begins_track();
+        let trained = if trains { owner.train_dictionary() } else { None };
         // A track is sealed by a sync, and of two syncs at once one may not see a failure.
         let is_in_the_way =
             |lane: &mut Lane| lane.is_syncing && !lane.has_room(self, layout.chunks);
         let mut lane = self.lock_unless(is_in_the_way);
         lane.roll(self, &*owner, layout.chunks, trained)?;
+        drop(training);
         let dictionary = lane.active.as_ref().and_then(|active| active.dictionary.as_ref());
         if !group.iter().all(|request| request.fits(dictionary)) {
             return Ok(false);
@@ -204,8 +207,15 @@ impl Volume {
     }
 
     fn settle_in_turn(&self, before_waking: impl FnOnce()) {
-        let owner = match self.owner() {
-            Ok(owner) => owner,
+        let is_awaited = self.lock().unapplied.iter().any(|chain| chain.is_awaited);
+        match self.owner() {
+            Ok(owner) if is_awaited => {
+                // Whom a failure concerns hears of it by his chain.
+                if self.sync_expecting_more(&*owner).is_ok() {
+                    step!("write.synced");
+                }
+            }
+            Ok(_) => {}
             Err(closed) => {
                 before_waking();
                 let left = std::mem::take(&mut self.lock().unapplied);
@@ -213,23 +223,24 @@ impl Volume {
                 left.for_each(|request| self.answer(request, Err(closed.clone())));
                 return;
             }
-        };
-        if self.lock().unapplied.iter().any(|chain| chain.is_awaited) {
-            // Whom a failure concerns hears of it by his chain.
-            if self.sync_expecting_more(&*owner).is_ok() {
-                step!("write.synced");
-            }
         }
         let mut before_waking = Some(before_waking);
         for (mut chain, synced) in self.take_settled() {
             let applied = match chain.lost.take() {
                 Some(lost) => Err(lost),
-                None => owner.apply(&chain.appended(self, synced)),
+                // Whoever is answered may drop the store, and is not to find it held here.
+                None => self.owner().and_then(|owner| owner.apply(&chain.appended(self, synced))),
             };
             match &applied {
                 Ok(()) => step!("write.applied"),
                 Err(error) if error.kind() == ErrorKind::Full => {
                     self.full.store(true, Ordering::Relaxed);
+                    if chain.group.iter().any(|request| request.uses_reserve)
+                        && let Ok(owner) = self.owner()
+                    {
+                        // They come again.
+                        owner.release_reserve();
+                    }
                 }
                 Err(error) => drop(self.fail(error)),
             }

@@ -102,7 +102,7 @@ impl Lane {
     }
 
     /// Whether the index knows of chains that are not durable.
-    pub(super) fn has_unsynced_in_index(&mut self) -> bool {
+    pub(super) fn has_unsynced_in_index(&self) -> bool {
         self.active.as_ref().is_some_and(|active| active.appender.synced() < active.applied)
     }
 

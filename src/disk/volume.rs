@@ -16,8 +16,8 @@ use crate::track::{Appender, TrackFile};
 
 /// What a disk needs of the store whose records it appends.
 ///
-/// The writer thread calls these holding none of the volume's locks, except those that creating a
-/// track takes.
+/// Whoever appends calls these; [`apply`](Self::apply) under the volume's turn, what creates or cuts a track
+/// under its lane, the others holding none of its locks.
 pub(crate) trait Owner: Send + Sync {
     /// Gives out `count` seqs that were never given out before; the first of them.
     fn take_seqs(&self, count: u64) -> Seq;
@@ -101,8 +101,11 @@ pub(crate) struct Volume {
     pub(super) lane: Mutex<Lane>,
     /// A sync is over.
     synced: Condvar,
-    /// Held by whoever syncs, applies and answers what was appended. Lock order: before all others.
+    /// Held by whoever syncs, applies and answers what was appended. Lock order: after keys' gates and the disk's
+    /// queue, before the apply lock and all others.
     pub(super) turn: Mutex<()>,
+    /// Held by whoever trains a dictionary and begins a track with it. Lock order: before the lane.
+    pub(super) training: Mutex<()>,
     /// The active track's, or the last one's. Lock: taken alone, or after the lane.
     dictionary: RwLock<Option<Arc<Dictionary>>>,
     pub(super) full: AtomicBool,
@@ -158,6 +161,7 @@ impl Volume {
             lane: Mutex::default(),
             synced: Condvar::new(),
             turn: Mutex::default(),
+            training: Mutex::default(),
             dictionary: RwLock::default(),
             full: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -218,7 +222,12 @@ impl Volume {
         if let Some(end) = lane.active.as_ref().map(|active| active.appender.end()) {
             lane.retire(end);
         }
-        Ok(std::mem::take(&mut lane.sealed))
+        let sealed = std::mem::take(&mut lane.sealed);
+        drop(lane);
+        // The index hears of the seal when it has all chains before it: recovery does not look at what a track has
+        // that is known to be sealed.
+        self.settle(|| ());
+        Ok(sealed)
     }
 
     /// Has a track that was sealed told to the index later: it does not know the track yet.
@@ -365,34 +374,44 @@ impl Volume {
     /// under the store's apply lock.
     pub(crate) fn sync_applied(&self) -> Result<Option<(TrackId, u32)>> {
         let owner = self.owner()?;
-        self.sync_if(&*owner, Lane::has_unsynced_in_index)?;
+        self.sync_if(&*owner, Lane::has_unsynced_in_index, |_| ())?;
         Ok(self.last_track())
     }
 
     /// Makes all appended chains durable.
     pub(super) fn sync(&self) -> Result<()> {
         let owner = self.owner()?;
-        self.sync_if(&*owner, |_| true)
+        self.sync_if(&*owner, |_| true, |_| ())
     }
 
     /// The same, before more like them are appended.
     pub(super) fn sync_expecting_more(&self, owner: &dyn Owner) -> Result<()> {
-        self.sync_if(owner, |lane| {
+        let prepare = |lane: &mut Lane| {
             // Elsewhere it would be in vain: what is written anew goes to another place.
             if self.holes != Holes::LateRoom {
                 lane.write_blank(self);
             }
-            true
-        })
+        };
+        self.sync_if(owner, |_| true, prepare)
     }
 
     /// Syncs the active track if `wants` says so, when no other sync is under way. Others append meanwhile.
-    fn sync_if(&self, owner: &dyn Owner, wants: impl FnOnce(&mut Lane) -> bool) -> Result<()> {
-        let mut lane = self.lock_unless(|lane| lane.is_syncing);
-        let begun = if wants(&mut lane) { lane.begin_sync(owner)? } else { None };
-        let Some(begun) = begun else { return Ok(()) };
+    fn sync_if(
+        &self,
+        owner: &dyn Owner,
+        wants: impl Fn(&Lane) -> bool,
+        prepare: impl FnOnce(&mut Lane),
+    ) -> Result<()> {
+        let mut lane = self.lock_unless(|lane| lane.is_syncing && wants(lane));
+        if !wants(&lane) {
+            return Ok(());
+        }
+        prepare(&mut lane);
+        let Some(begun) = lane.begin_sync(owner)? else { return Ok(()) };
         drop(lane);
+        let unwinding = Unwinding(self);
         let outcome = begun.run();
+        drop(unwinding);
         let mut lane = self.lock();
         let ended = lane.end_sync(owner, begun, outcome);
         drop(lane);
@@ -429,6 +448,24 @@ impl Volume {
         is_in_the_way: impl FnMut(&mut Lane) -> bool,
     ) -> MutexGuard<'_, Lane> {
         self.synced.wait_while(self.lock(), is_in_the_way).expect("no panic holds it")
+    }
+}
+
+/// Ends a sync in which a file system panics: it has failed.
+struct Unwinding<'a>(&'a Volume);
+
+impl Drop for Unwinding<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let mut lane = self.0.lane.lock().unwrap_or_else(PoisonError::into_inner);
+        lane.is_syncing = false;
+        if let Some(active) = &mut lane.active {
+            active.appender.fail();
+        }
+        drop(lane);
+        self.0.synced.notify_all();
     }
 }
 

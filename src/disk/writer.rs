@@ -173,6 +173,17 @@ impl Drop for LastWill<'_> {
     }
 }
 
+/// The same for those who have appended something themselves, where a panic ends a commit of several volumes.
+struct CommitsWill(Vec<Arc<Volume>>);
+
+impl Drop for CommitsWill {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.iter().for_each(|volume| volume.abandon());
+        }
+    }
+}
+
 fn run(jobs: &Receiver<Job>, queue: &Mutex<Queue>) {
     let _last_will = LastWill { jobs, queue };
     let mut is_open = true;
@@ -334,6 +345,7 @@ impl Queue {
             }
         }
         let mut under_way = None;
+        let _last_will = CommitsWill(groups.iter().map(|(volume, _)| volume.clone()).collect());
         for (volume, group) in groups {
             if !group.is_empty() {
                 volume.append(group);
@@ -351,6 +363,10 @@ impl Queue {
             self.crowd.is_answered(under_way, began.elapsed());
         }
         for Sync { volume, reply, .. } in syncs {
+            // Whoever asks takes it that all was applied, too, which was appended before.
+            if volume.settle(|| ()) {
+                self.has_unsettled(&volume);
+            }
             reply.give(volume.sync());
         }
     }

@@ -29,8 +29,9 @@ pub(crate) struct Checkpoints {
     /// Bytes that came before it and are being flushed.
     flushing_bytes: AtomicUsize,
     track_bytes: AtomicU64,
-    /// Bytes that were freed since the last cut.
+    /// Bytes that were freed since the last cut, and whether a checkpoint was asked for because of them.
     freed_bytes: AtomicU64,
+    freed_much: AtomicBool,
     /// Bytes that were written since the file system was last made to count everything.
     unsettled_bytes: AtomicU64,
     /// Whether chains were appended that are not yet synced.
@@ -73,6 +74,7 @@ impl Checkpoints {
             flushing_bytes: AtomicUsize::new(0),
             track_bytes: AtomicU64::new(0),
             freed_bytes: AtomicU64::new(0),
+            freed_much: AtomicBool::new(false),
             unsettled_bytes: AtomicU64::new(0),
             unsynced: AtomicBool::new(false),
             synced: Mutex::new(Instant::now()),
@@ -106,9 +108,9 @@ impl Checkpoints {
             return;
         }
         let bytes = chunks * CHUNK_BYTES as u64;
-        let before = self.freed_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let much = MUCH_BYTES.max(object_bytes / PART);
-        if before < much && before + bytes >= much {
+        let freed = self.freed_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let is_much = freed >= MUCH_BYTES.max(object_bytes / PART);
+        if is_much && !self.freed_much.swap(true, Ordering::Relaxed) {
             self.request_flush();
         }
     }
@@ -147,6 +149,7 @@ impl Checkpoints {
         self.flushing_bytes.store(bytes, Ordering::Relaxed);
         self.track_bytes.store(0, Ordering::Relaxed);
         self.freed_bytes.store(0, Ordering::Relaxed);
+        self.freed_much.store(false, Ordering::Relaxed);
         self.signals().flush = false;
     }
 

@@ -33,7 +33,8 @@ use crate::track::{TrackFile, TrackFiles};
 /// An open store.
 ///
 /// Lock order: the backup lock, what passes delete (`retention`), a key's gate, the checkpoint lock,
-/// the reclaimer's, what is being refilled, the apply lock (`books`), a volume's lane, the ledger.
+/// the reclaimer's, what is being refilled, a volume's turn, the apply lock (`books`), a volume's lane, the
+/// ledger.
 /// Under the pins', the files' and compaction's locks no other is taken.
 pub(crate) struct Shared {
     pub(crate) options: Options,

@@ -204,6 +204,11 @@ impl Appender {
         Ok(())
     }
 
+    /// Has every further sync fail.
+    pub(crate) fn fail(&mut self) {
+        self.failed = true;
+    }
+
     fn sync_failure(&self, e: std::io::Error) -> SyncFailure {
         SyncFailure { synced: self.synced, error: self.track.io_error("sync the track", e) }
     }

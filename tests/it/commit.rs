@@ -1,15 +1,17 @@
 //! Large values, which callers append themselves, and the syncs that they share.
 
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kogia::io::sim::{CallKind, Fail, Keep};
-use kogia::{ErrorKind, Options, Store};
+use kogia::{Batch, CompactOptions, Durability, ErrorKind, Options, PutOptions, Store, TrackId};
 
 use crate::held::{Call, HeldIo};
-use crate::machine::{CHUNK, HOME, Machine, assert_sound, assert_value, refused, value};
+use crate::machine::{CHUNK, HOME, Machine, assert_sound, assert_value, put_os, refused, value};
+use crate::pause::Pause;
 
 /// More than what goes through a disk's queue, and less than what is streamed.
 const LARGE: usize = 100_000;
@@ -30,8 +32,9 @@ fn open_held(machine: &Machine) -> (Store, HeldIo) {
 
 /// Waits until so many large values were appended to the only track.
 fn until_appended(machine: &Machine, count: usize) {
-    let end = (1 + count * LARGE_CHUNKS) * CHUNK;
+    let (end, began) = ((1 + count * LARGE_CHUNKS) * CHUNK, Instant::now());
     while machine.io.read_file(&machine.tracks()[0]).unwrap().len() < end {
+        assert!(began.elapsed() < Duration::from_secs(60), "nobody appends");
         thread::sleep(Duration::from_millis(1));
     }
 }
@@ -118,7 +121,115 @@ fn a_track_that_is_full_is_sealed_behind_the_sync_under_way() {
     assert_sound(&store);
 }
 
-/// Four threads put large values and small ones, and the power is cut at some call of theirs.
+/// Deletes and puts in one batch, by a caller who appends it himself and then stops, until `meanwhile` has gone
+/// on for a while.
+fn beside_a_batch_that_is_durable_and_not_applied(
+    store: &Store,
+    batch: Batch,
+    meanwhile: impl FnOnce() + Send,
+) {
+    let pause = Pause::at("write.synced");
+    thread::scope(|scope| {
+        let written = scope.spawn(|| pause.within(|| store.write(batch)));
+        pause.wait();
+        let (over, is_over) = mpsc::channel();
+        let meanwhile = scope.spawn(move || {
+            meanwhile();
+            over.send(()).unwrap();
+        });
+        // Whoever waits for the batch, as is right, waits until this is over.
+        let _ = is_over.recv_timeout(Duration::from_secs(2));
+        pause.go_on();
+        meanwhile.join().unwrap();
+        written.join().unwrap().unwrap();
+    });
+}
+
+fn track_id(path: &Path) -> TrackId {
+    TrackId(path.file_stem().unwrap().to_str().unwrap().parse().unwrap())
+}
+
+fn compact_only(store: &Store, tracks: Vec<TrackId>) {
+    let options =
+        CompactOptions { tracks: Some(tracks), min_garbage: Some(0.0), ..Default::default() };
+    store.compact(&options).unwrap();
+}
+
+/// src/disk/volume.rs, `seal_active`: `self.settle(|| ());`, and for compactions that a caller wants, which begin
+/// with a sync, src/disk/writer.rs, `commit`: `if volume.settle(|| ()) {`
+///
+/// Recovery passes over a track that the index knows to be sealed: chains of it that the index had not got
+/// would be lost, acknowledged and durable as they were.
+#[test]
+fn a_track_is_known_to_be_sealed_when_the_index_has_all_that_is_in_it() {
+    let machine = Machine::new(1, 1);
+    let store = options(&machine).open(HOME).unwrap();
+    put(&store, 0).unwrap();
+    let active = track_id(&machine.tracks()[0]);
+    let mut batch = Batch::new();
+    batch.put("1", value(1, LARGE));
+    beside_a_batch_that_is_durable_and_not_applied(&store, batch, || {
+        compact_only(&store, vec![active]);
+    });
+    let machine = machine.cut(store, Keep::Everything);
+    let store = options(&machine).open(HOME).unwrap();
+    (0..2).for_each(|tag| assert_value(&store, &tag.to_string(), &value(tag, LARGE)));
+    assert_sound(&store);
+}
+
+/// I9, src/disk/writer.rs, `commit`: `if volume.settle(|| ()) {`
+///
+/// A compaction that takes a delete under way for none copies what it deletes to a track whose floor is above
+/// the tombstone.
+#[test]
+fn a_delete_that_was_appended_when_a_compaction_began_holds_in_a_rebuild() {
+    let machine = Machine::new(1, 1);
+    let options = || machine.options().memory_bytes(64 << 20);
+    let store = options().open(HOME).unwrap();
+    put_os(&store, "old", b"value");
+    for tag in 0..3 {
+        put(&store, tag).unwrap();
+    }
+    let (first, second) = (track_id(&machine.tracks()[0]), track_id(&machine.tracks()[1]));
+    let mut batch = Batch::new();
+    batch.delete("old").put("new", value(9, LARGE));
+    beside_a_batch_that_is_durable_and_not_applied(&store, batch, || {
+        compact_only(&store, vec![first]);
+    });
+    for tag in 3..5 {
+        put(&store, tag).unwrap();
+    }
+    // Floors are raised, tombstones forgotten, and then the one's own track goes.
+    compact_only(&store, vec![]);
+    compact_only(&store, vec![second]);
+    store.close().unwrap();
+    let store = options().rebuild(HOME).unwrap();
+    assert!(!store.exists("old").unwrap(), "a deleted object is back");
+    assert_sound(&store);
+}
+
+/// src/store/checkpoint.rs, `freed`: `self.request_flush();`
+#[test]
+fn what_was_freed_comes_back_before_a_small_store_takes_several_times_what_it_has() {
+    let machine = Machine::new(1, 1);
+    let store = machine.options().memory_bytes(64 << 20).track_bytes(256 << 20).open(HOME).unwrap();
+    let punches = || machine.io.counters().of(CallKind::Punch);
+    (0..8).for_each(|tag| put_os(&store, &tag.to_string(), &value(tag, LARGE)));
+    let (before, began) = (punches(), Instant::now());
+    for tag in 0..800 {
+        put_os(&store, &(tag % 8).to_string(), &value(tag, LARGE));
+    }
+    while punches() == before {
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "80 MB were freed and nothing comes back"
+        );
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Four threads put large values and now and then a small one for which nobody waits, and the power is cut at
+/// some call of theirs.
 #[test]
 fn whatever_call_the_power_is_cut_at_nothing_that_was_acknowledged_is_lost() {
     const PUTS: u64 = 6;
@@ -128,13 +239,18 @@ fn whatever_call_the_power_is_cut_at_nothing_that_was_acknowledged_is_lost() {
         let store = options(&machine).track_bytes(512 << 10).open(HOME).unwrap();
         let acknowledged: Vec<AtomicU64> = (0..THREADS).map(|_| AtomicU64::new(0)).collect();
         machine.io.power_off_at_call(machine.io.calls() + 3 + seed * 2);
-        let len = |tag: u64| if tag % 3 == 2 { 5000 } else { LARGE };
+        let is_small = |tag: u64| tag % 3 == 2;
+        let len = |tag: u64| if is_small(tag) { 5000 } else { LARGE };
         thread::scope(|scope| {
             for (thread, acknowledged) in (0..THREADS).zip(&acknowledged) {
                 let store = &store;
                 scope.spawn(move || {
                     for tag in (0..PUTS).map(|put| thread * PUTS + put) {
-                        if store.put(tag.to_string(), value(tag, len(tag))).is_err() {
+                        let durability =
+                            Some(if is_small(tag) { Durability::Os } else { Durability::Sync });
+                        let options = PutOptions { durability, ..PutOptions::default() };
+                        if store.put_with(tag.to_string(), value(tag, len(tag)), &options).is_err()
+                        {
                             return;
                         }
                         acknowledged.fetch_add(1, Ordering::Relaxed);
@@ -151,7 +267,8 @@ fn whatever_call_the_power_is_cut_at_nothing_that_was_acknowledged_is_lost() {
                 for put in 0..PUTS {
                     let tag = thread * PUTS + put;
                     let found = store.get(tag.to_string()).unwrap();
-                    assert!(put >= acknowledged || found.is_some(), "seed {seed}: {tag} is lost");
+                    let may_go = put >= acknowledged || is_small(tag);
+                    assert!(may_go || found.is_some(), "seed {seed}: {tag} is lost");
                     assert!(found.is_none_or(|found| found == value(tag, len(tag))));
                 }
             }

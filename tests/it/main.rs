@@ -27,6 +27,7 @@ mod model;
 mod moving;
 #[cfg(feature = "object_store")]
 mod object_store;
+mod pause;
 mod power;
 mod queue;
 mod queue_fixture;
