@@ -311,7 +311,7 @@ impl Shared {
     }
 
     /// Ends the disk's active track, and tells the index.
-    pub(crate) fn seal_active(&self, volume: &Volume) -> Result<()> {
+    pub(crate) fn seal_active(&self, volume: &Arc<Volume>) -> Result<()> {
         let sealed = volume.seal_active()?;
         if sealed.is_empty() {
             return Ok(());
@@ -457,7 +457,7 @@ impl Shared {
     }
 
     /// Seals the active track where it would be compacted if it were sealed.
-    fn seal_if_worth_it(&self, volume: &Volume, options: &CompactOptions) -> Result<()> {
+    fn seal_if_worth_it(&self, volume: &Arc<Volume>, options: &CompactOptions) -> Result<()> {
         let tracks = self.books().tracks.clone();
         match active_worth_it(&tracks, volume, options) {
             Some(_) => self.seal_active(volume),

@@ -180,6 +180,7 @@ impl Volume {
     /// Waits for the turn, and then makes what was appended durable, as far as that is asked for, brings it into the
     /// index, and answers; `before_waking` is called before that. Gives whether more was appended meanwhile, which
     /// somebody is to settle.
+    #[must_use]
     pub(super) fn settle(&self, before_waking: impl FnOnce()) -> bool {
         let _last_will = LastWill(self);
         {
@@ -190,6 +191,7 @@ impl Volume {
     }
 
     /// The same, unless somebody has the turn.
+    #[must_use]
     pub(super) fn try_settle(&self) -> bool {
         let _last_will = LastWill(self);
         match self.turn.try_lock() {

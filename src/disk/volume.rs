@@ -214,7 +214,7 @@ impl Volume {
 
     /// Seals the active track; the next append begins a new one. Gives what the index has not been
     /// told of yet.
-    pub(crate) fn seal_active(&self) -> Result<Vec<Sealed>> {
+    pub(crate) fn seal_active(self: &Arc<Self>) -> Result<Vec<Sealed>> {
         let owner = self.owner()?;
         let mut lane = self.lock_unless(|lane| lane.is_syncing);
         lane.sync(&*owner)?;
@@ -226,7 +226,7 @@ impl Volume {
         drop(lane);
         // The index hears of the seal when it has all chains before it: recovery does not look at what a track has
         // that is known to be sealed.
-        self.settle(|| ());
+        self.settle_and_hand_over();
         Ok(sealed)
     }
 

@@ -123,14 +123,22 @@ impl Volume {
     fn write_large(self: &Arc<Self>, request: Request, outcome: &Outcome<Ack>) {
         let is_awaited = is_awaited(&request);
         self.append(vec![request]);
-        let is_more = match () {
-            () if outcome.is_given() => false,
+        match () {
+            () if outcome.is_given() => {}
             // Who has the turn syncs, and this waits for the next sync in any case.
-            () if is_awaited => self.try_settle(),
+            () if is_awaited => {
+                if self.try_settle() {
+                    self.send_settle();
+                }
+            }
             // Who has it will hardly have it for long.
-            () => self.settle(|| ()),
-        };
-        if is_more {
+            () => self.settle_and_hand_over(),
+        }
+    }
+
+    /// Waits until what was appended before is in the index, and leaves what came behind it to the thread.
+    pub(super) fn settle_and_hand_over(self: &Arc<Self>) {
+        if self.settle(|| ()) {
             self.send_settle();
         }
     }

@@ -155,7 +155,7 @@ fn compact_only(store: &Store, tracks: Vec<TrackId>) {
     store.compact(&options).unwrap();
 }
 
-/// src/disk/volume.rs, `seal_active`: `self.settle(|| ());`, and for compactions that a caller wants, which begin
+/// src/disk/volume.rs, `seal_active`: `self.settle_and_hand_over();`, and for compactions that a caller wants, which begin
 /// with a sync, src/disk/writer.rs, `commit`: `if volume.settle(|| ()) {`
 ///
 /// Recovery passes over a track that the index knows to be sealed: chains of it that the index had not got
