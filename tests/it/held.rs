@@ -4,10 +4,12 @@
 use std::io::{IoSlice, IoSliceMut, Result};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 
 use kogia::io::sim::SimIo;
 use kogia::io::{File, Io, Map, OpenMode};
+
+use crate::gate::Gate;
 
 /// A call that can be held.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,14 +32,7 @@ pub struct HeldIo {
 pub struct Hold {
     call: Call,
     dir: PathBuf,
-    stage: Arc<(Mutex<Stage>, Condvar)>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stage {
-    Awaited,
-    Held,
-    LetGo,
+    gate: Gate,
 }
 
 #[derive(Debug)]
@@ -54,8 +49,7 @@ impl HeldIo {
 
     /// Holds the next such call on a path below `dir`, before it does anything.
     pub fn hold_next(&self, call: Call, dir: impl Into<PathBuf>) -> Hold {
-        let stage = Arc::new((Mutex::new(Stage::Awaited), Condvar::new()));
-        let hold = Hold { call, dir: dir.into(), stage };
+        let hold = Hold { call, dir: dir.into(), gate: Gate::new() };
         self.holds.lock().unwrap().push(hold.clone());
         hold
     }
@@ -67,8 +61,7 @@ impl HeldIo {
             holds.iter().position(hits).map(|at| holds.remove(at))
         };
         if let Some(hold) = hold {
-            hold.enter(Stage::Held);
-            hold.wait_until(Stage::LetGo);
+            hold.gate.stop();
         }
     }
 }
@@ -76,22 +69,12 @@ impl HeldIo {
 impl Hold {
     /// Waits until the call has come.
     pub fn wait(&self) {
-        self.wait_until(Stage::Held);
+        self.gate.wait();
     }
 
     /// Lets the call go on.
     pub fn let_go(&self) {
-        self.enter(Stage::LetGo);
-    }
-
-    fn enter(&self, stage: Stage) {
-        *self.stage.0.lock().unwrap() = stage;
-        self.stage.1.notify_all();
-    }
-
-    fn wait_until(&self, wanted: Stage) {
-        let stage = self.stage.0.lock().unwrap();
-        drop(self.stage.1.wait_while(stage, |stage| *stage != wanted).unwrap());
+        self.gate.let_go();
     }
 }
 

@@ -15,6 +15,7 @@ mod fairness;
 mod fixture;
 mod flushing;
 mod full;
+mod gate;
 mod held;
 mod invariants;
 mod kill;

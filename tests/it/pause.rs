@@ -1,27 +1,20 @@
 //! A thread that stops at a step until it is told to go on.
 
-use std::sync::{Arc, Condvar, Mutex};
-
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
+
+use crate::gate::Gate;
 
 /// Stops whoever comes by a step first. Clones share it.
 #[derive(Clone)]
 pub struct Pause {
     step: &'static str,
-    stage: Arc<(Mutex<Stage>, Condvar)>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
-    Awaited,
-    There,
-    GoesOn,
+    gate: Gate,
 }
 
 impl Pause {
     pub fn at(step: &'static str) -> Self {
-        Pause { step, stage: Arc::new((Mutex::new(Stage::Awaited), Condvar::new())) }
+        Pause { step, gate: Gate::new() }
     }
 
     /// Runs `work`, which stops at the step.
@@ -31,21 +24,11 @@ impl Pause {
 
     /// Waits until somebody is there.
     pub fn wait(&self) {
-        self.wait_for(Stage::There);
+        self.gate.wait();
     }
 
     pub fn go_on(&self) {
-        self.enter(Stage::GoesOn);
-    }
-
-    fn enter(&self, stage: Stage) {
-        *self.stage.0.lock().unwrap() = stage;
-        self.stage.1.notify_all();
-    }
-
-    fn wait_for(&self, wanted: Stage) {
-        let stage = self.stage.0.lock().unwrap();
-        drop(self.stage.1.wait_while(stage, |stage| *stage < wanted).unwrap());
+        self.gate.let_go();
     }
 }
 
@@ -55,10 +38,8 @@ impl Subscriber for Pause {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let is_first = *self.stage.0.lock().unwrap() == Stage::Awaited;
-        if event.metadata().name() == self.step && is_first {
-            self.enter(Stage::There);
-            self.wait_for(Stage::GoesOn);
+        if event.metadata().name() == self.step && self.gate.is_awaited() {
+            self.gate.stop();
         }
     }
 
