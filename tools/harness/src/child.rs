@@ -15,7 +15,7 @@ use crate::engine::{self, Clock, Engine, Failure, Place};
 use crate::janitor::{Duty, Janitor, Thing};
 use crate::operation::Operation;
 use crate::points;
-use crate::session::{Observation, Outcome, Session};
+use crate::session::{Observation, Outcome, Progress, Session};
 use crate::workload;
 use crate::world::{Task, operations};
 
@@ -59,8 +59,8 @@ pub enum Part {
 /// What a child says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Said {
-    /// The operation of this number begins, with all its members.
-    Begin(usize),
+    /// Of the operation of this number this member begins.
+    Begin(usize, usize),
     /// Of the operation of this number this member has ended.
     End(usize, usize, Outcome),
     /// It begins to open the store.
@@ -227,9 +227,12 @@ fn carry_out(
         Part::Work { from, to } => {
             let numbered = operations.iter().enumerate();
             for (number, operation) in numbered.take(*to).skip(*from) {
-                say(&Said::Begin(number), waits);
-                session.carry_out_each(operation, &|member, outcome| {
-                    say(&Said::End(number, member, outcome), waits);
+                session.carry_out_each(operation, &|member, progress| {
+                    let said = match progress {
+                        Progress::Begins => Said::Begin(number, member),
+                        Progress::Ended(outcome) => Said::End(number, member, outcome),
+                    };
+                    say(&said, waits);
                 });
             }
         }

@@ -468,8 +468,10 @@ pub enum Capability {
     Abort,
     /// It heeds [`Setup::locks`].
     Locks,
-    /// Calls of several threads at once, in worlds where a run need not be the same again.
+    /// Puts of several keys at once, by several clients.
     AtOnce,
+    /// Whatever it does, for several threads at once.
+    Threads,
     /// It heeds [`How::when`].
     Conditions,
     /// [`Store::checkpoint`].

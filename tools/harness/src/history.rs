@@ -62,11 +62,6 @@ impl History {
         History { bars: steps.iter().map(bar).collect(), moment: moment.clone(), calls }
     }
 
-    /// The operation during which it broke.
-    pub fn during(&self) -> Option<usize> {
-        self.bars.iter().rposition(|bar| bar.begin <= self.moment.call)
-    }
-
     pub fn lines(&self) -> Vec<String> {
         let seen = self.bars.iter().filter(|bar| bar.standing != Standing::NotBegun);
         let lines = seen.enumerate().map(|(number, bar)| format!("{number}: {bar}"));

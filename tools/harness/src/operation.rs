@@ -92,6 +92,10 @@ pub enum Operation {
     DeleteNull {
         key: String,
     },
+    /// What several threads do at once, each of them one thing after the other. No two have a key in common.
+    AtOnce {
+        threads: Vec<Vec<Operation>>,
+    },
     /// Puts of several keys at once, each acknowledged by itself.
     PutAll {
         files: Vec<(String, Value)>,
@@ -320,6 +324,7 @@ impl Operation {
             }
         };
         match self {
+            Operation::AtOnce { threads } => threads.concat(),
             Operation::PutAll { files } => files.iter().map(put(When::Always)).collect(),
             Operation::PutMoving { files } => {
                 files.iter().map(put(When::Always)).chain([Operation::Move]).collect()
@@ -461,6 +466,7 @@ impl fmt::Display for Operation {
             Operation::Abort { parts, .. } => write!(f, "give up {} parts", parts.len()),
             Operation::PutNull { key, value } => write!(f, "put {key}, {value}, without an id"),
             Operation::DeleteNull { key } => write!(f, "delete {key}, without an id"),
+            Operation::AtOnce { threads } => write!(f, "{} threads at once", threads.len()),
             Operation::PutAll { files } => write!(f, "put {} keys at once", files.len()),
             Operation::PutMoving { files } => {
                 write!(f, "move, and put {} keys meanwhile", files.len())

@@ -62,6 +62,8 @@ struct Pending {
     disk: Option<usize>,
     /// Another one was under way at the same time: nobody knows which of them came first.
     overlaps: bool,
+    /// Operations of this number and later ones were begun when it had ended.
+    until: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -121,6 +123,11 @@ impl Pending {
         }
     }
 
+    /// Whether it had ended when the other one was begun.
+    fn precedes(&self, other: &Pending) -> bool {
+        self.until <= other.number
+    }
+
     fn changes_name(&self, name: &str) -> bool {
         self.changes.iter().any(|change| change.name == *name)
     }
@@ -151,6 +158,7 @@ impl Oracle {
         }
     }
 
+    #[cfg(test)]
     /// An operation is asked for at `now_ms`; gives the number by which to [`end`](Self::end) it.
     pub fn begin(&mut self, operation: &Operation, now_ms: u64) -> usize {
         self.begin_known(operation, &Known::of(operation, now_ms))
@@ -180,6 +188,7 @@ impl Oracle {
             standing: Standing::UnderWay,
             disk: self.only_disk(),
             overlaps,
+            until: usize::MAX,
         });
         number
     }
@@ -207,7 +216,9 @@ impl Oracle {
         if let (Outcome::Marked(id), Operation::Delete { key, .. }) = (outcome, operation) {
             self.pending[at].leaves(&marker_name(key, id));
         }
-        self.pending[at].disk = disk.or(self.only_disk()).filter(|_| !self.pending[at].overlaps);
+        self.pending[at].until = self.asked.len();
+        let is_known = |_: &usize| !self.pending[at].overlaps;
+        self.pending[at].disk = disk.filter(is_known).or(self.only_disk());
         match outcome {
             Outcome::Nothing | Outcome::Failed(Failure::Unsupported | Failure::Refused) => {
                 self.pending.remove(at);
@@ -231,14 +242,13 @@ impl Oracle {
 
     /// A success says something of what failed before, and of what lies before it on its disk.
     fn acknowledged(&mut self, at: usize) {
-        let number = self.pending[at].number;
-        let (is_durable, disk) =
-            (self.pending[at].standing == Standing::Durable, self.pending[at].disk);
+        let this = self.pending[at].clone();
+        let (is_durable, disk) = (this.standing == Standing::Durable, this.disk);
         if self.promises.failed_is_gone {
-            self.pending.retain(|p| p.standing != Standing::InDoubt || p.number > number);
+            self.pending.retain(|p| p.standing != Standing::InDoubt || !p.precedes(&this));
         }
         if self.promises.loses_suffixes && is_durable && disk.is_some() {
-            for earlier in self.pending.iter_mut().filter(|p| p.number < number && p.disk == disk) {
+            for earlier in self.pending.iter_mut().filter(|p| p.disk == disk && p.precedes(&this)) {
                 if earlier.standing == Standing::Acknowledged {
                     earlier.standing = Standing::Durable;
                 }
@@ -246,7 +256,7 @@ impl Oracle {
         }
     }
 
-    /// Everything acknowledged is durable, says the operation of this number.
+    /// Everything is durable that was acknowledged when the operation of this number was begun, it says.
     fn settle(&mut self, number: usize, operation: &Operation) {
         self.queue.settle();
         self.pending.retain(|pending| pending.number != number);
@@ -261,7 +271,7 @@ impl Oracle {
         if self.promises.failed_is_gone && ends {
             self.pending.retain(|pending| pending.standing != Standing::InDoubt);
         }
-        for pending in &mut self.pending {
+        for pending in self.pending.iter_mut().filter(|pending| pending.until <= number) {
             if pending.standing == Standing::Acknowledged {
                 pending.standing = Standing::Durable;
             }

@@ -8,12 +8,15 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Dispatch, Event, Metadata, Subscriber};
+
+use crate::random::Random;
 
 /// The target of the library's steps.
 const TARGET: &str = "kogia::step";
@@ -209,6 +212,44 @@ pub fn interrupt<T: Send>(
     })
 }
 
+/// Threads that are at work at once, of which one or two stop at a step each, until the others have come to their end
+/// or wait for them. Most faults of order show where one thread is late once, or two are (Emmi, Qadeer, Rakamaric,
+/// "Delay-bounded scheduling", POPL 2011).
+pub struct Delays {
+    threads: usize,
+    seed: u64,
+    /// Steps that they have taken, all of them together.
+    steps: Arc<AtomicU64>,
+}
+
+impl Delays {
+    /// No two stop the same.
+    pub fn of(threads: usize) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        Delays { threads, seed: NUMBER.fetch_add(1, Ordering::Relaxed), steps: Arc::default() }
+    }
+
+    /// Carries out in this thread what number so and so of them is to do.
+    pub fn within<T>(&self, thread: usize, run: impl FnOnce() -> T) -> T {
+        let others = tracing::dispatcher::get_default(Dispatch::clone);
+        let (stops, steps) = (Mutex::new(self.stops(thread)), self.steps.clone());
+        let late = Late { stops, taken: AtomicU64::new(0), steps, others };
+        tracing::subscriber::with_default(late, run)
+    }
+
+    fn stops(&self, thread: usize) -> Vec<Stop> {
+        let mut random = Random::of(self.seed, "delays");
+        let count = 1 + random.below(2);
+        let all = (0..count).map(|_| {
+            let of_thread = random.below(self.threads as u64);
+            let within = random.pick(&[4, 16, 64]);
+            let stop = Stop { step: random.below(within), patience: 50 + random.below(200) };
+            (of_thread, stop)
+        });
+        all.filter(|(of, _)| *of == thread as u64).map(|(_, stop)| stop).collect()
+    }
+}
+
 /// Says that a step was taken, and waits until the other side lets go.
 fn pass(gate: Option<(Sender<()>, Receiver<()>)>) {
     let Some((reached, may_go_on)) = gate else { return };
@@ -242,6 +283,67 @@ impl<F: Fn(&'static str) + 'static> Subscriber for Listener<F> {
 
     fn event(&self, event: &Event<'_>) {
         (self.step)(event.metadata().name());
+    }
+
+    fn new_span(&self, _span: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &Id, _values: &Record<'_>) {}
+
+    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
+
+    fn enter(&self, _span: &Id) {}
+
+    fn exit(&self, _span: &Id) {}
+}
+
+/// A step at which a thread stops, by its number, until it has looked so often in vain whether the others take any.
+struct Stop {
+    step: u64,
+    patience: u64,
+}
+
+/// Stops at steps, and lets those hear of them who listen to all threads.
+struct Late {
+    stops: Mutex<Vec<Stop>>,
+    taken: AtomicU64,
+    steps: Arc<AtomicU64>,
+    others: Dispatch,
+}
+
+impl Late {
+    fn wait_for_others(&self, stop: &Stop) {
+        let now = || self.steps.load(Ordering::Relaxed);
+        let (mut last, mut idle) = (now(), 0);
+        while idle < stop.patience {
+            std::thread::sleep(Duration::from_micros(50));
+            idle = if now() == last { idle + 1 } else { 0 };
+            last = now();
+        }
+    }
+}
+
+impl Subscriber for Late {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == TARGET
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::TRACE)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+        let step = self.taken.fetch_add(1, Ordering::Relaxed);
+        let stops = self.stops.lock().expect("no panic holds it");
+        if let Some(stop) = stops.iter().find(|stop| stop.step == step) {
+            self.wait_for_others(stop);
+        }
+        drop(stops);
+        if self.others.enabled(event.metadata()) {
+            self.others.event(event);
+        }
     }
 
     fn new_span(&self, _span: &Attributes<'_>) -> Id {

@@ -9,6 +9,7 @@ use crate::engine::{Capability, Engine, Failure, Place, Result, Setup, Store};
 use crate::operation::{
     Durability, How, NULL, Operation, Print, Value, marker_name, null_name, part_name, version_name,
 };
+use crate::points::Delays;
 use crate::queue;
 
 /// Keys, and what is put under them.
@@ -33,6 +34,17 @@ pub enum Outcome {
     /// It may have been carried out or not, unless the failure says that nothing was done.
     Failed(Failure),
 }
+
+/// What happens to a member of an operation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// It is about to be asked for.
+    Begins,
+    Ended(Outcome),
+}
+
+/// Hears of each member by its number, in the thread that carries it out.
+pub type Tell<'a> = &'a (dyn Fn(usize, Progress) + Sync);
 
 /// What an engine shows when it is looked at.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -126,27 +138,31 @@ impl<'a> Session<'a> {
         backup.map(|store| observe(&*store)).transpose()
     }
 
-    /// Carries out all [members](Operation::members) of an operation, and says how each has ended when
-    /// it has.
-    pub fn carry_out_each(
-        &mut self,
-        operation: &Operation,
-        ended: &(dyn Fn(usize, Outcome) + Sync),
-    ) {
+    /// Carries out all [members](Operation::members) of an operation, and says of each when it begins and
+    /// how it has ended.
+    pub fn carry_out_each(&mut self, operation: &Operation, tell: Tell<'_>) {
+        if let Operation::AtOnce { threads } = operation
+            && let Ok(store) = self.open()
+        {
+            return carry_out_at_once(store, threads, tell);
+        }
+        let members = operation.members().len();
+        (0..members).for_each(|member| tell(member, Progress::Begins));
         let mut put = |files: &Files, only_missing| {
-            self.open().and_then(|store| put_at_once(store, files, only_missing, ended))
+            self.open().and_then(|store| put_at_once(store, files, only_missing, tell))
         };
-        let (members, carried_out) = match operation {
-            Operation::PutAll { files } => (files.len(), put(files, false)),
-            Operation::PutMissing { files } => (files.len(), put(files, true)),
+        let carried_out = match operation {
+            Operation::AtOnce { .. } => self.open().map(drop),
+            Operation::PutAll { files } => put(files, false),
+            Operation::PutMissing { files } => put(files, true),
             Operation::PutMoving { files } => {
-                let moved = self.open().and_then(|store| put_and_move(store, files, ended));
-                (files.len() + 1, moved)
+                self.open().and_then(|store| put_and_move(store, files, tell))
             }
-            _ => return ended(0, self.carry_out(operation)),
+            _ => return tell(0, Progress::Ended(self.carry_out(operation))),
         };
         if let Err(failure) = carried_out {
-            (0..members).for_each(|member| ended(member, Outcome::Failed(failure.clone())));
+            let failed = || Progress::Ended(Outcome::Failed(failure.clone()));
+            (0..members).for_each(|member| tell(member, failed()));
         }
     }
 
@@ -203,9 +219,10 @@ fn carry_out(store: &dyn Store, operation: &Operation) -> Result<Outcome> {
         Operation::DeleteNull { key } if store.delete_null(key)? => {}
         Operation::DeleteNull { .. } => return Ok(Outcome::Nothing),
         Operation::Move => store.move_all()?,
-        Operation::PutAll { .. } | Operation::PutMissing { .. } | Operation::PutMoving { .. } => {
-            return Err(Failure::Unsupported);
-        }
+        Operation::AtOnce { .. }
+        | Operation::PutAll { .. }
+        | Operation::PutMissing { .. }
+        | Operation::PutMoving { .. } => return Err(Failure::Unsupported),
         Operation::Sync => store.sync()?,
         Operation::Checkpoint => store.checkpoint()?,
         Operation::Compact => store.compact()?,
@@ -243,14 +260,29 @@ fn crcs(parts: &[Value]) -> Vec<u32> {
     parts.iter().map(|part| part.crc32c()).collect()
 }
 
+/// Has each thread carry out what it is to; one or two are late, so that they come in each other's way at every step.
+fn carry_out_at_once(store: &dyn Store, threads: &[Vec<Operation>], tell: Tell<'_>) {
+    let (delays, mut first) = (Delays::of(threads.len()), 0);
+    std::thread::scope(|scope| {
+        for (number, thread) in threads.iter().enumerate() {
+            let members = first..first + thread.len();
+            first = members.end;
+            let work = move || {
+                for (member, operation) in members.zip(thread) {
+                    tell(member, Progress::Begins);
+                    let outcome = carry_out(store, operation).unwrap_or_else(Outcome::Failed);
+                    tell(member, Progress::Ended(outcome));
+                }
+            };
+            let delays = &delays;
+            scope.spawn(move || delays.within(number, work));
+        }
+    });
+}
+
 /// Puts files, several at once; of those that are listed already, where they are to be missing, says that
 /// a condition does not hold. Fails where nothing was put.
-fn put_at_once(
-    store: &dyn Store,
-    files: &Files,
-    only_missing: bool,
-    ended: &(dyn Fn(usize, Outcome) + Sync),
-) -> Result<()> {
+fn put_at_once(store: &dyn Store, files: &Files, only_missing: bool, tell: Tell<'_>) -> Result<()> {
     let listed = if only_missing { store.keys()? } else { Vec::new() };
     let next = AtomicUsize::new(0);
     let work = || {
@@ -259,7 +291,7 @@ fn put_at_once(
                 true => Err(Failure::Refused),
                 false => store.put(key, &value.bytes(), &How::SYNC),
             };
-            ended(member, put.map_or_else(Outcome::Failed, |()| Outcome::Done));
+            tell(member, Progress::Ended(put.map_or_else(Outcome::Failed, |()| Outcome::Done)));
         }
     };
     std::thread::scope(|scope| (0..AT_ONCE).for_each(|_| drop(scope.spawn(work))));
@@ -267,17 +299,13 @@ fn put_at_once(
 }
 
 /// Puts files, several at once, and moves everything meanwhile: the last member.
-fn put_and_move(
-    store: &dyn Store,
-    files: &Files,
-    ended: &(dyn Fn(usize, Outcome) + Sync),
-) -> Result<()> {
+fn put_and_move(store: &dyn Store, files: &Files, tell: Tell<'_>) -> Result<()> {
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let moved = store.move_all();
-            ended(files.len(), moved.map_or_else(Outcome::Failed, |()| Outcome::Done));
+            let moved = store.move_all().map_or_else(Outcome::Failed, |()| Outcome::Done);
+            tell(files.len(), Progress::Ended(moved));
         });
-        put_at_once(store, files, false, ended)
+        put_at_once(store, files, false, tell)
     })
 }
 

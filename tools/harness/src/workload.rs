@@ -4,6 +4,7 @@
 //! seed say everything. Each begins with an empty store.
 
 mod b3;
+mod callers;
 mod drawn;
 mod plain;
 mod queue;
@@ -47,7 +48,7 @@ pub struct Script {
 /// All workloads, `b3` last.
 pub fn all() -> impl Iterator<Item = &'static Workload> {
     let of_keys = values::ALL.iter().chain(plain::ALL).chain(space::ALL).chain(drawn::ALL);
-    of_keys.chain(server::ALL).chain(queue::ALL).chain([&b3::B3])
+    of_keys.chain(server::ALL).chain(queue::ALL).chain([&callers::CALLERS, &b3::B3])
 }
 
 pub fn by_name(name: &str) -> Option<&'static Workload> {
@@ -98,6 +99,9 @@ fn needs(operation: &Operation) -> Vec<Capability> {
             vec![Capability::BatchOfDeletes]
         }
         Operation::Batch { .. } => vec![Capability::Batch],
+        Operation::AtOnce { threads } => {
+            threads.iter().flatten().flat_map(needs).chain([Capability::Threads]).collect()
+        }
         Operation::PutAll { .. } | Operation::PutMissing { .. } => vec![Capability::AtOnce],
         Operation::Abandon { .. } => vec![Capability::Stream],
         Operation::Part { .. } | Operation::Assemble { .. } => vec![Capability::Parts],

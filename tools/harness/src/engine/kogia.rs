@@ -50,7 +50,6 @@ impl Engine for Kogia {
     }
 
     fn has(&self, capability: Capability) -> bool {
-        // Of several threads at once it has no run that is the same again.
         use Capability as C;
         let of_servers = [C::Abort, C::Append, C::AtOnce, C::Copy, C::Locks, C::Move, C::Suspend];
         !of_servers.contains(&capability) && !matches!(capability, C::Queue | C::Versions)

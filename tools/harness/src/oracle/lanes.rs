@@ -103,17 +103,33 @@ impl<'a> Puzzle<'a> {
             }
         }
         let mut lanes: Vec<Lane> = of_disks.into_values().chain(alone).collect();
-        lanes.iter_mut().for_each(|lane| self.bound(lane));
+        let found: Vec<usize> =
+            (0..self.oracle.pending.len()).filter(|&at| self.is_there(at)).collect();
+        lanes.iter_mut().for_each(|lane| self.bound(lane, &found));
         lanes
     }
 
-    /// Narrows down how many are kept, by what each has left or would have left.
-    fn bound(&self, lane: &mut Lane) {
-        let is_proven = |&at: &usize| self.is_there(at);
+    /// Narrows down how many are kept, by what each has left or would have left, and by those that were `found`.
+    fn bound(&self, lane: &mut Lane, found: &[usize]) {
+        let is_proven = |at: &usize| {
+            found.contains(at) || found.iter().any(|&found| self.is_before(*at, found))
+        };
         let is_refuted = |&at: &usize| self.cannot_be_there(at);
         lane.least = lane.operations.iter().rposition(is_proven).map_or(0, |last| last + 1);
         let first_gone = lane.operations.iter().position(is_refuted);
         lane.most = first_gone.unwrap_or(lane.operations.len());
+    }
+
+    /// Whether the first operation is there if the second one is: it was acknowledged when that was begun, on the
+    /// same disk.
+    fn is_before(&self, first: usize, second: usize) -> bool {
+        let [first, second] = [first, second].map(|at| &self.oracle.pending[at]);
+        self.oracle.promises.loses_suffixes
+            && first.standing == Standing::Acknowledged
+            && second.standing != Standing::InDoubt
+            && first.precedes(second)
+            && first.disk.is_some()
+            && first.disk == second.disk
     }
 
     /// Whether something is found that this operation alone can have left.

@@ -39,7 +39,7 @@ impl Oracle {
                 continue;
             };
             let is_sure = matches!(other.standing, Standing::Acknowledged | Standing::Durable);
-            if place > at || place < at && (other.overlaps || !is_sure) {
+            if place > at || place < at && !(is_sure && other.precedes(&self.pending[at])) {
                 return None;
             }
             if place < at {

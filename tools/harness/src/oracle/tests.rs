@@ -68,6 +68,55 @@ fn a_sync_makes_durable_what_came_before() {
     assert_eq!(wrong(&oracle, &[]), Some(LossKind::Lost));
 }
 
+/// What threads do at once: an operation begins, or that of a number has ended.
+enum Turn {
+    Begins(Operation),
+    Ends(usize),
+}
+
+fn at_once(disks: usize, turns: Vec<Turn>) -> Oracle {
+    let (mut oracle, mut begun) = (Oracle::new(ALL, disks), Vec::new());
+    for turn in turns {
+        match turn {
+            Turn::Begins(operation) => {
+                oracle.begin(&operation, 0);
+                begun.push(operation);
+            }
+            Turn::Ends(number) => oracle.end(number, &begun[number], &Outcome::Done, None),
+        }
+    }
+    oracle
+}
+
+#[test]
+fn a_sync_makes_durable_what_was_acknowledged_when_it_began_and_no_more() {
+    use Turn::{Begins, Ends};
+    let begin = |key, tag| Begins(put(key, tag, How::OS));
+    let turns = vec![begin("a", 1), Ends(0), begin("b", 2), Begins(Operation::Sync)];
+    let oracle = at_once(2, turns.into_iter().chain([Ends(1), Ends(2)]).collect());
+    assert_eq!(wrong(&oracle, &[("b", 2)]), Some(LossKind::Lost));
+    assert_eq!(wrong(&oracle, &[("a", 1)]), None);
+}
+
+#[test]
+fn of_several_threads_on_one_disk_nothing_is_there_behind_what_is_lost() {
+    use Turn::{Begins, Ends};
+    let begin = |key, tag, how| Begins(put(key, tag, how));
+    let os = |key, tag| begin(key, tag, How::OS);
+    let turns = || vec![os("a", 1), os("b", 2), Ends(0), os("c", 3), Ends(1), Ends(2)];
+    let oracle = at_once(1, turns());
+    for may_be in [&[("a", 1)][..], &[("b", 2)], &[("a", 1), ("c", 3)]] {
+        assert_eq!(wrong(&oracle, may_be), None, "{may_be:?}");
+    }
+    assert_eq!(wrong(&oracle, &[("b", 2), ("c", 3)]), Some(LossKind::Hole));
+    // Nobody knows on which of two disks they are.
+    assert_eq!(wrong(&at_once(2, turns()), &[("b", 2), ("c", 3)]), None);
+    let durable = [begin("d", 4, How::SYNC), Ends(3)];
+    let oracle = at_once(1, turns().into_iter().chain(durable).collect());
+    assert_eq!(wrong(&oracle, &[("a", 1), ("c", 3), ("d", 4)]), Some(LossKind::Lost));
+    assert_eq!(wrong(&oracle, &[("a", 1), ("b", 2), ("c", 3), ("d", 4)]), None);
+}
+
 #[test]
 fn what_was_deleted_stays_deleted() {
     let oracle = after(1, &[done(put("a", 1, How::SYNC)), done(delete("a", Durability::Sync))]);

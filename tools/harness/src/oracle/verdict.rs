@@ -148,7 +148,10 @@ impl Oracle {
         let mut kept = (0..self.pending.len()).filter(|&at| puzzle.is_there(at));
         kept.find_map(|kept| {
             let lost = (0..kept).filter(of_lane).find(|&lost| {
-                puzzle.cannot_be_there(lost) && self.pending[lost].disk == self.pending[kept].disk
+                let (lost_one, kept_one) = (&self.pending[lost], &self.pending[kept]);
+                puzzle.cannot_be_there(lost)
+                    && lost_one.disk == kept_one.disk
+                    && (lost_one.precedes(kept_one) || !lost_one.overlaps)
             })?;
             let (kept, lost) = (self.name(kept), self.name(lost));
             let words = format!("{kept} is there, and {lost}, before it on the same disk, is lost");

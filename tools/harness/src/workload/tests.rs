@@ -9,7 +9,7 @@ use crate::engine::kogia_server::KogiaServer;
 use crate::engine::{Clock, Engine, Failure, Place};
 use crate::operation::Operation;
 use crate::oracle::Oracle;
-use crate::session::{Outcome, Session};
+use crate::session::{Outcome, Progress, Session};
 
 #[test]
 fn every_workload_is_carried_out_and_leaves_what_was_asked() {
@@ -35,10 +35,15 @@ fn carry_out(workload: &Workload, run: &Run, engine: &dyn Engine) {
         let members = operation.members();
         let now_ms = session.place().clock.now_ms();
         let numbers: Vec<_> = members.iter().map(|member| oracle.begin(member, now_ms)).collect();
-        let outcomes = Mutex::new(vec![None; members.len()]);
-        session.carry_out_each(operation, &|member, outcome| {
-            assert_eq!(outcomes.lock().unwrap()[member].replace(outcome), None, "{which}");
+        let (begun, outcomes) = (Mutex::new(Vec::new()), Mutex::new(vec![None; members.len()]));
+        session.carry_out_each(operation, &|member, progress| match progress {
+            Progress::Begins => begun.lock().unwrap().push(member),
+            Progress::Ended(outcome) => {
+                assert!(begun.lock().unwrap().contains(&member), "{which}");
+                assert_eq!(outcomes.lock().unwrap()[member].replace(outcome), None, "{which}");
+            }
         });
+        assert_eq!(begun.into_inner().unwrap().len(), members.len(), "{which}");
         for ((member, number), outcome) in
             members.iter().zip(numbers).zip(outcomes.into_inner().unwrap())
         {

@@ -111,7 +111,7 @@ impl<'a> Closed<'a> {
         let mut recorder = Recorder::start(&machine, rules.setup.disks);
         let mut session = Session::new(rules.engine, machine.place(), rules.setup);
         for operation in operations {
-            recorder.carry_out(&mut session, &machine, operation);
+            recorder.carry_out(&mut session, &machine, operation, None);
         }
         let wrong = |failure: Failure| format!("without any damage: {failure}");
         if let Some(store) = session.store().filter(|store| store.queue().is_some()) {

@@ -57,8 +57,11 @@ struct Case {
 }
 
 /// A run in which something failed, and what was lost.
+#[derive(Clone)]
 struct Found {
     case: Case,
+    /// The place of the operation during which it failed; before the first of them the store was opened.
+    during: Option<usize>,
     losses: Vec<Loss>,
     history: History,
 }
@@ -159,8 +162,10 @@ fn attempt(rules: &Rules<'_>, operations: &[Operation], case: Case) -> Option<Fo
     let mut recorder = Recorder::unwitnessed();
     let losses = guarded(|| go_on(rules, &machine, &mut recorder, operations, case)).err()?;
     let moment = Moment { call: case.call, words: case.mode.name.replace('-', " ") };
-    let history = History::of(recorder.steps(), machine.io.calls(), moment);
-    Some(Found { case, losses, history })
+    let steps = recorder.into_steps();
+    let history = History::of(&steps, machine.io.calls(), moment);
+    let during = steps.iter().take_while(|step| step.begin <= case.call).last();
+    Some(Found { case, during: during.map(|step| step.place), losses, history })
 }
 
 /// A run of which nothing fails.
@@ -177,7 +182,7 @@ fn undisturbed(rules: &Rules<'_>, operations: &[Operation]) -> Undisturbed {
     let mut session = Session::new(rules.engine, machine.place(), rules.setup);
     let mut recorder = Recorder::unwitnessed();
     for operation in operations {
-        recorder.carry_out(&mut session, &machine, operation);
+        recorder.carry_out(&mut session, &machine, operation, None);
     }
     machine.io.dismiss_witness();
     machine.io.power_off();
@@ -200,16 +205,16 @@ fn go_on(
         if !session.is_open() && reopen(&mut session, &mut oracle, machine, case)?.is_err() {
             continue;
         }
-        let number = oracle.begin(operation, machine.clock.now_ms());
-        let step = recorder.carry_out(&mut session, machine, operation);
-        oracle.end(number, operation, &step.outcome, None);
-        failed_in_a_row = match step.outcome {
-            Outcome::Failed(Failure::Failed(_) | Failure::Damaged(_)) => failed_in_a_row + 1,
-            _ => 0,
-        };
-        if failed_in_a_row == FAILURES_IN_A_ROW {
-            session.abandon();
-            failed_in_a_row = 0;
+        let outcomes = recorder.carry_out(&mut session, machine, operation, Some(&mut oracle));
+        for outcome in outcomes {
+            failed_in_a_row = match outcome {
+                Outcome::Failed(Failure::Failed(_) | Failure::Damaged(_)) => failed_in_a_row + 1,
+                _ => 0,
+            };
+            if failed_in_a_row == FAILURES_IN_A_ROW {
+                session.abandon();
+                failed_in_a_row = 0;
+            }
         }
     }
     machine.io.heal();
@@ -268,19 +273,18 @@ fn smallest(
     if task.first {
         return (all, found);
     }
-    let during = found.history.during();
     let fails = |kept: &[usize]| {
         let fewer: Vec<Operation> = kept.iter().map(|&at| operations[at].clone()).collect();
-        // Before the first of them the store was opened.
-        let Some(during) = during else { return attempt(rules, &fewer, found.case) };
+        let Some(during) = found.during else { return attempt(rules, &fewer, found.case) };
         let place = kept.iter().position(|at| *at == during)?;
         let steps = undisturbed(rules, &fewer).steps;
-        let step = steps.get(place)?;
-        let mut cases = (step.begin..step.end).map(|call| Case { call, ..found.case });
+        let members = || steps.iter().filter(|step| step.place == place);
+        let begin = members().map(|step| step.begin).min()?;
+        let end = members().map(|step| step.end).max()?;
+        let mut cases = (begin..end).map(|call| Case { call, ..found.case });
         cases.find_map(|case| attempt(rules, &fewer, case))
     };
-    let (case, history, losses) = (found.case, found.history.clone(), found.losses.clone());
-    shrink(all, Found { case, losses, history }, fails)
+    shrink(all, found.clone(), fails)
 }
 
 impl fmt::Display for Case {

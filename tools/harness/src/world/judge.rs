@@ -92,8 +92,8 @@ impl Judge {
     /// Takes account of what was said, and when.
     pub fn hear(&mut self, at: u64, said: &Said) -> Result<(), Vec<Loss>> {
         match said {
-            Said::Begin(number) => {
-                self.begin(at, *number);
+            Said::Begin(number, member) => {
+                self.begin(at, *number, *member);
                 Ok(())
             }
             Said::End(number, member, outcome) => {
@@ -106,22 +106,15 @@ impl Judge {
         }
     }
 
-    fn begin(&mut self, at: u64, number: usize) {
-        self.asked.clear();
-        self.next = number + 1;
-        for (member, (operation, known)) in self.script.operations[number].iter().enumerate() {
-            let step = self.steps.len();
-            let number = self.oracle.begin_known(operation, known);
-            self.asked.push(Asked { member, number, step });
-            self.steps.push(Step {
-                operation: operation.clone(),
-                known: known.clone(),
-                begin: at,
-                end: u64::MAX,
-                outcome: Outcome::Failed(Failure::Failed("no answer".to_owned())),
-                disk: None,
-            });
+    fn begin(&mut self, at: u64, number: usize, member: usize) {
+        if self.next != number + 1 {
+            self.asked.clear();
+            self.next = number + 1;
         }
+        let (operation, known) = &self.script.operations[number][member];
+        let asked = self.oracle.begin_known(operation, known);
+        self.asked.push(Asked { member, number: asked, step: self.steps.len() });
+        self.steps.push(Step::begun(number, operation, known, at));
     }
 
     fn end(&mut self, at: u64, number: usize, member: usize, outcome: &Outcome) {
@@ -173,7 +166,8 @@ mod tests {
         let oracle = Oracle::of(promises, &Setup::default());
         let mut judge = Judge::new(&Script::new(&[all]), oracle);
         let done = |member| Said::End(0, member, Outcome::Done);
-        for (at, said) in (1..).zip([Said::Begin(0), done(2), done(0)]) {
+        let begun = (0..3).map(|member| Said::Begin(0, member));
+        for (at, said) in (1..).zip(begun.chain([done(2), done(0)])) {
             judge.hear(at, &said).unwrap();
         }
         judge.breaks(Break::Process);

@@ -110,9 +110,8 @@ impl Rules<'_> {
             };
             let first = std::iter::repeat_n(Operation::Checkpoint, checkpoints);
             for operation in first.chain(workload::following(self.engine, seed, FOLLOWING)) {
-                let number = life.oracle.begin(&operation, machine.clock.now_ms());
-                let step = recorder.carry_out(&mut life.session, &machine, &operation);
-                life.oracle.end(number, &operation, &step.outcome, step.disk);
+                let oracle = Some(&mut life.oracle);
+                recorder.carry_out(&mut life.session, &machine, &operation, oracle);
             }
             life.look()?;
             let recording = recorder.finish(&machine);

@@ -1,15 +1,16 @@
 //! One run on a simulated machine, from which a power cut at any of its calls can be had.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kogia::io::sim::CallKind;
 
 use super::machine::{Files, Image, Machine, Print, disk_dir};
-use crate::engine::{Engine, Setup};
+use crate::engine::{Engine, Failure, Setup};
 use crate::operation::Operation;
 use crate::oracle::{Known, Oracle};
-use crate::session::{Outcome, Session};
+use crate::session::{Outcome, Progress, Session};
 
 /// The machine just before a call that changes something.
 #[derive(Clone, Debug)]
@@ -27,9 +28,11 @@ pub struct Cut {
     pub image: Image,
 }
 
-/// An operation of a run, and the calls that it made: from `begin` up to `end`.
+/// An operation of a run, or a member of one, and the calls that were made meanwhile: from `begin` up to `end`.
 #[derive(Clone, Debug)]
 pub struct Step {
+    /// Its place among the operations, which it shares with the other members.
+    pub place: usize,
     pub operation: Operation,
     pub known: Known,
     pub begin: u64,
@@ -42,7 +45,9 @@ pub struct Step {
 #[derive(Debug)]
 pub struct Recording {
     pub cuts: Vec<Cut>,
+    /// In the order in which they were begun.
     pub steps: Vec<Step>,
+    events: Vec<Event>,
     /// Calls of the run, those that change nothing too.
     pub calls: u64,
 }
@@ -56,10 +61,28 @@ struct Notes {
     changes: u64,
 }
 
+/// What happens to a step, by its number. Whoever has ended when another begins comes before it.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Begins(usize),
+    Ends(usize),
+}
+
+/// What threads that are at work at once note of their steps, and in which order.
+#[derive(Default)]
+struct Log {
+    steps: Vec<Step>,
+    events: Vec<Event>,
+    /// The steps that members of the operation under way are.
+    members: BTreeMap<usize, usize>,
+}
+
 /// A run while it is recorded.
 pub struct Recorder {
     notes: Arc<Mutex<Notes>>,
-    steps: Vec<Step>,
+    log: Mutex<Log>,
+    /// Operations that were carried out.
+    operations: usize,
 }
 
 impl Recorder {
@@ -109,40 +132,60 @@ impl Recorder {
                 notes.last_disk = dirs.iter().position(on).or(notes.last_disk);
             }
         });
-        Recorder { notes, steps: Vec::new() }
+        Recorder { notes, log: Mutex::default(), operations: 0 }
     }
 
     /// Only notes what operations come to.
     pub fn unwitnessed() -> Self {
         let (print, indexes) = (Print::default(), Arc::default());
         let notes = Notes { cuts: Vec::new(), print, indexes, last_disk: None, changes: 0 };
-        Recorder { notes: Arc::new(Mutex::new(notes)), steps: Vec::new() }
-    }
-
-    pub fn steps(&self) -> &[Step] {
-        &self.steps
+        Recorder { notes: Arc::new(Mutex::new(notes)), log: Mutex::default(), operations: 0 }
     }
 
     pub fn into_steps(self) -> Vec<Step> {
-        self.steps
+        lock(&self.log).steps.split_off(0)
     }
 
+    /// Carries an operation out, and has an oracle hear of it; gives how its members have ended, in the order in
+    /// which they began.
     pub fn carry_out(
         &mut self,
         session: &mut Session<'_>,
         machine: &Machine,
-        step: &Operation,
-    ) -> &Step {
+        operation: &Operation,
+        oracle: Option<&mut Oracle>,
+    ) -> Vec<Outcome> {
         lock(&self.notes).last_disk = None;
-        let known = Known::of(step, machine.clock.now_ms());
-        let begin = machine.io.calls();
-        let outcome = session.carry_out(step);
-        let end = machine.io.calls();
-        // What was written last is a copy, and may be elsewhere than what overtook it.
-        let is_mixed = matches!(step, Operation::Overtake { .. });
-        let disk = lock(&self.notes).last_disk.filter(|_| !is_mixed);
-        self.steps.push(Step { operation: step.clone(), known, begin, end, outcome, disk });
-        self.steps.last().expect("it was just pushed")
+        let members = operation.members();
+        // What was written last is a copy, and may be elsewhere than what overtook it; or it is another member's.
+        let is_mixed = matches!(operation, Operation::Overtake { .. }) || members.len() != 1;
+        let known = |member: Operation| (Known::of(&member, machine.clock.now_ms()), member);
+        let members: Vec<(Known, Operation)> = members.into_iter().map(known).collect();
+        let (first_step, first_event) = {
+            let log = lock(&self.log);
+            (log.steps.len(), log.events.len())
+        };
+        session.carry_out_each(operation, &|member, progress| {
+            let mut log = lock(&self.log);
+            // The log is held: no event has a call behind that of the next one.
+            let call = machine.io.calls();
+            match progress {
+                Progress::Begins => {
+                    let (known, operation) = &members[member];
+                    log.begin(member, Step::begun(self.operations, operation, known, call));
+                }
+                Progress::Ended(outcome) => {
+                    let disk = lock(&self.notes).last_disk.filter(|_| !is_mixed);
+                    log.end(member, call, outcome, disk);
+                }
+            }
+        });
+        self.operations += 1;
+        let log = lock(&self.log);
+        if let Some(oracle) = oracle {
+            tell(oracle, &log.steps, &log.events[first_event..], |_| true);
+        }
+        log.steps[first_step..].iter().map(|step| step.outcome.clone()).collect()
     }
 
     /// The last cut is the machine as it is now.
@@ -153,7 +196,8 @@ impl Recorder {
         let (change, mut cuts) = (notes.changes, std::mem::take(&mut notes.cuts));
         drop(notes);
         cuts.push(Cut { call: calls, change, is_before_flush: false, before: None, image });
-        Recording { cuts, steps: self.steps, calls }
+        let Log { steps, events, .. } = std::mem::take(&mut *lock(&self.log));
+        Recording { cuts, steps, events, calls }
     }
 }
 
@@ -183,25 +227,74 @@ impl Recording {
             machine.io.let_syncs_lie();
         }
         for operation in operations {
-            recorder.carry_out(&mut session, &machine, operation);
+            recorder.carry_out(&mut session, &machine, operation, None);
         }
         recorder.finish(&machine)
     }
 
     /// What an oracle that followed the run up to a cut knows; `oracle` is what it knew before.
     pub fn follow(&self, mut oracle: Oracle, cut: &Cut) -> Oracle {
-        for step in self.steps.iter().take_while(|step| step.begin <= cut.call) {
-            let number = oracle.begin_known(&step.operation, &step.known);
+        tell(&mut oracle, &self.steps, &self.events, |event| match event {
+            Event::Begins(at) => self.steps[at].begin <= cut.call,
             // An index that is older than the flush is from before whatever ended since.
-            if step.end < cut.call || step.end == cut.call && !cut.is_before_flush {
-                oracle.end(number, &step.operation, &step.outcome, step.disk);
+            Event::Ends(at) => {
+                let end = self.steps[at].end;
+                end < cut.call || end == cut.call && !cut.is_before_flush
             }
-        }
+        });
         oracle
     }
 }
 
-fn lock(notes: &Mutex<Notes>) -> MutexGuard<'_, Notes> {
+impl Step {
+    /// One that has no outcome yet.
+    pub fn begun(place: usize, operation: &Operation, known: &Known, begin: u64) -> Self {
+        Step {
+            place,
+            operation: operation.clone(),
+            known: known.clone(),
+            begin,
+            end: u64::MAX,
+            outcome: Outcome::Failed(Failure::Failed("no answer".to_owned())),
+            disk: None,
+        }
+    }
+}
+
+impl Log {
+    fn begin(&mut self, member: usize, step: Step) {
+        let at = self.steps.len();
+        self.members.insert(member, at);
+        self.events.push(Event::Begins(at));
+        self.steps.push(step);
+    }
+
+    fn end(&mut self, member: usize, end: u64, outcome: Outcome, disk: Option<usize>) {
+        let at = self.members.remove(&member).expect("it has begun");
+        self.events.push(Event::Ends(at));
+        let step = &mut self.steps[at];
+        (step.end, step.outcome, step.disk) = (end, outcome, disk);
+    }
+}
+
+/// Has an oracle hear of steps what it may.
+fn tell(oracle: &mut Oracle, steps: &[Step], events: &[Event], hears: impl Fn(Event) -> bool) {
+    let mut numbers = BTreeMap::new();
+    for event in events.iter().copied().filter(|event| hears(*event)) {
+        match event {
+            Event::Begins(at) => {
+                let step = &steps[at];
+                numbers.insert(at, oracle.begin_known(&step.operation, &step.known));
+            }
+            Event::Ends(at) => {
+                let step = &steps[at];
+                oracle.end(numbers[&at], &step.operation, &step.outcome, step.disk);
+            }
+        }
+    }
+}
+
+fn lock<T>(notes: &Mutex<T>) -> MutexGuard<'_, T> {
     notes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

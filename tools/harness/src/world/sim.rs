@@ -12,7 +12,7 @@ mod trail;
 use kogia::io::sim::{CallKind, Keep};
 
 use super::life::{FORGETTING, Recorded, Rules};
-use super::recording::{Cut, Recording};
+use super::recording::{Cut, Recording, Step};
 use super::{Coverage, Failing, Task, Watch, World};
 use crate::engine::{Capability, Engine};
 use crate::history::{History, Moment};
@@ -246,7 +246,8 @@ impl<'a> Scene<'a> {
     fn needed(&self, trail: &Trail) -> usize {
         let first = self.recording.cuts.iter().find(|cut| cut.change == trail.0[0].change);
         let call = first.map_or(u64::MAX, |cut| cut.call);
-        self.recording.steps.iter().take_while(|step| step.begin <= call).count()
+        let begun = self.recording.steps.iter().take_while(|step| step.begin <= call);
+        begun.last().map_or(0, |step| step.place + 1)
     }
 
     fn history(&self, cut: &Cut, left: Left) -> History {
@@ -298,7 +299,8 @@ fn search(task: &Task<'_>, rules: Rules<'_>, operations: &[Operation]) -> Option
     let recording = Recording::of(task.engine, rules.setup, operations, task.lying);
     let (before, watch) = (rules.oracle(), Watch::default());
     let scene = Scene::first(rules, &watch, &recording, &before);
-    let from = recording.steps.last().map_or(0, |step| step.begin);
+    let is_last = |step: &&Step| step.place + 1 == operations.len();
+    let from = recording.steps.iter().find(is_last).map_or(0, |step| step.begin);
     let first = recording.cuts.partition_point(|cut| cut.call < from);
     let states: Vec<u128> =
         recording.cuts[first..].iter().map(|cut| cut.image.io.crash_states()).collect();
