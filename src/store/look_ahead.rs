@@ -13,9 +13,16 @@ use crate::index::Ahead;
 
 /// For fewer records it is not worth it.
 const MIN_RECORDS: usize = 64;
+/// Nor for larger ones: to look one up takes as long as the disk's thread takes to copy so much of what a caller
+/// has written, and a caller who appends it himself need not have it copied.
+const MAX_RECORD_BYTES: u64 = 4 << 10;
 
-/// Whether it is worth it for a chain of so many records.
-pub(crate) fn is_worth_it(records: usize) -> bool {
+/// Whether it is worth it for a chain of so many records, with so many bytes.
+pub(crate) fn is_worth_it(records: usize, bytes: u64) -> bool {
+    may_be_looked_up(records) && bytes / records as u64 <= MAX_RECORD_BYTES
+}
+
+fn may_be_looked_up(records: usize) -> bool {
     records >= MIN_RECORDS
 }
 
@@ -39,7 +46,7 @@ impl LookAhead {
 
     /// What was found for a chain of so many records; waits for a caller that is at it.
     pub(crate) fn take(&self, records: usize) -> Option<Ahead> {
-        if !is_worth_it(records) {
+        if !may_be_looked_up(records) {
             return None;
         }
         self.asked.fetch_add(1, Ordering::AcqRel);
@@ -56,7 +63,7 @@ impl Shared {
             Err(TryLockError::WouldBlock) => return,
             Err(TryLockError::Poisoned(error)) => panic!("{error}"),
         };
-        if !is_worth_it(keys.len()) || ahead.asked.load(Ordering::Acquire) != turn.0 {
+        if ahead.asked.load(Ordering::Acquire) != turn.0 {
             return;
         }
         // Before the look-up: if this is still the last batch afterwards, nothing came between.

@@ -295,13 +295,14 @@ impl Shared {
             let proposal = frame(&self.encoder(&volume, stale < MAX_STALE));
             let (turn, framed_bytes) = (self.look_ahead.turn(), proposal.bytes() as u64);
             let (request, outcome) = Request::new(proposal, durability, uses_reserve, share);
-            if look_ahead::is_worth_it(keys.len()) {
+            let looks_ahead = look_ahead::is_worth_it(keys.len(), framed_bytes);
+            if looks_ahead {
                 volume.submit(request);
             } else {
                 volume.write(request, &outcome);
             }
             // Behind others', it would be one of a group, after whose changes this says nothing.
-            if volume.load().queued_bytes <= framed_bytes {
+            if looks_ahead && volume.load().queued_bytes <= framed_bytes {
                 self.look_ahead(&turn, keys);
             }
             match outcome.wait() {
