@@ -12,6 +12,7 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::Shared;
+use super::refill;
 use crate::disk::{Owner, slice_bytes, wait_for_all};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::chunk::CHUNK_BYTES;
@@ -100,16 +101,22 @@ impl Checkpoints {
     }
 
     /// Counts what was freed, in a store whose objects have so many bytes. That room comes back with a checkpoint,
-    /// for which a small store would wait until it takes several times as much as it has.
-    pub(crate) fn freed(&self, chunks: u64, object_bytes: u64) {
+    /// for which a small store would wait until it takes several times as much as it has. Where it is to be
+    /// refilled, it is wanted sooner: what is put meanwhile is appended.
+    pub(crate) fn freed(&self, chunks: u64, object_bytes: u64, refills: bool) {
         const MUCH_BYTES: u64 = 64 << 20;
         const PART: u64 = 10;
+        const PART_TO_REFILL: u64 = 20;
         if chunks == 0 {
             return;
         }
         let bytes = chunks * CHUNK_BYTES as u64;
         let freed = self.freed_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let is_much = freed >= MUCH_BYTES.max(object_bytes / PART);
+        let much_bytes = match refills {
+            true => refill::MUCH_BYTES.max(object_bytes / PART_TO_REFILL),
+            false => MUCH_BYTES.max(object_bytes / PART),
+        };
+        let is_much = freed >= much_bytes;
         if is_much && !self.freed_much.swap(true, Ordering::Relaxed) {
             self.request_flush();
         }

@@ -59,7 +59,7 @@ fn run(shared: &Shared) {
         let wants_room = signals.checkpoint || has_deleted;
         if wants_room || signals.flush || checkpointed.elapsed() >= interval {
             // Where room is wanted writers wait for it, or they would take as much meanwhile.
-            match if wants_room { shared.tidy_before_writes() } else { shared.tidy() } {
+            match if wants_room { shared.tidy_before_writes() } else { shared.tidy_by_the_way() } {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Full => {
                     tracing::warn!(%error, "no checkpoint for want of room");

@@ -20,21 +20,27 @@ const GRAVES_A_BATCH: usize = 1000;
 impl Shared {
     /// A checkpoint, and everything that it makes possible.
     pub(crate) fn tidy(&self) -> Result<()> {
-        self.tidy_after(|| self.checkpoint())
+        self.tidy_after(|| self.checkpoint(), Pool::Punched)
     }
 
-    /// The same; writers wait while the index is flushed.
+    /// The same, as it is done by and by: the [pool](Pool) stays.
+    pub(crate) fn tidy_by_the_way(&self) -> Result<()> {
+        self.seal_for_refills()?;
+        self.tidy_after(|| self.checkpoint(), Pool::Kept)
+    }
+
+    /// Everything; writers wait while the index is flushed.
     pub(crate) fn tidy_before_writes(&self) -> Result<()> {
-        self.tidy_after(|| self.checkpoint_before_writes())
+        self.tidy_after(|| self.checkpoint_before_writes(), Pool::Punched)
     }
 
-    fn tidy_after(&self, checkpoint: impl FnOnce() -> Result<()>) -> Result<()> {
+    fn tidy_after(&self, checkpoint: impl FnOnce() -> Result<()>, pool: Pool) -> Result<()> {
         // A disk that is missing may hold what assembles a part, or what a tombstone hides.
         let knows_all = self.unknown_above.is_none();
         if knows_all {
             self.age_out_parts()?;
         }
-        self.give_back_after(checkpoint)?;
+        self.give_back_after(checkpoint, pool)?;
         self.reserve.keep();
         if knows_all {
             self.raise_floors()?;
@@ -46,14 +52,15 @@ impl Shared {
 
     /// A checkpoint, and the room that it makes. Passes no gates.
     pub(crate) fn give_back(&self) -> Result<()> {
-        self.give_back_after(|| self.checkpoint())
+        self.give_back_after(|| self.checkpoint(), Pool::Punched)
     }
 
-    fn give_back_after(&self, checkpoint: impl FnOnce() -> Result<()>) -> Result<()> {
+    fn give_back_after(&self, checkpoint: impl FnOnce() -> Result<()>, pool: Pool) -> Result<()> {
         checkpoint()?;
         let _serial = self.reclaiming.lock().expect("no panic holds it");
         self.unlink_dead_tracks()?;
-        self.punch_freed()
+        self.punch_freed(pool)?;
+        self.renew_pool()
     }
 
     /// Invariant I4: what was freed by this batch or an earlier one is in a durable checkpoint,
@@ -62,19 +69,29 @@ impl Shared {
         self.checkpoints.durable_batch().min(self.pins.oldest())
     }
 
-    fn punch_freed(&self) -> Result<()> {
+    fn punch_freed(&self, pool: Pool) -> Result<()> {
         // What it passed over by then, `META` knows to be trimmed: a scan that begins before would
         // take the hole for damage.
         let reusable = self.reusable_batch();
         let tracks: Vec<_> = {
             let books = self.books();
             let freed = books.tracks.iter().filter(|(_, row)| row.free_chunks > 0);
-            freed.map(|(id, row)| (*id, row.disk)).collect()
+            freed.map(|(id, row)| (*id, row.disk, u64::from(row.free_chunks))).collect()
         };
+        let kept_chunks =
+            if pool == Pool::Kept { self.pool_bytes() / CHUNK_BYTES as u64 } else { 0 };
+        let freed_chunks: u64 = tracks.iter().map(|(.., chunks)| chunks).sum();
+        let mut excess_chunks = freed_chunks.saturating_sub(kept_chunks);
         let mut held_chunks = 0;
-        for (track, disk) in tracks {
+        for (track, disk, free_chunks) in tracks {
             self.sync_if_due();
             let Some(volume) = self.volumes.of(disk) else { continue };
+            // Room that is kept for some puts is none for others.
+            let is_short = volume.load().available_bytes < 4 * kept_chunks * CHUNK_BYTES as u64;
+            if excess_chunks == 0 && kept_chunks > 0 && !is_short {
+                continue;
+            }
+            excess_chunks = excess_chunks.saturating_sub(free_chunks);
             if volume.punches() && !self.volumes.are_without(&volume) {
                 let punched = self.punch_track(track, reusable);
                 volume.room_came_back();
@@ -83,6 +100,12 @@ impl Shared {
         }
         self.compaction.set_held(held_chunks * CHUNK_BYTES as u64);
         Ok(())
+    }
+
+    /// Bytes of freed chunks that stay for new values: an eighth of what the objects have, more than what comes
+    /// free between two checkpoints.
+    fn pool_bytes(&self) -> u64 {
+        if self.options.refill { self.books().state.object_bytes / 8 } else { 0 }
     }
 
     /// Punches what may be punched out of a track; gives the chunks that readers or a backup hold.
@@ -173,7 +196,7 @@ impl Shared {
             self.sync_if_due();
             let Some(volume) = self.volumes.of(row.disk) else { continue };
             if !self.volumes.are_without(&volume) {
-                let unlinked = self.refills.unless_taken(whole, unlink).transpose();
+                let unlinked = self.refills.unless_any_taken(whole, unlink).transpose();
                 self.isolate(&volume, unlinked)?;
             }
         }
@@ -348,6 +371,16 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// What becomes of freed chunks that new values would refill: a hole in their place is made, and then filled,
+/// at the price of two changes of the file's blocks, and perhaps of a discard that is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pool {
+    /// What is more than [`Shared::pool_bytes`] is punched out.
+    Kept,
+    /// All is, as where room is wanted.
+    Punched,
 }
 
 /// Whether a track may be unlinked as far as its tombstones go: each would hide only records of

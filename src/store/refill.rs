@@ -5,37 +5,58 @@
 //! it takes the extent out of the free list. Whatever is cut off before that leaves the extent
 //! free.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::IoSlice;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::gate::Pass;
-use super::object::Times;
-use super::write::put_record;
-use super::{PutOptions, Shared};
-use crate::disk::{Owner, Proposal};
+use super::Shared;
+use crate::disk::Owner;
 use crate::error::Result;
 use crate::format::chain::{Body, ChainPlace};
 use crate::format::chunk::{self, CHUNK_BYTES};
-use crate::format::entry::{self, Extent, FreeRow};
-use crate::format::record::{Refilled, SegmentList, SegmentRef, Space, Value};
-use crate::format::{Seq, TrackId};
-use crate::index::Family;
+use crate::format::entry::{self, Extent, FreeRow, TrackRow};
+use crate::format::record::{OWNED_MIN_BYTES, Refilled, SegmentList, SegmentRef, Value};
+use crate::format::{DiskId, Seq, TrackId};
+use crate::index::{Family, free_rows};
 use crate::io;
 use crate::track::TrackFile;
 
-/// Free rows that are looked at for one value: where none of them is large enough, the value is
-/// appended like any other.
-const ROWS_A_SEARCH: usize = 64;
+/// So many freed bytes, and such a part of what they lie in, are worth a checkpoint and the end of a track, so that
+/// they can be refilled.
+pub(super) const MUCH_BYTES: u64 = 8 << 20;
+const MUCH_OF_TRACK: u32 = 8;
 
-/// Extents that a writer has taken from the free list, until the record that names them is in the
-/// index. Neither punched nor unlinked meanwhile.
+/// Runs that are known at most: the others are found when there are less.
+const MOST_RUNS: usize = 1 << 16;
+
+/// What may be refilled, and what is. The latter is neither punched nor unlinked.
 #[derive(Debug, Default)]
 pub(crate) struct Refills {
     /// Held while an extent is chosen, and while one is punched or a track unlinked.
-    taken: Mutex<BTreeMap<(TrackId, u32), Hold>>,
-    /// Where the next search begins.
-    next: Mutex<(TrackId, u32)>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Extents that a writer has taken, until the record that names them is in the index.
+    taken: BTreeMap<(TrackId, u32), Hold>,
+    /// What there was to take when it was looked for last; `None` before that.
+    pool: Option<Pool>,
+}
+
+/// Runs of free chunks, by their length.
+#[derive(Debug, Default)]
+struct Pool {
+    runs: BTreeMap<u32, Vec<Run>>,
+    len: usize,
+}
+
+/// Consecutive free chunks of a sealed track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Run {
+    disk: DiskId,
+    extent: Extent,
 }
 
 /// What is known of an extent that a writer has taken.
@@ -61,81 +82,164 @@ impl Drop for Taken<'_> {
     }
 }
 
-impl Taken<'_> {
-    /// Makes what was written durable; before the record that names it is appended (I3).
-    pub(crate) fn sync(&self) -> Result<()> {
-        self.track.sync_refilled()
+/// What was refilled of the values of one write, by their numbers in it.
+#[derive(Debug, Default)]
+pub(crate) struct RefilledValues<'a> {
+    /// With the values' checksums.
+    segments: BTreeMap<usize, (SegmentRef, u32)>,
+    /// Until the records that name them are in the index.
+    taken: Vec<Taken<'a>>,
+}
+
+impl RefilledValues<'_> {
+    /// What a record says of a value instead of bringing it; with its checksum.
+    pub(crate) fn get(&self, number: usize) -> Option<(Value, u32)> {
+        let (segment, crc) = self.segments.get(&number)?;
+        Some((Value::Segments(SegmentList(vec![*segment])), *crc))
+    }
+
+    /// Bytes of the values.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.segments.values().map(|(segment, _)| segment.len).sum()
+    }
+}
+
+/// Makes what was written into extents durable; before the record that names them is appended (I3). One sync a track.
+pub(crate) fn sync_all(taken: &[Taken<'_>]) -> Result<()> {
+    let tracks: BTreeMap<TrackId, &TrackFile> =
+        taken.iter().map(|taken| (taken.extent.track, &*taken.track)).collect();
+    tracks.values().try_for_each(|track| track.sync_refilled())
+}
+
+impl Pool {
+    fn push(&mut self, run: Run) {
+        // Nothing that has chunks of its own would fit.
+        if u64::from(run.extent.chunks) >= chunk::chunks_for(OWNED_MIN_BYTES) {
+            self.runs.entry(run.extent.chunks).or_default().push(run);
+            self.len += 1;
+        }
+    }
+
+    /// The first chunks of the shortest run that has so many; the others stay.
+    fn take(&mut self, chunks: u32) -> Option<Run> {
+        let mut longer = self.runs.range_mut(chunks..);
+        let mut run = longer.find_map(|(_, runs)| runs.pop())?;
+        if self.runs.get(&run.extent.chunks).is_some_and(Vec::is_empty) {
+            self.runs.remove(&run.extent.chunks);
+        }
+        self.len -= 1;
+        let Extent { track, chunk, chunks: all } = run.extent;
+        let left = Extent { track, chunk: chunk + chunks, chunks: all - chunks };
+        self.push(Run { extent: left, ..run });
+        run.extent.chunks = chunks;
+        Some(run)
+    }
+
+    fn forget(&mut self, track: TrackId) {
+        self.runs.values_mut().for_each(|runs| runs.retain(|run| run.extent.track != track));
+        self.runs.retain(|_, runs| !runs.is_empty());
+        self.len = self.runs.values().map(Vec::len).sum();
     }
 }
 
 impl Refills {
     /// Runs `reuse` unless a writer has taken some of the extent; no writer takes any meanwhile.
     pub(crate) fn unless_taken<T>(&self, extent: Extent, reuse: impl FnOnce() -> T) -> Option<T> {
-        let taken = self.taken.lock().expect("no panic holds it");
-        if overlaps(&taken, extent) { None } else { Some(reuse()) }
+        let state = self.state();
+        if overlaps(&state.taken, extent) { None } else { Some(reuse()) }
+    }
+
+    /// The same for a whole track, of which none takes anything behind this either.
+    pub(crate) fn unless_any_taken<T>(
+        &self,
+        whole: Extent,
+        unlink: impl FnOnce() -> T,
+    ) -> Option<T> {
+        let mut state = self.state();
+        if overlaps(&state.taken, whole) {
+            return None;
+        }
+        state.pool.iter_mut().for_each(|pool| pool.forget(whole.track));
+        Some(unlink())
     }
 
     /// Waits until no extent is being punched and no track unlinked.
     pub(crate) fn wait_for_reuse(&self) {
-        drop(self.taken.lock().expect("no panic holds it"));
+        drop(self.state());
     }
 
     /// Refilled segments that the index does not know yet have the seq that this gives, or a greater
     /// one.
     pub(crate) fn unapplied_from(&self, next_seq: impl FnOnce() -> Seq) -> Seq {
-        let taken = self.taken.lock().expect("no panic holds it");
+        let state = self.state();
         // Under the lock: who takes an extent behind this gets a seq behind this, too.
         let next = next_seq();
-        taken.values().map(|hold| hold.since).fold(next, Seq::min)
+        state.taken.values().map(|hold| hold.since).fold(next, Seq::min)
     }
 
-    /// Takes the extent, unless it overlaps one that was taken.
-    fn take(&self, extent: Extent, since: Seq) -> bool {
-        let mut taken = self.taken.lock().expect("no panic holds it");
-        let free = !overlaps(&taken, extent);
-        if free {
-            taken.insert((extent.track, extent.chunk), Hold { chunks: extent.chunks, since });
+    /// Takes so many consecutive chunks out of the pool.
+    fn take(&self, chunks: u32, since: Seq) -> Option<Run> {
+        let mut state = self.state();
+        let State { taken, pool } = &mut *state;
+        let pool = pool.as_mut()?;
+        loop {
+            let run = pool.take(chunks)?;
+            let Extent { track, chunk, .. } = run.extent;
+            // It may have been free when the pool was looked for, and taken then.
+            if !overlaps(taken, run.extent) {
+                taken.insert((track, chunk), Hold { chunks, since });
+                return Some(run);
+            }
         }
-        free
     }
 
     /// Gives an extent back.
     fn give_back(&self, extent: Extent) {
-        self.taken.lock().expect("no panic holds it").remove(&(extent.track, extent.chunk));
+        self.state().taken.remove(&(extent.track, extent.chunk));
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic holds it")
     }
 }
 
 impl Shared {
-    /// Puts a value into freed chunks; `None` where none fit it.
-    pub(crate) fn put_refilled(
+    /// Writes those of the values that have chunks of their own into freed ones, as long as some fit, and makes
+    /// them durable: all with one sync a track.
+    pub(crate) fn refill_values<'v>(
         &self,
-        key: &[u8],
-        value: &[u8],
-        options: &PutOptions,
-        times: Times,
-    ) -> Result<Option<Seq>> {
+        values: impl IntoIterator<Item = &'v [u8]>,
+    ) -> Result<RefilledValues<'_>> {
+        let mut refilled = RefilledValues::default();
+        if !self.options.refill {
+            return Ok(refilled);
+        }
         self.check_poison()?;
-        self.admit(value.len())?;
-        let share = self.budget.take(value.len());
-        let mut body = Body::with_capacity(value.len());
-        body.push(value);
-        let Some((segment, taken)) = self.refill(&mut body)? else { return Ok(None) };
-        taken.sync()?;
-        // Whoever holds the gate may wait for it.
-        drop(share);
-        step!("refill.synced");
-        let pass = Pass::of(options.condition);
-        let _gate = self.gates.pass([(Space::Object, key, pass)]);
-        self.check_condition(key, options.condition)?;
-        let list = Value::Segments(SegmentList(vec![segment]));
-        let record = put_record(key, body.len(), body.crc(), options, times, list);
-        self.append(0, options.durability, false, |_| Proposal::of(&record)).map(Some)
+        for (number, value) in values.into_iter().enumerate() {
+            if (value.len() as u64) < OWNED_MIN_BYTES {
+                continue;
+            }
+            // Given back with each: whoever holds the gate may wait for it.
+            let _share = self.budget.take(value.len());
+            let mut body = Body::with_capacity(value.len());
+            body.push(value);
+            let Some((segment, taken)) = self.refill(&mut body)? else { continue };
+            refilled.segments.insert(number, (segment, body.crc()));
+            refilled.taken.push(taken);
+        }
+        if !refilled.taken.is_empty() {
+            sync_all(&refilled.taken)?;
+            step!("refill.synced");
+        }
+        Ok(refilled)
     }
 
     /// Writes a body into freed chunks, not yet synced; `None` where none fit it.
     pub(crate) fn refill(&self, body: &mut Body) -> Result<Option<(SegmentRef, Taken<'_>)>> {
         let Ok(chunks) = u32::try_from(chunk::chunks_for(body.len())) else { return Ok(None) };
-        let Some((extent, is_hole)) = self.take_free(chunks)? else { return Ok(None) };
+        let Some((Run { disk, extent }, is_hole)) = self.take_free(chunks)? else {
+            return Ok(None);
+        };
         let track = match self.files.get(extent.track) {
             Ok(track) => track,
             Err(error) => {
@@ -145,7 +249,8 @@ impl Shared {
         };
         let taken = Taken { refills: &self.refills, extent, track };
         let track = &taken.track;
-        if track.refuses_refills() || track.is_linked()? || is_hole && !self.has_room(extent) {
+        let has_room = || !is_hole || self.has_room(disk, extent.chunks);
+        if track.refuses_refills() || track.is_linked()? || !has_room() {
             return Ok(None);
         }
         let seq = self.take_seqs(1);
@@ -160,54 +265,96 @@ impl Shared {
         Ok(Some((SegmentRef { seq, len, refilled }, taken)))
     }
 
-    /// Takes the first extent of so many chunks that a search comes by; says whether it was punched
-    /// out.
-    fn take_free(&self, chunks: u32) -> Result<Option<(Extent, bool)>> {
-        let reusable = self.reusable_batch();
-        let from = *self.refills.next.lock().expect("no panic holds it");
-        let view = self.index.view();
-        let mut cursor = view.rows(Family::Free);
-        cursor.seek(&entry::free_key(from.0, from.1));
-        for _ in 0..ROWS_A_SEARCH {
-            let Some((key, row)) = cursor.row()? else {
-                *self.refills.next.lock().expect("no panic holds it") = (TrackId(0), 0);
-                return Ok(None);
+    /// Ends active tracks of which much is free: what is appended to is not refilled, since of two syncs of one
+    /// file one might see a failure and the other not.
+    pub(super) fn seal_for_refills(&self) -> Result<()> {
+        for volume in self.volumes.all().iter().filter(|_| self.options.refill) {
+            let active = volume.last_track().and_then(|(track, _)| {
+                let row = self.books().tracks.get(&track).copied()?;
+                row.sealed.is_none().then_some(row)
+            });
+            let is_much = |row: TrackRow| {
+                let free_bytes = u64::from(row.free_chunks) * CHUNK_BYTES as u64;
+                free_bytes >= MUCH_BYTES && row.free_chunks >= row.applied / MUCH_OF_TRACK
             };
-            let decoded = entry::parse_free_key(key).and_then(|k| Ok((k, FreeRow::decode(row)?)));
-            let ((track, chunk), row) = decoded.map_err(|fault| self.index.fault(fault))?;
-            let extent = Extent { track, chunk, chunks };
-            *self.refills.next.lock().expect("no panic holds it") = (track, chunk + 1);
-            let fits =
-                row.chunks >= chunks && row.freed_by <= reusable && self.takes_refills(track);
-            if fits && self.refills.take(extent, self.current_seq()) {
-                // The row may have gone to another writer since it was read, or the track have
-                // died; now nobody else takes it, and the track stays.
-                if self.is_free(track, chunk, row)? && self.takes_refills(track) {
-                    return Ok(Some((extent, row.punched)));
-                }
-                self.refills.give_back(extent);
+            if active.is_some_and(is_much) && !self.volumes.are_without(volume) {
+                self.isolate(volume, self.seal_active(volume))?;
             }
-            cursor.next();
+        }
+        Ok(())
+    }
+
+    /// Looks for what may be refilled. Where nothing is unlinked meanwhile.
+    pub(super) fn renew_pool(&self) -> Result<()> {
+        if !self.options.refill {
+            return Ok(());
+        }
+        let reusable = self.reusable_batch();
+        // A track that holds nothing may be unlinked already, where the unlinking came to no end.
+        let mut tracks: Vec<(TrackId, TrackRow)> = {
+            let books = self.books();
+            let sealed = books.tracks.iter().filter(|(_, row)| row.sealed.is_some());
+            sealed.filter(|(_, row)| !row.is_dead()).map(|(id, row)| (*id, *row)).collect()
+        };
+        tracks.retain(|(_, row)| row.free_chunks + row.punched_chunks > 0);
+        tracks.sort_by_key(|(_, row)| Reverse(row.free_chunks));
+        let mut pool = Pool::default();
+        for (track, TrackRow { disk, .. }) in tracks {
+            let rows = free_rows(&self.index, track)?;
+            for (chunk, row) in rows.into_iter().filter(|(_, row)| row.freed_by <= reusable) {
+                pool.push(Run { disk, extent: Extent { track, chunk, chunks: row.chunks } });
+            }
+            if pool.len >= MOST_RUNS {
+                break;
+            }
+        }
+        self.refills.state().pool = Some(pool);
+        Ok(())
+    }
+
+    /// Takes so many free chunks; says whether they were punched out.
+    fn take_free(&self, chunks: u32) -> Result<Option<(Run, bool)>> {
+        if self.refills.state().pool.is_none()
+            && let Ok(_serial) = self.reclaiming.try_lock()
+        {
+            self.renew_pool()?;
+        }
+        while let Some(run) = self.refills.take(chunks, self.current_seq()) {
+            // It may have been refilled since the pool was looked for, and be freed again.
+            let found = self.free_row_around(run.extent);
+            let row = found.inspect_err(|_| self.refills.give_back(run.extent))?;
+            let row = row.filter(|row| row.freed_by <= self.reusable_batch());
+            if let Some(row) = row.filter(|_| self.takes_refills(&run)) {
+                return Ok(Some((run, row.punched)));
+            }
+            self.refills.give_back(run.extent);
         }
         Ok(None)
     }
 
-    /// Whether a hole may be filled: that takes as much room as appending does.
-    fn has_room(&self, hole: Extent) -> bool {
-        let disk = self.books().tracks.get(&hole.track).map(|row| row.disk);
-        let volume = disk.and_then(|disk| self.volumes.of(disk));
-        let bytes = u64::from(hole.chunks) * CHUNK_BYTES as u64;
-        volume.is_some_and(|volume| volume.check_room(bytes).is_ok())
+    /// The row of the free list that has all of an extent, if there is one.
+    fn free_row_around(&self, extent: Extent) -> Result<Option<FreeRow>> {
+        let view = self.index.view();
+        let mut cursor = view.rows(Family::Free);
+        cursor.seek_back(&entry::free_key(extent.track, extent.chunk));
+        let Some((key, row)) = cursor.row()? else { return Ok(None) };
+        let decoded = entry::parse_free_key(key).and_then(|k| Ok((k, FreeRow::decode(row)?)));
+        let ((track, chunk), row) = decoded.map_err(|fault| self.index.fault(fault))?;
+        let has_all = track == extent.track && chunk + row.chunks >= extent.chunk + extent.chunks;
+        Ok(has_all.then_some(row))
     }
 
-    /// Whether a track is sealed and holds something live, and is to keep it: neither it nor its disk
-    /// is being emptied. One that holds nothing may be unlinked already, where the unlinking came to
-    /// no end.
-    fn takes_refills(&self, track: TrackId) -> bool {
-        let row = self.books().tracks.get(&track).copied();
-        let stays = row.filter(|row| row.sealed.is_some() && !row.is_dead());
-        let volume = stays.and_then(|row| self.volumes.of(row.disk));
-        volume.is_some_and(|volume| volume.takes_puts()) && !self.compaction.is_busy(track)
+    /// Whether holes may be filled: that takes as much room as appending does.
+    fn has_room(&self, disk: DiskId, chunks: u32) -> bool {
+        let bytes = u64::from(chunks) * CHUNK_BYTES as u64;
+        self.volumes.of(disk).is_some_and(|volume| volume.check_room(bytes).is_ok())
+    }
+
+    /// Whether a run's track is to keep what it holds: neither it nor its disk is being emptied.
+    fn takes_refills(&self, run: &Run) -> bool {
+        let volume = self.volumes.of(run.disk);
+        volume.is_some_and(|volume| volume.takes_puts())
+            && !self.compaction.is_busy(run.extent.track)
     }
 }
 
@@ -223,20 +370,63 @@ fn overlaps(taken: &BTreeMap<(TrackId, u32), Hold>, extent: Extent) -> bool {
 mod tests {
     use super::*;
 
+    const DISK: DiskId = DiskId([1; 16]);
+
+    fn refills(runs: &[(u32, u32)]) -> Refills {
+        let mut pool = Pool::default();
+        for &(chunk, chunks) in runs {
+            let extent = Extent { track: TrackId(1), chunk, chunks };
+            pool.push(Run { disk: DISK, extent });
+        }
+        Refills { state: Mutex::new(State { pool: Some(pool), ..State::default() }) }
+    }
+
+    fn extent(chunk: u32, chunks: u32) -> Extent {
+        Extent { track: TrackId(1), chunk, chunks }
+    }
+
     #[test]
-    fn overlapping_extents_are_not_taken_twice_nor_reused() {
-        let refills = Refills::default();
-        let extent = |chunk, chunks| Extent { track: TrackId(1), chunk, chunks };
-        assert!(refills.take(extent(10, 5), Seq(7)));
+    fn what_is_taken_is_not_reused_until_it_is_given_back() {
+        let refills = refills(&[(10, 5)]);
+        assert_eq!(refills.take(5, Seq(7)).map(|run| run.extent), Some(extent(10, 5)));
+        assert_eq!(refills.take(5, Seq(8)), None);
         for (chunk, chunks) in [(10, 5), (9, 2), (14, 1), (0, 100), (12, 1)] {
-            assert!(!refills.take(extent(chunk, chunks), Seq(8)));
             assert_eq!(refills.unless_taken(extent(chunk, chunks), || ()), None);
         }
+        assert_eq!(refills.unless_any_taken(extent(0, 100), || ()), None);
         assert_eq!(refills.unless_taken(extent(15, 5), || ()), Some(()));
-        assert!(refills.take(extent(5, 5), Seq(9)));
+        assert_eq!(refills.unless_taken(extent(5, 5), || ()), Some(()));
         assert_eq!(refills.unapplied_from(|| Seq(10)), Seq(7));
         refills.give_back(extent(10, 5));
-        assert!(refills.take(extent(12, 1), Seq(10)));
-        assert_eq!(refills.unapplied_from(|| Seq(11)), Seq(9));
+        assert_eq!(refills.unapplied_from(|| Seq(11)), Seq(11));
+        assert_eq!(refills.unless_taken(extent(10, 5), || ()), Some(()));
+    }
+
+    #[test]
+    fn the_shortest_run_that_is_long_enough_is_taken_and_its_rest_stays() {
+        let refills = refills(&[(100, 30), (10, 12), (50, 6), (80, 3)]);
+        let take = |chunks| refills.take(chunks, Seq(1)).map(|run| run.extent);
+        assert_eq!(take(7), Some(extent(10, 7)));
+        // The rest of that one, rather than what is longer.
+        assert_eq!(take(5), Some(extent(17, 5)));
+        assert_eq!(take(5), Some(extent(50, 5)));
+        assert_eq!(take(20), Some(extent(100, 20)));
+        assert_eq!(take(20), None);
+        assert_eq!(take(10), Some(extent(120, 10)));
+        assert_eq!(take(1), None);
+    }
+
+    #[test]
+    fn what_was_taken_already_when_the_pool_was_looked_for_is_not_taken_again() {
+        let refills = refills(&[(10, 5)]);
+        refills.state().taken.insert((TrackId(1), 12), Hold { chunks: 5, since: Seq(1) });
+        assert_eq!(refills.take(5, Seq(2)), None);
+    }
+
+    #[test]
+    fn nothing_of_a_track_is_taken_behind_its_unlinking() {
+        let refills = refills(&[(10, 5), (100, 30)]);
+        assert_eq!(refills.unless_any_taken(extent(0, 200), || ()), Some(()));
+        assert_eq!(refills.take(5, Seq(1)), None);
     }
 }

@@ -185,7 +185,8 @@ impl Shared {
         match outcome {
             Ok((value, freed_chunks, bytes)) => {
                 self.checkpoints.grew(bytes);
-                self.checkpoints.freed(freed_chunks, books.state.object_bytes);
+                let object_bytes = books.state.object_bytes;
+                self.checkpoints.freed(freed_chunks, object_bytes, self.options.refill);
                 self.pins.publish(books.state.batch);
                 Ok(value)
             }

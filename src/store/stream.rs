@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::gate::Pass;
 use super::object::Times;
-use super::refill::Taken;
+use super::refill::{self, Taken};
 use super::write::{check_put, check_segments, put_record, segmented};
 use super::{Info, PutOptions, Shared};
 use crate::disk::{Ack, Outcome, Owner, Proposal, Request, Volume, wait_for_all};
@@ -356,7 +356,7 @@ impl<'a> Segments<'a> {
         }
         let syncs: Vec<_> = self.used.iter().map(|volume| volume.submit_sync()).collect();
         wait_for_all(syncs)?;
-        self.taken.iter().try_for_each(Taken::sync)?;
+        refill::sync_all(&self.taken)?;
         step!("stream.segments-synced");
         Ok((self.len, self.crc, SegmentList(self.done.clone())))
     }

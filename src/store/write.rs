@@ -7,6 +7,7 @@ use super::encoder::Encoder;
 use super::gate::Pass;
 use super::look_ahead;
 use super::object::Times;
+use super::refill::RefilledValues;
 
 use super::{DeleteOptions, PutOptions, Shared};
 use crate::disk::{Ack, Owner, Proposal, Request, Volume};
@@ -132,6 +133,11 @@ impl Batch {
     fn key(&self, operation: &Operation) -> &[u8] {
         &self.bytes[operation.key.clone()]
     }
+
+    /// The value that is put; empty of a delete.
+    fn value(&self, operation: &Operation) -> &[u8] {
+        operation.put.as_ref().map_or(&[], |(value, _)| &self.bytes[value.clone()])
+    }
 }
 
 impl Shared {
@@ -152,19 +158,15 @@ impl Shared {
             writer.push(value)?;
             return Ok(writer.finish()?.seq);
         }
-        if self.options.refill
-            && value.len() as u64 >= OWNED_MIN_BYTES
-            && let Some(seq) = self.put_refilled(key, value, options, times)?
-        {
-            return Ok(seq);
-        }
         self.admit(value.len())?;
+        let refilled = self.refill_values([value])?;
         let pass = Pass::of(options.condition);
         let _gate = self.gates.pass([(Space::Object, key, pass)]);
         self.check_condition(key, options.condition)?;
-        self.append(value.len(), options.durability, false, |encoder| {
+        let bytes = value.len() - refilled.bytes() as usize;
+        self.append(bytes, options.durability, false, |encoder| {
             let mut proposal = Proposal::default();
-            propose_put(&mut proposal, encoder, key, value, options, times);
+            propose_put(&mut proposal, encoder, key, value, options, times, refilled.get(0));
             proposal
         })
     }
@@ -216,6 +218,7 @@ impl Shared {
         } else {
             self.admit(bytes)?;
         }
+        let refilled = self.refill_values(batch.operations.iter().map(|one| batch.value(one)))?;
         let gates = batch.operations.iter().map(|operation| {
             let pass = match operation.put {
                 Some(_) => Pass::of(operation.condition),
@@ -229,7 +232,8 @@ impl Shared {
         }
         let now_ms = self.now_ms();
         let keys: Vec<&[u8]> = batch.operations.iter().map(|one| batch.key(one)).collect();
-        let frame = |encoder: &Encoder<'_>| propose(batch, encoder, now_ms);
+        let frame = |encoder: &Encoder<'_>| propose(batch, encoder, now_ms, &refilled);
+        let bytes = bytes - refilled.bytes() as usize;
         let first = self.append_looking_ahead(bytes, durability, deletes_only, frame, &keys)?;
         Ok((first.0..).take(batch.len()).map(Seq).collect())
     }
@@ -373,18 +377,24 @@ impl Pass {
     }
 }
 
-fn propose(batch: &Batch, encoder: &Encoder<'_>, now_ms: u64) -> Proposal {
+fn propose(
+    batch: &Batch,
+    encoder: &Encoder<'_>,
+    now_ms: u64,
+    refilled: &RefilledValues<'_>,
+) -> Proposal {
     let lens =
         batch.operations.iter().filter_map(|operation| Some(operation.put.as_ref()?.0.len()));
     let packed_bytes = lens.filter(|&len| (len as u64) < OWNED_MIN_BYTES).sum();
     let mut proposal = Proposal::with_capacity(batch.len(), packed_bytes);
-    for operation in &batch.operations {
+    for (number, operation) in batch.operations.iter().enumerate() {
         let key = batch.key(operation);
         match &operation.put {
-            Some((value, options)) => {
+            Some((_, options)) => {
                 let options = options.as_deref().unwrap_or(&DEFAULTS);
-                let (value, times) = (&batch.bytes[value.clone()], options.times(now_ms));
-                propose_put(&mut proposal, encoder, key, value, options, times);
+                let (value, times) = (batch.value(operation), options.times(now_ms));
+                let refilled = refilled.get(number);
+                propose_put(&mut proposal, encoder, key, value, options, times, refilled);
             }
             None => proposal.push(&Record::Delete { space: Space::Object, key }),
         }
@@ -399,7 +409,12 @@ fn propose_put(
     value: &[u8],
     options: &PutOptions,
     times: Times,
+    refilled: Option<(Value, u32)>,
 ) {
+    if let Some((segments, crc)) = refilled {
+        proposal.push(&put_record(key, value.len() as u64, crc, options, times, segments));
+        return;
+    }
     encoder.sample(value);
     if let Some((frame, compressed)) = encoder.compress(value) {
         let (len, crc) = (value.len() as u64, checksum::crc32c(value));

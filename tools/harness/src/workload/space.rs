@@ -29,6 +29,13 @@ pub(super) const ALL: &[Workload] = &[
         variants: None,
     },
     Workload {
+        name: "refilled-batches",
+        about: "batches of large values in freed chunks of several files, all or nothing",
+        setup: |random| Setup { disks: 2, punch: random.one_in(2), refill: true, ..small_files() },
+        operations: refilled_batches,
+        variants: None,
+    },
+    Workload {
         name: "neither",
         about: "freed chunks stay as they are until their whole file can go",
         setup: |_| Setup { punch: false, ..small_files() },
@@ -169,6 +176,22 @@ pub(super) fn churn(script: &mut Script, count: usize, every: u64, upkeep: &[Ope
     upkeep.iter().for_each(|operation| script.then(operation.clone()));
     let (key, len) = (script.key(7), script.len());
     script.put(key, len, How::SYNC);
+}
+
+/// Large values are replaced by batches, each behind a checkpoint, so that there are chunks to refill.
+fn refilled_batches(script: &mut Script) {
+    for _ in 0..12 {
+        let step = |script: &mut Script| {
+            let len = script.random.pick(&[300, 17_000, 24_000, 33_000]);
+            (script.key(6), (!script.random.one_in(4)).then(|| script.value(len)))
+        };
+        let steps = (0..3).map(|_| step(script)).collect();
+        let durability = script.durability();
+        script.then(Operation::Batch { steps, durability });
+        if script.random.one_in(2) {
+            script.then(Operation::Checkpoint);
+        }
+    }
 }
 
 /// Whole files die.
