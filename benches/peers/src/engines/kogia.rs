@@ -11,7 +11,8 @@ use crate::Result;
 use crate::data::Key;
 
 pub const SETTINGS: [&str; 3] = [
-    "defaults (64 MiB of memory); every read is verified",
+    "defaults (64 MiB of memory), and `refill` where objects are overwritten all the time (churn); every read is \
+     verified",
     "`Durability::Sync`: the machine's death",
     "`Durability::Os`: the process's death, the machine's after `sync`",
 ];
@@ -19,11 +20,20 @@ pub const SETTINGS: [&str; 3] = [
 struct Open(Store);
 
 pub fn open(dir: &Path, promise: Promise) -> Result<Box<dyn Engine>> {
+    open_with(Options::new(), dir, promise)
+}
+
+/// As the README says where large objects are overwritten all the time.
+pub fn open_refilling(dir: &Path, promise: Promise) -> Result<Box<dyn Engine>> {
+    open_with(Options::new().refill(true), dir, promise)
+}
+
+fn open_with(options: Options, dir: &Path, promise: Promise) -> Result<Box<dyn Engine>> {
     let durability = match promise {
         Promise::Durable => Durability::Sync,
         Promise::AtSync => Durability::Os,
     };
-    Ok(Box::new(Open(Options::new().durability(durability).open(dir)?)))
+    Ok(Box::new(Open(options.durability(durability).open(dir)?)))
 }
 
 pub fn rebuild(dir: &Path) -> Result<()> {

@@ -208,6 +208,14 @@ impl Kind {
         }
     }
 
+    /// Opens it for objects that are overwritten all the time.
+    pub fn open_for_churn(self, dir: &Path, promise: Promise) -> Result<Box<dyn Engine>> {
+        match self {
+            Kind::Kogia => kogia::open_refilling(dir, promise),
+            _ => self.open(dir, promise),
+        }
+    }
+
     pub fn open(self, dir: &Path, promise: Promise) -> Result<Box<dyn Engine>> {
         match self {
             Kind::Kogia => kogia::open(dir, promise),

@@ -1,7 +1,7 @@
 //! Overwriting a working set several times over while room is reclaimed and objects are read.
 //!
-//! Two threads overwrite random objects of 64 KiB. Each syncs after 64 of them, which are one batch for an
-//! engine to which single puts are dear. One reads random objects at a steady pace, and what its reads take
+//! Two threads overwrite random objects of 64 KiB. Each syncs after 64 of them, which are one batch where the
+//! engine has batches. One reads random objects at a steady pace, and what its reads take
 //! is kept. The directory's room (blocks, the engine's logs and reserves included) is looked at four times
 //! a second.
 
@@ -32,7 +32,7 @@ struct Versions(Vec<AtomicU64>);
 
 impl Churn {
     fn objects(short: bool) -> u64 {
-        if short { 2048 } else { 16_384 }
+        if short { 8192 } else { 16_384 }
     }
 
     fn times(job: &Job) -> u64 {
@@ -107,11 +107,11 @@ impl Workload for Churn {
     }
 
     fn about(&self) -> String {
-        "A working set of objects of 64 KiB (1 GiB; 128 MiB in a short run) is overwritten at random four \
-         times over (three) by two threads, each of which syncs after 64 puts, while one thread reads 500 \
-         random objects a second at most. Room: what the directory takes for each byte of the working \
-         set, at its worst and after a tidy-up. Written: tidying up included. Limit: `pwrite` in place, \
-         with the same syncs."
+        "A working set of objects of 64 KiB (1 GiB; 512 MiB in a short run) is overwritten at random four \
+         times over (three) by two threads, each of which syncs after 64 puts (one batch, where the engine has \
+         batches), while one thread reads 500 random objects a second at most. Room: what the directory \
+         takes for each byte of the working set, at its worst and after a tidy-up. Written: tidying up \
+         included. Limit: `pwrite` in place, with the same syncs."
             .to_owned()
     }
 
@@ -142,7 +142,7 @@ impl Workload for Churn {
 
     fn run(&self, kind: Kind, job: &Job) -> Result<Vec<Row>> {
         let (home, objects) = (job.home(), Churn::objects(job.short));
-        let engine = kind.open(&home, Promise::AtSync)?;
+        let engine = kind.open_for_churn(&home, Promise::AtSync)?;
         put_all(&*engine, &job.bodies, BYTES, 0..objects, Key::camera)?;
         engine.sync()?;
         engine.tidy()?;
@@ -153,7 +153,7 @@ impl Workload for Churn {
                 let put = |(number, version): (&u64, &u64)| {
                     (Key::camera(*number), job.bodies.body(*number, *version, BYTES))
                 };
-                if kind.bulk_bytes() > 0 {
+                if kind.has_batches() {
                     engine.put_batch(&group.iter().map(put).collect::<Vec<_>>())?;
                 } else {
                     group.iter().map(put).try_for_each(|(key, body)| engine.put(&key, body))?;
