@@ -363,10 +363,11 @@ impl Options {
 
     /// Whether large values are written into chunks that were freed, where some are; default `false`.
     ///
-    /// For stores in which large objects are overwritten all the time: no hole is made and filled again. A value
-    /// that is written so is synced before its record is, all values of a [`Batch`](crate::Batch) together. Where
-    /// holes are punched as well, freed chunks of up to an eighth of what the objects have stay to be refilled,
-    /// until [`Store::checkpoint`](crate::Store::checkpoint) or a disk that fills up asks for their room.
+    /// For stores in which large objects are overwritten all the time: no hole is made and filled again. A
+    /// value that is written so is synced before its record is, all values of a [`Batch`](crate::Batch)
+    /// together. Where holes are punched as well, freed chunks stay to be refilled, up to an eighth of what the
+    /// objects have and twice [`checkpoint_bytes`](Self::checkpoint_bytes), until
+    /// [`Store::checkpoint`](crate::Store::checkpoint) or a disk that fills up asks for their room.
     #[must_use]
     pub fn refill(mut self, refill: bool) -> Self {
         self.refill = refill;

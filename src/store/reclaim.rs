@@ -86,8 +86,8 @@ impl Shared {
         for (track, disk, free_chunks) in tracks {
             self.sync_if_due();
             let Some(volume) = self.volumes.of(disk) else { continue };
-            // Room that is kept for some puts is none for others.
-            let is_short = volume.load().available_bytes < 4 * kept_chunks * CHUNK_BYTES as u64;
+            // Room that is kept for large values is none for small ones.
+            let is_short = volume.load().available_bytes < kept_chunks * CHUNK_BYTES as u64;
             if excess_chunks == 0 && kept_chunks > 0 && !is_short {
                 continue;
             }
@@ -102,10 +102,14 @@ impl Shared {
         Ok(())
     }
 
-    /// Bytes of freed chunks that stay for new values: an eighth of what the objects have, more than what comes
-    /// free between two checkpoints.
+    /// Bytes of freed chunks that stay for new values: about twice what comes free between two checkpoints, at
+    /// most, and no more than an eighth of what the objects have.
     fn pool_bytes(&self) -> u64 {
-        if self.options.refill { self.books().state.object_bytes / 8 } else { 0 }
+        if !self.options.refill {
+            return 0;
+        }
+        let most = self.options.checkpoint_bytes.saturating_mul(2);
+        (self.books().state.object_bytes / 8).min(most)
     }
 
     /// Punches what may be punched out of a track; gives the chunks that readers or a backup hold.
