@@ -366,8 +366,8 @@ impl Options {
     /// For stores in which large objects are overwritten all the time: no hole is made and filled again. A
     /// value that is written so is synced before its record is, all values of a [`Batch`](crate::Batch)
     /// together. Where holes are punched as well, freed chunks stay to be refilled, up to an eighth of what the
-    /// objects have and twice [`checkpoint_bytes`](Self::checkpoint_bytes), until
-    /// [`Store::checkpoint`](crate::Store::checkpoint) or a disk that fills up asks for their room.
+    /// objects have or twice [`checkpoint_bytes`](Self::checkpoint_bytes), whichever is less, until
+    /// [`Store::checkpoint`](crate::Store::checkpoint), compaction or a disk that fills up asks for their room.
     #[must_use]
     pub fn refill(mut self, refill: bool) -> Self {
         self.refill = refill;

@@ -273,7 +273,8 @@ impl Volume {
         self.index_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    fn kept_bytes(&self) -> u64 {
+    /// What puts leave.
+    pub(crate) fn kept_bytes(&self) -> u64 {
         self.reserve_bytes + self.index_bytes.load(Ordering::Relaxed)
     }
 

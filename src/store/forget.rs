@@ -81,11 +81,16 @@ impl Shared {
         let volume = self.volumes.of(disk).ok_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("the store has no disk {disk}"))
         })?;
+        let on_disk = self.tracks_of(disk);
+        // Its record would claim chunks of a track that the index has forgotten. None takes any that begins now.
+        if self.refills.are_taken(|track| on_disk.0.contains(&track)) {
+            let what = "is being written to by an object in the making; finish or drop its writer, and try again";
+            return Err(Error::new(ErrorKind::Disk, what).with_path(&volume.dir));
+        }
         if !self.volumes.are_without(&volume) || !volume.leave() {
             let what = "is not missing; drain it, or open the store without it";
             return Err(Error::new(ErrorKind::InvalidArgument, what).with_path(&volume.dir));
         }
-        let on_disk = self.tracks_of(disk);
         let objects = self.delete_objects_on(&on_disk, on_object)?;
         self.discard_parts_on(&on_disk)?;
         self.delete_once_more(&on_disk)?;

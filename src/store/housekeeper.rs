@@ -56,8 +56,9 @@ fn run(shared: &Shared) {
             pass
         });
         let has_deleted = deleted_bytes >= shared.options.track_bytes / DELETED_PART;
-        let wants_room = signals.checkpoint || has_deleted;
-        if wants_room || signals.flush || checkpointed.elapsed() >= interval {
+        // Where there is a pool, what has expired is for those who come next.
+        let wants_room = signals.checkpoint || has_deleted && !shared.options.refill;
+        if wants_room || has_deleted || signals.flush || checkpointed.elapsed() >= interval {
             // Where room is wanted writers wait for it, or they would take as much meanwhile.
             match if wants_room { shared.tidy_before_writes() } else { shared.tidy_by_the_way() } {
                 Ok(()) => {}

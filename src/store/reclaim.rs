@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use super::{PartId, Shared};
 use crate::disk::Owner;
 use crate::disk::Volume;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::chunk::CHUNK_BYTES;
 use crate::format::entry::{Extent, FreeRow, Grave, TrackRow};
 use crate::format::record::Space;
@@ -25,7 +25,7 @@ impl Shared {
 
     /// The same, as it is done by and by: the [pool](Pool) stays.
     pub(crate) fn tidy_by_the_way(&self) -> Result<()> {
-        self.seal_for_refills()?;
+        self.seal_for_refills();
         self.tidy_after(|| self.checkpoint(), Pool::Kept)
     }
 
@@ -34,7 +34,7 @@ impl Shared {
         self.tidy_after(|| self.checkpoint_before_writes(), Pool::Punched)
     }
 
-    fn tidy_after(&self, checkpoint: impl FnOnce() -> Result<()>, pool: Pool) -> Result<()> {
+    fn tidy_after(&self, checkpoint: impl Fn() -> Result<()>, pool: Pool) -> Result<()> {
         // A disk that is missing may hold what assembles a part, or what a tombstone hides.
         let knows_all = self.unknown_above.is_none();
         if knows_all {
@@ -55,8 +55,16 @@ impl Shared {
         self.give_back_after(|| self.checkpoint(), Pool::Punched)
     }
 
-    fn give_back_after(&self, checkpoint: impl FnOnce() -> Result<()>, pool: Pool) -> Result<()> {
-        checkpoint()?;
+    fn give_back_after(&self, checkpoint: impl Fn() -> Result<()>, pool: Pool) -> Result<()> {
+        let mut outcome = checkpoint();
+        if self.options.refill && outcome.as_ref().is_err_and(|e| e.kind() == ErrorKind::Full) {
+            // What was kept to be refilled may be the room that it lacks.
+            let serial = self.reclaiming.lock().expect("no panic holds it");
+            self.punch_freed(Pool::Punched)?;
+            drop(serial);
+            outcome = checkpoint();
+        }
+        outcome?;
         let _serial = self.reclaiming.lock().expect("no panic holds it");
         self.unlink_dead_tracks()?;
         self.punch_freed(pool)?;
@@ -73,37 +81,43 @@ impl Shared {
         // What it passed over by then, `META` knows to be trimmed: a scan that begins before would
         // take the hole for damage.
         let reusable = self.reusable_batch();
-        let tracks: Vec<_> = {
+        let mut tracks: Vec<(TrackId, TrackRow)> = {
             let books = self.books();
             let freed = books.tracks.iter().filter(|(_, row)| row.free_chunks > 0);
-            freed.map(|(id, row)| (*id, row.disk, u64::from(row.free_chunks))).collect()
+            freed.map(|(id, row)| (*id, *row)).collect()
         };
-        let kept_chunks =
-            if pool == Pool::Kept { self.pool_bytes() / CHUNK_BYTES as u64 } else { 0 };
-        let freed_chunks: u64 = tracks.iter().map(|(.., chunks)| chunks).sum();
-        let mut excess_chunks = freed_chunks.saturating_sub(kept_chunks);
+        let kept_bytes = if pool == Pool::Kept { self.pool_bytes() } else { 0 };
+        let freed_chunks: u64 = tracks.iter().map(|(_, row)| u64::from(row.free_chunks)).sum();
+        let mut excess_chunks = freed_chunks.saturating_sub(kept_bytes / CHUNK_BYTES as u64);
+        // First where nothing would be refilled.
+        tracks.sort_by_key(|(_, row)| row.sealed.is_some() && !row.is_dead());
         let mut held_chunks = 0;
-        for (track, disk, free_chunks) in tracks {
+        for (track, row) in tracks {
             self.sync_if_due();
-            let Some(volume) = self.volumes.of(disk) else { continue };
-            // Room that is kept for large values is none for small ones.
-            let is_short = volume.load().available_bytes < kept_chunks * CHUNK_BYTES as u64;
-            if excess_chunks == 0 && kept_chunks > 0 && !is_short {
+            let Some(volume) = self.volumes.of(row.disk) else { continue };
+            if !volume.punches() || self.volumes.are_without(&volume) {
                 continue;
             }
-            excess_chunks = excess_chunks.saturating_sub(free_chunks);
-            if volume.punches() && !self.volumes.are_without(&volume) {
-                let punched = self.punch_track(track, reusable);
+            // Room that is kept for large values is none for small ones.
+            let is_short = volume.load().available_bytes < kept_bytes + volume.kept_bytes();
+            let most_chunks = if kept_bytes == 0 || is_short { u64::MAX } else { excess_chunks };
+            let mut left_chunks = u64::from(row.free_chunks);
+            if most_chunks > 0 {
+                let punched = self.punch_track(track, reusable, most_chunks);
                 volume.room_came_back();
-                held_chunks += self.isolate(&volume, punched)?.unwrap_or_default();
+                let punched = self.isolate(&volume, punched)?.unwrap_or_default();
+                excess_chunks = excess_chunks.saturating_sub(punched.chunks);
+                left_chunks = punched.held_chunks;
             }
+            // What stays in the pool is no garbage that somebody should bring back.
+            held_chunks += left_chunks;
         }
         self.compaction.set_held(held_chunks * CHUNK_BYTES as u64);
         Ok(())
     }
 
-    /// Bytes of freed chunks that stay for new values: about twice what comes free between two checkpoints, at
-    /// most, and no more than an eighth of what the objects have.
+    /// Bytes of freed chunks that stay for new values: an eighth of what the objects have, or about twice what
+    /// comes free between two checkpoints, whichever is less.
     fn pool_bytes(&self) -> u64 {
         if !self.options.refill {
             return 0;
@@ -112,11 +126,15 @@ impl Shared {
         (self.books().state.object_bytes / 8).min(most)
     }
 
-    /// Punches what may be punched out of a track; gives the chunks that readers or a backup hold.
-    fn punch_track(&self, track: TrackId, reusable: u64) -> Result<u64> {
-        let (mut punched, mut held_chunks) = (Vec::new(), 0);
+    /// Punches what may be punched out of a track, until it is about so many chunks.
+    fn punch_track(&self, track: TrackId, reusable: u64, most_chunks: u64) -> Result<Punched> {
+        let (mut punched, mut chunks, mut held_chunks) = (Vec::new(), 0, 0);
         let readers_hold = reusable < self.checkpoints.durable_batch();
         for (chunk, row) in free_rows(&self.index, track)? {
+            if chunks >= most_chunks {
+                held_chunks += if row.punched { 0 } else { u64::from(row.chunks) };
+                continue;
+            }
             if row.punched || row.freed_by > reusable {
                 let is_held = !row.punched && readers_hold;
                 held_chunks += if is_held { u64::from(row.chunks) } else { 0 };
@@ -141,20 +159,22 @@ impl Shared {
                 Ok(Some(is_free))
             };
             match self.refills.unless_taken(extent, punch).transpose()? {
-                Some(Some(true)) => punched.push((chunk, row)),
+                Some(Some(true)) => {
+                    punched.push((chunk, row));
+                    chunks += u64::from(row.chunks);
+                }
                 // A backup shares the track: nothing of it is given back before that is gone.
                 Some(None) => held_chunks += u64::from(row.chunks),
                 Some(Some(false)) | None => {}
             }
         }
         if punched.is_empty() {
-            return Ok(held_chunks);
+            return Ok(Punched { chunks, held_chunks });
         }
-        let chunks: u64 = punched.iter().map(|(_, row)| u64::from(row.chunks)).sum();
         self.compaction.came_back(chunks * CHUNK_BYTES as u64);
         self.change(&mut self.books(), |join| join.set_punched(track, &punched))?;
         step!("reclaim.punches-noted");
-        Ok(held_chunks)
+        Ok(Punched { chunks, held_chunks })
     }
 
     /// Sets a disk apart that fails, where there are others: those go on.
@@ -375,6 +395,14 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// What was punched out of a track.
+#[derive(Debug, Clone, Copy, Default)]
+struct Punched {
+    chunks: u64,
+    /// What readers, a backup or the pool hold.
+    held_chunks: u64,
 }
 
 /// What becomes of freed chunks that new values would refill: a hole in their place is made, and then filled,

@@ -24,11 +24,13 @@ use crate::track::TrackFile;
 
 /// So many freed bytes, and such a part of what they lie in, are worth a checkpoint and the end of a track, so that
 /// they can be refilled.
-pub(super) const MUCH_BYTES: u64 = 8 << 20;
+pub(super) const MUCH_BYTES: u64 = 16 << 20;
 const MUCH_OF_TRACK: u32 = 8;
 
 /// Runs that are known at most: the others are found when there are less.
 const MOST_RUNS: usize = 1 << 16;
+/// Runs that a value tries: of some the neighbours came free since, and with them they wait for a checkpoint.
+const MOST_TRIES: usize = 16;
 
 /// What may be refilled, and what is. The latter is neither punched nor unlinked.
 #[derive(Debug, Default)]
@@ -50,6 +52,8 @@ struct State {
 struct Pool {
     runs: BTreeMap<u32, Vec<Run>>,
     len: usize,
+    /// The last batch of the index when it was looked for, and the last of which chunks could be reused.
+    as_of: (u64, u64),
 }
 
 /// Consecutive free chunks of a sealed track.
@@ -163,6 +167,11 @@ impl Refills {
         Some(unlink())
     }
 
+    /// Whether a writer has taken anything of some tracks.
+    pub(crate) fn are_taken(&self, of: impl Fn(TrackId) -> bool) -> bool {
+        self.state().taken.keys().any(|(track, _)| of(*track))
+    }
+
     /// Waits until no extent is being punched and no track unlinked.
     pub(crate) fn wait_for_reuse(&self) {
         drop(self.state());
@@ -175,6 +184,12 @@ impl Refills {
         // Under the lock: who takes an extent behind this gets a seq behind this, too.
         let next = next_seq();
         state.taken.values().map(|hold| hold.since).fold(next, Seq::min)
+    }
+
+    /// Whether there may be so many consecutive chunks.
+    fn may_have(&self, chunks: u32) -> bool {
+        let state = self.state();
+        state.pool.as_ref().is_none_or(|pool| pool.runs.range(chunks..).next().is_some())
     }
 
     /// Takes so many consecutive chunks out of the pool.
@@ -216,7 +231,8 @@ impl Shared {
         }
         self.check_poison()?;
         for (number, value) in values.into_iter().enumerate() {
-            if (value.len() as u64) < OWNED_MIN_BYTES {
+            let chunks = u32::try_from(chunk::chunks_for(value.len() as u64)).unwrap_or(u32::MAX);
+            if (value.len() as u64) < OWNED_MIN_BYTES || !self.refills.may_have(chunks) {
                 continue;
             }
             // Given back with each: whoever holds the gate may wait for it.
@@ -267,7 +283,7 @@ impl Shared {
 
     /// Ends active tracks of which much is free: what is appended to is not refilled, since of two syncs of one
     /// file one might see a failure and the other not.
-    pub(super) fn seal_for_refills(&self) -> Result<()> {
+    pub(super) fn seal_for_refills(&self) {
         for volume in self.volumes.all().iter().filter(|_| self.options.refill) {
             let active = volume.last_track().and_then(|(track, _)| {
                 let row = self.books().tracks.get(&track).copied()?;
@@ -275,13 +291,17 @@ impl Shared {
             });
             let is_much = |row: TrackRow| {
                 let free_bytes = u64::from(row.free_chunks) * CHUNK_BYTES as u64;
-                free_bytes >= MUCH_BYTES && row.free_chunks >= row.applied / MUCH_OF_TRACK
+                free_bytes >= MUCH_BYTES
+                    && row.free_chunks >= row.applied / MUCH_OF_TRACK
+                    && !row.is_dead()
             };
-            if active.is_some_and(is_much) && !self.volumes.are_without(volume) {
-                self.isolate(volume, self.seal_active(volume))?;
+            if active.is_some_and(is_much)
+                && !self.volumes.are_without(volume)
+                && let Err(error) = self.isolate(volume, self.seal_active(volume))
+            {
+                tracing::warn!(%error, "a track of which much is free is not sealed");
             }
         }
-        Ok(())
     }
 
     /// Looks for what may be refilled. Where nothing is unlinked meanwhile.
@@ -291,21 +311,33 @@ impl Shared {
         }
         let reusable = self.reusable_batch();
         // A track that holds nothing may be unlinked already, where the unlinking came to no end.
-        let mut tracks: Vec<(TrackId, TrackRow)> = {
+        let (batch, mut tracks): (u64, Vec<(TrackId, TrackRow)>) = {
             let books = self.books();
             let sealed = books.tracks.iter().filter(|(_, row)| row.sealed.is_some());
-            sealed.filter(|(_, row)| !row.is_dead()).map(|(id, row)| (*id, *row)).collect()
+            let live = sealed.filter(|(_, row)| !row.is_dead()).map(|(id, row)| (*id, *row));
+            (books.state.batch, live.collect())
         };
-        tracks.retain(|(_, row)| row.free_chunks + row.punched_chunks > 0);
+        let as_of = (batch, reusable);
+        if self.refills.state().pool.as_ref().is_some_and(|pool| pool.as_of == as_of) {
+            return Ok(());
+        }
+        tracks.retain(|(id, row)| {
+            row.free_chunks + row.punched_chunks > 0 && self.takes_refills(*id, row.disk)
+        });
         tracks.sort_by_key(|(_, row)| Reverse(row.free_chunks));
-        let mut pool = Pool::default();
+        let mut pool = Pool { as_of, ..Pool::default() };
         for (track, TrackRow { disk, .. }) in tracks {
-            let rows = free_rows(&self.index, track)?;
-            for (chunk, row) in rows.into_iter().filter(|(_, row)| row.freed_by <= reusable) {
-                pool.push(Run { disk, extent: Extent { track, chunk, chunks: row.chunks } });
-            }
             if pool.len >= MOST_RUNS {
                 break;
+            }
+            // A backup may have it too. One that can't be opened is told of when it is read.
+            if self.files.get(track).and_then(|file| file.is_linked()).unwrap_or(true) {
+                continue;
+            }
+            let rows = free_rows(&self.index, track)?;
+            let reusable = rows.into_iter().filter(|(_, row)| row.freed_by <= reusable);
+            for (chunk, row) in reusable.take(MOST_RUNS) {
+                pool.push(Run { disk, extent: Extent { track, chunk, chunks: row.chunks } });
             }
         }
         self.refills.state().pool = Some(pool);
@@ -319,12 +351,15 @@ impl Shared {
         {
             self.renew_pool()?;
         }
-        while let Some(run) = self.refills.take(chunks, self.current_seq()) {
+        // A backup in the making holds everything back.
+        let tries = if self.reusable_batch() == 0 { 0 } else { MOST_TRIES };
+        for _ in 0..tries {
+            let Some(run) = self.refills.take(chunks, self.current_seq()) else { break };
             // It may have been refilled since the pool was looked for, and be freed again.
             let found = self.free_row_around(run.extent);
             let row = found.inspect_err(|_| self.refills.give_back(run.extent))?;
             let row = row.filter(|row| row.freed_by <= self.reusable_batch());
-            if let Some(row) = row.filter(|_| self.takes_refills(&run)) {
+            if let Some(row) = row.filter(|_| self.takes_refills(run.extent.track, run.disk)) {
                 return Ok(Some((run, row.punched)));
             }
             self.refills.give_back(run.extent);
@@ -350,11 +385,10 @@ impl Shared {
         self.volumes.of(disk).is_some_and(|volume| volume.check_room(bytes).is_ok())
     }
 
-    /// Whether a run's track is to keep what it holds: neither it nor its disk is being emptied.
-    fn takes_refills(&self, run: &Run) -> bool {
-        let volume = self.volumes.of(run.disk);
-        volume.is_some_and(|volume| volume.takes_puts())
-            && !self.compaction.is_busy(run.extent.track)
+    /// Whether a track is to keep what it holds: neither it nor its disk is being emptied.
+    fn takes_refills(&self, track: TrackId, disk: DiskId) -> bool {
+        let volume = self.volumes.of(disk);
+        volume.is_some_and(|volume| volume.takes_puts()) && !self.compaction.is_busy(track)
     }
 }
 

@@ -281,3 +281,32 @@ fn what_is_freed_by_and_by_is_refilled_and_not_punched() {
     let tags = (0..20).map(|key| (key, key + 12)).chain((20..800).map(|key| (key, key)));
     check(&store, tags.map(|(key, tag)| (format!("k{key}"), tag)));
 }
+
+/// Symptom: small puts were refused on a disk that others had filled, although much of what the store had was
+/// free. Cause: it was kept for large values. Rule: where less is left than is kept, nothing is.
+#[test]
+fn what_is_kept_to_be_refilled_comes_back_when_others_fill_the_disk() {
+    let machine = Machine::new(6, 1);
+    machine.io.set_capacity(Machine::disk(0), 16 << 20);
+    let options = machine.options().refill(true).compaction(false).reserve_bytes(256 << 10);
+    let store = options.checkpoint_interval(QUICK).open(HOME).expect("it opens");
+    let put = |key: String, tag| store.put(key, &value(tag)[..60_000]);
+    for i in 0..160 {
+        put(format!("k{i}"), i).expect("it puts");
+    }
+    for i in (0..30).step_by(2) {
+        store.delete(format!("k{i}")).expect("it deletes");
+    }
+    std::thread::sleep(8 * QUICK);
+    let kept = store.stats().expect("stats").total();
+    assert_eq!(kept.punched_bytes, 0, "an eighth of the store stays");
+    assert!(kept.free_bytes > 15 * 60_000);
+    // Somebody else takes all but a little.
+    machine.io.set_capacity(Machine::disk(0), kept.file_bytes + (300 << 10));
+    put("more".into(), 1).ok();
+    std::thread::sleep(8 * QUICK);
+    assert!(store.stats().expect("stats").total().punched_bytes > 0, "it is given back");
+    for i in 200..204 {
+        store.put(format!("k{i}"), &value(i)[..9_000]).expect("there is room for small values");
+    }
+}
