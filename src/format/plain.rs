@@ -1,12 +1,12 @@
-//! Plain puts and their entries, by hand: those whose value is inline, by far the most; and what a listing
-//! reads of each common prefix.
+//! Plain puts and their entries, by hand: those whose value is inline, by far the most; what a listing reads of
+//! each common prefix; and, to read, lists of segments, all of which a range of a large object costs.
 //!
 //! The bytes are bincode's (`codec`), at a quarter of its instructions. What is not plain, or does
 //! not decode, is left to bincode, which also says what is wrong with it; a test holds the two
 //! against each other.
 
 use super::entry::{Entry, Place, PrefixRow};
-use super::record::{Meta, Put, Record, Space, Value};
+use super::record::{Meta, Put, Record, Refilled, SegmentList, SegmentRef, Space, Value};
 use super::{Seq, TrackId};
 
 /// The numbers of a plain entry take 83 bytes at most, and of the last one eight are written.
@@ -16,6 +16,9 @@ const PUT: u8 = 0;
 const INLINE_VALUE: u8 = 0;
 const EMPTY_PLACE: u8 = 0;
 const INLINE_PLACE: u8 = 1;
+const SEGMENTS_PLACE: u8 = 2;
+/// A segment in a list takes no less.
+const SEGMENT_MIN_BYTES: usize = 3;
 
 /// From here on a number takes this byte, which says how wide it is, and so many bytes more.
 const U16: u8 = 251;
@@ -82,7 +85,7 @@ pub(super) fn encode_entry(entry: &Entry<'_>, out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Decodes the entry of a plain put; `None` if it is something else.
+/// Decodes the entry of a put that is plain or in segments; `None` if it is something else.
 pub(super) fn decode_entry(bytes: &[u8]) -> Option<Entry<'_>> {
     let mut from = Reader(bytes);
     let (seq, track, chain) = (Seq(from.u64()?), TrackId(from.u32()?), Seq(from.u64()?));
@@ -90,6 +93,7 @@ pub(super) fn decode_entry(bytes: &[u8]) -> Option<Entry<'_>> {
     let place = match from.byte()? {
         EMPTY_PLACE => Place::Empty,
         INLINE_PLACE => Place::Inline { chunk: from.u32()?, offset: from.u16()? },
+        SEGMENTS_PLACE => Place::Segments(from.segments()?),
         _ => return None,
     };
     from.0.is_empty().then_some(Entry { seq, track, chain, meta, place })
@@ -200,6 +204,32 @@ impl<'a> Reader<'a> {
         Some(slice)
     }
 
+    fn segments(&mut self) -> Option<SegmentList> {
+        let count = usize::try_from(self.u64()?).ok()?;
+        // What is there bounds what is allocated.
+        if count > self.0.len() / SEGMENT_MIN_BYTES {
+            return None;
+        }
+        let (mut list, mut seq) = (Vec::with_capacity(count), 0_u64);
+        for _ in 0..count {
+            // The sign is the last bit.
+            let delta = self.u64()?;
+            seq = seq.wrapping_add((delta >> 1) ^ (delta & 1).wrapping_neg());
+            let len = self.u64()?;
+            let refilled = match self.byte()? {
+                0 => None,
+                1 => Some(Refilled {
+                    track: TrackId(self.u32()?),
+                    chunk: self.u32()?,
+                    crc: self.u32()?,
+                }),
+                _ => return None,
+            };
+            list.push(SegmentRef { seq: Seq(seq), len, refilled });
+        }
+        Some(SegmentList(list))
+    }
+
     fn meta(&mut self) -> Option<Meta<'a>> {
         let (len, crc, created_ms, modified_ms) =
             (self.u64()?, self.u32()?, self.u64()?, self.u64()?);
@@ -216,7 +246,6 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
     use crate::format::codec;
-    use crate::format::record::SegmentList;
 
     const NUMBERS: [u64; 12] = [
         0,
@@ -316,6 +345,31 @@ mod tests {
             });
             bytes.clear();
             codec::encode_into(&entry, &mut bytes);
+            same_of_any_bytes(&bytes, |bytes| {
+                let by_hand = decode_entry(bytes);
+                let bincode = codec::decode("index entry", bytes);
+                assert!(by_hand.is_none_or(|by_hand| Ok(by_hand) == bincode), "{bytes:?}");
+            });
+        }
+    }
+
+    #[test]
+    fn lists_of_segments_are_what_bincode_makes_of_them() {
+        let segment = |at: usize| {
+            let number = |by: usize| NUMBERS[(at + by) % NUMBERS.len()];
+            let narrow = |by| u32::try_from(number(by)).unwrap_or(u32::MAX);
+            let place = Refilled { track: TrackId(narrow(2)), chunk: narrow(5), crc: narrow(7) };
+            let refilled = (at % 3 > 0).then_some(place);
+            SegmentRef { seq: Seq(number(0)), len: number(1), refilled }
+        };
+        for count in [0, 1, 2, 5, 30] {
+            let list = SegmentList((0..count).map(|at| segment(at * 5 + count)).collect());
+            let meta = metas(&[b"type"]).next().expect("there are some");
+            let (seq, track, chain) = (Seq(1 << 41), TrackId(3), Seq(251));
+            let entry = Entry { seq, track, chain, meta, place: Place::Segments(list) };
+            let mut bytes = vec![];
+            codec::encode_into(&entry, &mut bytes);
+            assert_eq!(decode_entry(&bytes), Some(entry));
             same_of_any_bytes(&bytes, |bytes| {
                 let by_hand = decode_entry(bytes);
                 let bincode = codec::decode("index entry", bytes);
