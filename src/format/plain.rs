@@ -359,7 +359,7 @@ mod tests {
             let number = |by: usize| NUMBERS[(at + by) % NUMBERS.len()];
             let narrow = |by| u32::try_from(number(by)).unwrap_or(u32::MAX);
             let place = Refilled { track: TrackId(narrow(2)), chunk: narrow(5), crc: narrow(7) };
-            let refilled = (at % 3 > 0).then_some(place);
+            let refilled = (at % 2 == 1).then_some(place);
             SegmentRef { seq: Seq(number(0)), len: number(1), refilled }
         };
         for count in [0, 1, 2, 5, 30] {
