@@ -121,7 +121,17 @@ impl<'a> Closed<'a> {
         let expected = session.observe().map_err(wrong)?.named();
         session.close().map_err(wrong)?;
         let recording = recorder.finish(&machine);
-        Ok(Closed { rules, recording, image: machine.image(), expected })
+        let image = machine.image();
+        if !rules.setup.retention.drops() {
+            return Ok(Closed { rules, recording, image, expected });
+        }
+        // Opening a queue drops what has become too old or too much since it dropped something last.
+        let machine = Machine::of(&image.fork());
+        let mut session = Session::new(rules.engine, machine.place(), rules.setup);
+        let expected = session.observe().map_err(wrong)?.named();
+        machine.io.power_off();
+        session.abandon();
+        Ok(Closed { rules, recording, image, expected })
     }
 
     fn judge_named(&self, name: &str) -> Result<Result<(), Vec<Loss>>, String> {
