@@ -1,5 +1,5 @@
 //! Plain puts and their entries, by hand: those whose value is inline, by far the most; what a listing reads of
-//! each common prefix; and, to read, lists of segments, all of which a range of a large object costs.
+//! each common prefix; and lists of segments, to read: each range of a large object decodes the whole list.
 //!
 //! The bytes are bincode's (`codec`), at a quarter of its instructions. What is not plain, or does
 //! not decode, is left to bincode, which also says what is wrong with it; a test holds the two

@@ -190,12 +190,28 @@ pub(crate) fn free_rows(index: &Index, track: TrackId) -> Result<Vec<(u32, FreeR
     let mut cursor = view.rows(Family::Free);
     cursor.seek(&entry::free_key(track, 0));
     while let Some((key, row)) = cursor.row()? {
-        let (of, at) = entry::parse_free_key(key).map_err(|fault| index.fault(fault))?;
+        let ((of, at), row) = decode(index, key, row)?;
         if of != track {
             break;
         }
-        rows.push((at, FreeRow::decode(row).map_err(|fault| index.fault(fault))?));
+        rows.push((at, row));
         cursor.next();
     }
     Ok(rows)
+}
+
+/// The free row that has all of an extent, if there is one.
+pub(crate) fn free_row_around(index: &Index, extent: Extent) -> Result<Option<FreeRow>> {
+    let view = index.view();
+    let mut cursor = view.rows(Family::Free);
+    cursor.seek_back(&entry::free_key(extent.track, extent.chunk));
+    let Some((key, row)) = cursor.row()? else { return Ok(None) };
+    let ((track, chunk), row) = decode(index, key, row)?;
+    let has_all = track == extent.track && chunk + row.chunks >= extent.chunk + extent.chunks;
+    Ok(has_all.then_some(row))
+}
+
+fn decode(index: &Index, key: &[u8], row: &[u8]) -> Result<((TrackId, u32), FreeRow)> {
+    let decoded = entry::parse_free_key(key).and_then(|key| Ok((key, FreeRow::decode(row)?)));
+    decoded.map_err(|fault| index.fault(fault))
 }

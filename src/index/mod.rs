@@ -32,7 +32,7 @@ use rocksdb::{
 
 pub(crate) use books::Books;
 pub(crate) use cursor::{Cursor, RowCursor};
-pub(crate) use free::free_rows;
+pub(crate) use free::{free_row_around, free_rows};
 pub(crate) use graves::{grave, graves};
 pub(crate) use join::{Ahead, ChainFacts, Join};
 pub(crate) use moves::{Original, Passed};

@@ -20,27 +20,27 @@ const GRAVES_A_BATCH: usize = 1000;
 impl Shared {
     /// A checkpoint, and everything that it makes possible.
     pub(crate) fn tidy(&self) -> Result<()> {
-        self.tidy_after(|| self.checkpoint(), Pool::Punched)
+        self.tidy_after(|| self.checkpoint(), Fate::Punched)
     }
 
-    /// The same, as it is done by and by: the [pool](Pool) stays.
+    /// The same, as it is done by and by: the [pool](Fate::Kept) stays.
     pub(crate) fn tidy_by_the_way(&self) -> Result<()> {
         self.seal_for_refills();
-        self.tidy_after(|| self.checkpoint(), Pool::Kept)
+        self.tidy_after(|| self.checkpoint(), Fate::Kept)
     }
 
     /// Everything; writers wait while the index is flushed.
     pub(crate) fn tidy_before_writes(&self) -> Result<()> {
-        self.tidy_after(|| self.checkpoint_before_writes(), Pool::Punched)
+        self.tidy_after(|| self.checkpoint_before_writes(), Fate::Punched)
     }
 
-    fn tidy_after(&self, checkpoint: impl Fn() -> Result<()>, pool: Pool) -> Result<()> {
+    fn tidy_after(&self, checkpoint: impl Fn() -> Result<()>, fate: Fate) -> Result<()> {
         // A disk that is missing may hold what assembles a part, or what a tombstone hides.
         let knows_all = self.unknown_above.is_none();
         if knows_all {
             self.age_out_parts()?;
         }
-        self.give_back_after(checkpoint, pool)?;
+        self.give_back_after(checkpoint, fate)?;
         self.reserve.keep();
         if knows_all {
             self.raise_floors()?;
@@ -52,22 +52,22 @@ impl Shared {
 
     /// A checkpoint, and the room that it makes. Passes no gates.
     pub(crate) fn give_back(&self) -> Result<()> {
-        self.give_back_after(|| self.checkpoint(), Pool::Punched)
+        self.give_back_after(|| self.checkpoint(), Fate::Punched)
     }
 
-    fn give_back_after(&self, checkpoint: impl Fn() -> Result<()>, pool: Pool) -> Result<()> {
+    fn give_back_after(&self, checkpoint: impl Fn() -> Result<()>, fate: Fate) -> Result<()> {
         let mut outcome = checkpoint();
         if self.options.refill && outcome.as_ref().is_err_and(|e| e.kind() == ErrorKind::Full) {
             // What was kept to be refilled may be the room that it lacks.
             let serial = self.reclaiming.lock().expect("no panic holds it");
-            self.punch_freed(Pool::Punched)?;
+            self.punch_freed(Fate::Punched)?;
             drop(serial);
             outcome = checkpoint();
         }
         outcome?;
         let _serial = self.reclaiming.lock().expect("no panic holds it");
         self.unlink_dead_tracks()?;
-        self.punch_freed(pool)?;
+        self.punch_freed(fate)?;
         self.renew_pool()
     }
 
@@ -77,7 +77,7 @@ impl Shared {
         self.checkpoints.durable_batch().min(self.pins.oldest())
     }
 
-    fn punch_freed(&self, pool: Pool) -> Result<()> {
+    fn punch_freed(&self, fate: Fate) -> Result<()> {
         // What it passed over by then, `META` knows to be trimmed: a scan that begins before would
         // take the hole for damage.
         let reusable = self.reusable_batch();
@@ -86,7 +86,7 @@ impl Shared {
             let freed = books.tracks.iter().filter(|(_, row)| row.free_chunks > 0);
             freed.map(|(id, row)| (*id, *row)).collect()
         };
-        let kept_bytes = if pool == Pool::Kept { self.pool_bytes() } else { 0 };
+        let kept_bytes = if fate == Fate::Kept { self.pool_bytes() } else { 0 };
         let freed_chunks: u64 = tracks.iter().map(|(_, row)| u64::from(row.free_chunks)).sum();
         let mut excess_chunks = freed_chunks.saturating_sub(kept_bytes / CHUNK_BYTES as u64);
         // First where nothing would be refilled.
@@ -408,7 +408,7 @@ struct Punched {
 /// What becomes of freed chunks that new values would refill: a hole in their place is made, and then filled,
 /// at the price of two changes of the file's blocks, and perhaps of a discard that is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pool {
+enum Fate {
     /// What is more than [`Shared::pool_bytes`] is punched out.
     Kept,
     /// All is, as where room is wanted.

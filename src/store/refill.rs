@@ -15,10 +15,10 @@ use crate::disk::Owner;
 use crate::error::Result;
 use crate::format::chain::{Body, ChainPlace};
 use crate::format::chunk::{self, CHUNK_BYTES};
-use crate::format::entry::{self, Extent, FreeRow, TrackRow};
+use crate::format::entry::{Extent, FreeRow, TrackRow};
 use crate::format::record::{OWNED_MIN_BYTES, Refilled, SegmentList, SegmentRef, Value};
 use crate::format::{DiskId, Seq, TrackId};
-use crate::index::{Family, free_rows};
+use crate::index::{self, free_rows};
 use crate::io;
 use crate::track::TrackFile;
 
@@ -51,7 +51,6 @@ struct State {
 #[derive(Debug, Default)]
 struct Pool {
     runs: BTreeMap<u32, Vec<Run>>,
-    len: usize,
     /// The last batch of the index when it was looked for, and the last of which chunks could be reused.
     as_of: (u64, u64),
 }
@@ -117,10 +116,8 @@ pub(crate) fn sync_all(taken: &[Taken<'_>]) -> Result<()> {
 
 impl Pool {
     fn push(&mut self, run: Run) {
-        // Nothing that has chunks of its own would fit.
-        if u64::from(run.extent.chunks) >= chunk::chunks_for(OWNED_MIN_BYTES) {
+        if is_long_enough(run.extent.chunks) {
             self.runs.entry(run.extent.chunks).or_default().push(run);
-            self.len += 1;
         }
     }
 
@@ -131,7 +128,6 @@ impl Pool {
         if self.runs.get(&run.extent.chunks).is_some_and(Vec::is_empty) {
             self.runs.remove(&run.extent.chunks);
         }
-        self.len -= 1;
         let Extent { track, chunk, chunks: all } = run.extent;
         let left = Extent { track, chunk: chunk + chunks, chunks: all - chunks };
         self.push(Run { extent: left, ..run });
@@ -142,7 +138,6 @@ impl Pool {
     fn forget(&mut self, track: TrackId) {
         self.runs.values_mut().for_each(|runs| runs.retain(|run| run.extent.track != track));
         self.runs.retain(|_, runs| !runs.is_empty());
-        self.len = self.runs.values().map(Vec::len).sum();
     }
 }
 
@@ -284,7 +279,10 @@ impl Shared {
     /// Ends active tracks of which much is free: what is appended to is not refilled, since of two syncs of one
     /// file one might see a failure and the other not.
     pub(super) fn seal_for_refills(&self) {
-        for volume in self.volumes.all().iter().filter(|_| self.options.refill) {
+        if !self.options.refill {
+            return;
+        }
+        for volume in self.volumes.all().iter() {
             let active = volume.last_track().and_then(|(track, _)| {
                 let row = self.books().tracks.get(&track).copied()?;
                 row.sealed.is_none().then_some(row)
@@ -325,19 +323,20 @@ impl Shared {
             row.free_chunks + row.punched_chunks > 0 && self.takes_refills(*id, row.disk)
         });
         tracks.sort_by_key(|(_, row)| Reverse(row.free_chunks));
-        let mut pool = Pool { as_of, ..Pool::default() };
+        let (mut pool, mut left) = (Pool { as_of, ..Pool::default() }, MOST_RUNS);
         for (track, TrackRow { disk, .. }) in tracks {
-            if pool.len >= MOST_RUNS {
+            if left == 0 {
                 break;
             }
             // A backup may have it too. One that can't be opened is told of when it is read.
             if self.files.get(track).and_then(|file| file.is_linked()).unwrap_or(true) {
                 continue;
             }
-            let rows = free_rows(&self.index, track)?;
-            let reusable = rows.into_iter().filter(|(_, row)| row.freed_by <= reusable);
-            for (chunk, row) in reusable.take(MOST_RUNS) {
+            let is_usable = |row: &FreeRow| row.freed_by <= reusable && is_long_enough(row.chunks);
+            let rows = free_rows(&self.index, track)?.into_iter();
+            for (chunk, row) in rows.filter(|(_, row)| is_usable(row)).take(left) {
                 pool.push(Run { disk, extent: Extent { track, chunk, chunks: row.chunks } });
+                left -= 1;
             }
         }
         self.refills.state().pool = Some(pool);
@@ -356,7 +355,7 @@ impl Shared {
         for _ in 0..tries {
             let Some(run) = self.refills.take(chunks, self.current_seq()) else { break };
             // It may have been refilled since the pool was looked for, and be freed again.
-            let found = self.free_row_around(run.extent);
+            let found = index::free_row_around(&self.index, run.extent);
             let row = found.inspect_err(|_| self.refills.give_back(run.extent))?;
             let row = row.filter(|row| row.freed_by <= self.reusable_batch());
             if let Some(row) = row.filter(|_| self.takes_refills(run.extent.track, run.disk)) {
@@ -365,18 +364,6 @@ impl Shared {
             self.refills.give_back(run.extent);
         }
         Ok(None)
-    }
-
-    /// The row of the free list that has all of an extent, if there is one.
-    fn free_row_around(&self, extent: Extent) -> Result<Option<FreeRow>> {
-        let view = self.index.view();
-        let mut cursor = view.rows(Family::Free);
-        cursor.seek_back(&entry::free_key(extent.track, extent.chunk));
-        let Some((key, row)) = cursor.row()? else { return Ok(None) };
-        let decoded = entry::parse_free_key(key).and_then(|k| Ok((k, FreeRow::decode(row)?)));
-        let ((track, chunk), row) = decoded.map_err(|fault| self.index.fault(fault))?;
-        let has_all = track == extent.track && chunk + row.chunks >= extent.chunk + extent.chunks;
-        Ok(has_all.then_some(row))
     }
 
     /// Whether holes may be filled: that takes as much room as appending does.
@@ -390,6 +377,11 @@ impl Shared {
         let volume = self.volumes.of(disk);
         volume.is_some_and(|volume| volume.takes_puts()) && !self.compaction.is_busy(track)
     }
+}
+
+/// Whether anything that has chunks of its own would fit.
+fn is_long_enough(chunks: u32) -> bool {
+    u64::from(chunks) >= chunk::chunks_for(OWNED_MIN_BYTES)
 }
 
 fn overlaps(taken: &BTreeMap<(TrackId, u32), Hold>, extent: Extent) -> bool {
