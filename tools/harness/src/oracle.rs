@@ -158,8 +158,8 @@ impl Oracle {
         }
     }
 
-    #[cfg(test)]
     /// An operation is asked for at `now_ms`; gives the number by which to [`end`](Self::end) it.
+    #[cfg(test)]
     pub fn begin(&mut self, operation: &Operation, now_ms: u64) -> usize {
         self.begin_known(operation, &Known::of(operation, now_ms))
     }

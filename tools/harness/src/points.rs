@@ -168,7 +168,7 @@ pub fn find(name: &str) -> Option<&'static Point> {
 /// Has this process killed when the step `point` is taken for the `nth` time, counted from 1.
 pub fn kill_at(point: &'static Point, nth: u64) {
     let left = AtomicU64::new(nth);
-    let step = move |_name| {
+    let step = move |_: &Event<'_>| {
         if left.fetch_sub(1, Ordering::Relaxed) == 1 {
             // The calling thread does not come back from this.
             let _ = kill_process(getpid(), Signal::KILL);
@@ -184,8 +184,10 @@ pub type Counts = Arc<Mutex<BTreeMap<&'static str, u64>>>;
 pub fn count() -> Counts {
     let counts = Counts::default();
     let counting = counts.clone();
-    let step =
-        move |name| *counting.lock().expect("no panic holds it").entry(name).or_default() += 1;
+    let step = move |event: &Event<'_>| {
+        let mut counts = counting.lock().expect("no panic holds it");
+        *counts.entry(event.metadata().name()).or_default() += 1;
+    };
     listen(Listener { only: None, step });
     counts
 }
@@ -200,7 +202,7 @@ pub fn interrupt<T: Send>(
     let (reached, is_reached) = channel::<()>();
     let (go_on, may_go_on) = channel::<()>();
     let gate = Mutex::new(Some((reached, may_go_on)));
-    let step = move |_name| pass(gate.lock().expect("no panic holds it").take());
+    let step = move |_: &Event<'_>| pass(gate.lock().expect("no panic holds it").take());
     let listener = Listener { only: Some(name), step };
     std::thread::scope(|scope| {
         let running = scope.spawn(|| tracing::subscriber::with_default(listener, run));
@@ -234,7 +236,8 @@ impl Delays {
         let others = tracing::dispatcher::get_default(Dispatch::clone);
         let (stops, steps) = (Mutex::new(self.stops(thread)), self.steps.clone());
         let late = Late { stops, taken: AtomicU64::new(0), steps, others };
-        tracing::subscriber::with_default(late, run)
+        let step = move |event: &Event<'_>| late.take(event);
+        tracing::subscriber::with_default(Listener { only: None, step }, run)
     }
 
     fn stops(&self, thread: usize) -> Vec<Stop> {
@@ -268,7 +271,7 @@ struct Listener<F> {
     step: F,
 }
 
-impl<F: Fn(&'static str) + 'static> Subscriber for Listener<F> {
+impl<F: Fn(&Event<'_>) + 'static> Subscriber for Listener<F> {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         if self.enabled(metadata) { Interest::always() } else { Interest::never() }
     }
@@ -282,7 +285,7 @@ impl<F: Fn(&'static str) + 'static> Subscriber for Listener<F> {
     }
 
     fn event(&self, event: &Event<'_>) {
-        (self.step)(event.metadata().name());
+        (self.step)(event);
     }
 
     fn new_span(&self, _span: &Attributes<'_>) -> Id {
@@ -322,18 +325,8 @@ impl Late {
             last = now();
         }
     }
-}
 
-impl Subscriber for Late {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == TARGET
-    }
-
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::TRACE)
-    }
-
-    fn event(&self, event: &Event<'_>) {
+    fn take(&self, event: &Event<'_>) {
         self.steps.fetch_add(1, Ordering::Relaxed);
         let step = self.taken.fetch_add(1, Ordering::Relaxed);
         let stops = self.stops.lock().expect("no panic holds it");
@@ -345,18 +338,6 @@ impl Subscriber for Late {
             self.others.event(event);
         }
     }
-
-    fn new_span(&self, _span: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _span: &Id, _values: &Record<'_>) {}
-
-    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
-
-    fn enter(&self, _span: &Id) {}
-
-    fn exit(&self, _span: &Id) {}
 }
 
 #[cfg(test)]
