@@ -12,6 +12,7 @@ use std::sync::{PoisonError, TryLockError};
 
 use super::lane::Lane;
 use super::proposal::{Ack, Request};
+use super::reply::{self, Reply};
 use super::volume::{Appended, Holes, Sealed, Volume, slice_bytes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::chain::{Layout, MAX_CHUNKS};
@@ -250,12 +251,12 @@ impl Volume {
                 before();
             }
             let mut next = applied.map(|()| chain.first);
-            for request in chain.group {
+            reply::give_all(chain.group.into_iter().map(|request| {
                 let records = request.proposal.len() as u64;
                 let ack = next.clone().map(|first| Ack::Done { first });
-                next = next.map(|first| Seq(first.0 + records));
-                self.answer(request, ack);
-            }
+                next = next.clone().map(|first| Seq(first.0 + records));
+                (self.forget(request), ack)
+            }));
             step!("write.answered");
         }
         if let Some(before) = before_waking.take() {
@@ -336,8 +337,13 @@ impl Volume {
     }
 
     fn answer(&self, request: Request, outcome: Result<Ack>) {
+        self.forget(request).give(outcome);
+    }
+
+    /// Lets go of a request that is about to be answered.
+    fn forget(&self, request: Request) -> Reply<Ack> {
         self.queued_bytes.fetch_sub(request.proposal.bytes() as u64, Ordering::Relaxed);
-        request.reply.give(outcome);
+        request.reply
     }
 }
 

@@ -7,6 +7,7 @@
 //! - [`Volume`]: a store's place on a disk: its active track, its group commit.
 //! - [`Disk`]: the queue and the thread that takes from it.
 
+mod bell;
 mod commit;
 mod identity;
 mod lane;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
 
+use super::bell::Bell;
 use super::reply::{Outcome, Reply, reply};
 use super::{Ack, Request, Volume};
 use crate::error::{Error, Result};
@@ -43,11 +44,18 @@ pub(crate) struct Disk {
     pub(crate) id: DiskId,
     pub(crate) path: PathBuf,
     io: Arc<dyn Io>,
-    jobs: Sender<Job>,
+    jobs: Jobs,
     /// Who holds it writes to the disk.
     queue: Arc<Mutex<Queue>>,
     /// Groups for which small durable writes are expected.
     beside_small: Arc<AtomicU32>,
+}
+
+/// The way to the thread.
+#[derive(Debug)]
+struct Jobs {
+    channel: Sender<Job>,
+    bell: Arc<Bell>,
 }
 
 enum Job {
@@ -70,9 +78,10 @@ impl Disk {
         if let Some(disk) = disks.iter().filter_map(Weak::upgrade).find(same) {
             return Ok(disk);
         }
-        let (jobs, come) = bounded(QUEUE_LEN);
+        let (jobs, come) = Jobs::new();
         let beside_small = Arc::new(AtomicU32::new(0));
-        let queue = Queue { beside_small: beside_small.clone(), ..Queue::default() };
+        let beside = beside_small.clone();
+        let queue = Queue { beside_small: beside, bell: jobs.bell.clone(), ..Queue::default() };
         let queue = Arc::new(Mutex::new(queue));
         let shared = queue.clone();
         std::thread::Builder::new()
@@ -87,6 +96,28 @@ impl Disk {
 
     pub(crate) fn io(&self) -> &dyn Io {
         &*self.io
+    }
+}
+
+impl Jobs {
+    fn new() -> (Self, Receiver<Job>) {
+        let (channel, come) = bounded(QUEUE_LEN);
+        (Jobs { channel, bell: Arc::default() }, come)
+    }
+
+    /// Whether the thread lives.
+    fn send(&self, job: Job) -> bool {
+        let is_urgent = match &job {
+            Job::Write(_, request) => !is_small(request) || !is_awaited(request),
+            Job::Sync(..) | Job::Settle(_) => true,
+        };
+        let is_sent = self.channel.send(job).is_ok();
+        self.bell.sent(is_urgent, || self.channel.len());
+        is_sent
+    }
+
+    fn len(&self) -> usize {
+        self.channel.len()
     }
 }
 
@@ -107,7 +138,7 @@ impl Volume {
         // One that panicked while it was held is told by the thread, which then ends. It is never held while
         // somebody sends: the channel may be full until the thread has it.
         if let Ok(mut queue) = self.disk.queue.try_lock()
-            && self.disk.jobs.is_empty()
+            && self.disk.jobs.len() == 0
             && queue.is_left_alone()
         {
             let is_more = queue.commit_alone(self, request, &self.disk.jobs);
@@ -146,19 +177,19 @@ impl Volume {
     /// Queues a sync of all that was submitted before it.
     pub(crate) fn submit_sync(self: &Arc<Self>) -> Outcome<()> {
         let (reply, outcome) = reply();
-        let _ = self.disk.jobs.send(Job::Sync(self.clone(), reply));
+        self.disk.jobs.send(Job::Sync(self.clone(), reply));
         outcome
     }
 
     fn send_settle(self: &Arc<Self>) {
-        if self.disk.jobs.send(Job::Settle(self.clone())).is_err() {
+        if !self.disk.jobs.send(Job::Settle(self.clone())) {
             self.abandon();
         }
     }
 
     fn send(self: &Arc<Self>, request: Request) {
         // The thread lives as long as the disk, which this volume holds.
-        let _ = self.disk.jobs.send(Job::Write(self.clone(), request));
+        self.disk.jobs.send(Job::Write(self.clone(), request));
     }
 }
 
@@ -223,6 +254,7 @@ struct Queue {
     /// not too many in a group with them.
     beside_small: Arc<AtomicU32>,
     crowd: Crowd,
+    bell: Arc<Bell>,
 }
 
 /// The callers of small durable writes who come back once they were answered. A group that is begun with
@@ -282,7 +314,7 @@ impl Queue {
 
     /// Writes a request that waits for nobody, and for which nobody has waited; whether the volume has more to
     /// settle.
-    fn commit_alone(&mut self, volume: &Volume, request: Request, jobs: &Sender<Job>) -> bool {
+    fn commit_alone(&mut self, volume: &Volume, request: Request, jobs: &Jobs) -> bool {
         let (began, awaited) = (Instant::now(), is_small(&request) && is_awaited(&request));
         if awaited {
             self.beside_small.store(GROUPS_BESIDE_SMALL, Ordering::Relaxed);
@@ -321,10 +353,13 @@ impl Queue {
             return;
         }
         while !self.is_crowd_here() {
-            let Ok(job) = jobs.recv_deadline(until) else {
+            if until <= Instant::now() {
                 return self.crowd.came(self.small.awaited);
-            };
-            self.push(job);
+            }
+            let missing = self.crowd.expected - self.small.awaited;
+            let missing = missing.min(QUEUE_LEN - self.waiting());
+            self.bell.wait(missing, until, || jobs.len());
+            self.drain(jobs);
         }
         self.crowd.came(self.crowd.expected);
     }
@@ -490,11 +525,11 @@ mod tests {
     }
 
     /// A queue with one durable put, behind a group when so many were under way.
-    fn queue(expected: usize, until: Option<Instant>) -> (Queue, Sender<Job>, Receiver<Job>) {
-        let (jobs, come) = bounded(QUEUE_LEN);
+    fn queue(expected: usize, until: Option<Instant>) -> (Queue, Jobs, Receiver<Job>) {
+        let (jobs, come) = Jobs::new();
         let crowd = Crowd { expected, until, ..Crowd::default() };
-        let mut queue = Queue { crowd, ..Queue::default() };
-        jobs.send(put(&volume(), Durability::Sync)).unwrap();
+        let mut queue = Queue { crowd, bell: jobs.bell.clone(), ..Queue::default() };
+        assert!(jobs.send(put(&volume(), Durability::Sync)));
         assert!(queue.drain(&come));
         (queue, jobs, come)
     }
@@ -506,7 +541,7 @@ mod tests {
         let others = std::thread::spawn(move || {
             for _ in 0..2 {
                 std::thread::sleep(Duration::from_millis(5));
-                jobs.send(put(&volume, Durability::Sync)).unwrap();
+                assert!(jobs.send(put(&volume, Durability::Sync)));
             }
             jobs
         });
@@ -523,7 +558,7 @@ mod tests {
         let volume = volume();
         for other in [put(&volume, Durability::Os), Job::Sync(volume.clone(), reply().0)] {
             let (mut beside, jobs, come) = queue(3, later());
-            jobs.send(other).unwrap();
+            assert!(jobs.send(other));
             beside.gather(&come);
             assert!(come.is_empty());
         }
@@ -552,7 +587,7 @@ mod tests {
             queue.crowd.expected = queue.small.awaited + 3;
             queue.crowd.until = soon();
             for _ in 0..2 {
-                jobs.send(put(&volume(), Durability::Sync)).unwrap();
+                assert!(jobs.send(put(&volume(), Durability::Sync)));
             }
             queue.gather(&come);
             queue.drain(&come);
@@ -564,7 +599,7 @@ mod tests {
     fn callers_are_counted_before_any_is_answered_and_waited_for_soon_or_not_at_all() {
         let (mut queue, jobs, come) = queue(0, None);
         for durability in [Durability::Sync, Durability::Os, Durability::Sync] {
-            jobs.send(put(&volume(), durability)).unwrap();
+            assert!(jobs.send(put(&volume(), durability)));
         }
         // The store is closed, so that nothing is written; those who have asked are answered.
         queue.commit(&come);
@@ -626,7 +661,7 @@ mod tests {
         let (mut queue, jobs, _come) = queue(0, None);
         let Some((volume, request)) = queue.small.writes.pop_front() else { panic!("no put") };
         for _ in 0..2 {
-            jobs.send(put(&volume, Durability::Sync)).unwrap();
+            assert!(jobs.send(put(&volume, Durability::Sync)));
         }
         queue.commit_alone(&volume, request, &jobs);
         assert_eq!((queue.crowd.expected, jobs.len()), (3, 2));
