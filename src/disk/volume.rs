@@ -371,6 +371,17 @@ impl Volume {
         self.placed_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Has the device begin with what was appended, for a sync that comes a little later.
+    pub(super) fn start_write_back(&self) {
+        let begun = self.lock().active.as_mut().map(|active| active.appender.begin_write_back());
+        // Not under the lane: it may wait for the device's queue.
+        if let Some((track, range)) = begun
+            && !range.is_empty()
+        {
+            track.file.start_write_back(range);
+        }
+    }
+
     /// Makes all applied chains durable; gives what [`last_track`](Self::last_track) does. Called
     /// under the store's apply lock.
     pub(crate) fn sync_applied(&self) -> Result<Option<(TrackId, u32)>> {

@@ -151,6 +151,33 @@ impl Volume {
         }
     }
 
+    /// The same for a caller who has something to do `meanwhile`.
+    pub(crate) fn write_beside(
+        self: &Arc<Self>,
+        request: Request,
+        outcome: &Outcome<Ack>,
+        meanwhile: impl FnOnce(),
+    ) {
+        self.enqueued(request.proposal.bytes() as u64);
+        if is_small(&request) || self.disk.beside_small.load(Ordering::Relaxed) > 0 {
+            self.send(request);
+            return meanwhile();
+        }
+        // To wake the thread for it takes longer than to write it.
+        let is_awaited = is_awaited(&request);
+        self.append(vec![request]);
+        if outcome.is_given() {
+            return;
+        }
+        if is_awaited {
+            self.start_write_back();
+        }
+        meanwhile();
+        if self.try_settle() {
+            self.send_settle();
+        }
+    }
+
     fn write_large(self: &Arc<Self>, request: Request, outcome: &Outcome<Ack>) {
         let is_awaited = is_awaited(&request);
         self.append(vec![request]);
@@ -504,6 +531,7 @@ mod tests {
     use super::*;
     use crate::disk::{Holes, Proposal};
     use crate::format::StoreId;
+    use crate::format::record::{Record, Space};
     use crate::io::sim::SimIo;
 
     fn later() -> Option<Instant> {
@@ -637,6 +665,27 @@ mod tests {
         // Nobody else came, so the next one is alone again, when the thread is done.
         drop(volume.disk.queue.lock().unwrap());
         assert_eq!(write(&volume), (0, true));
+    }
+
+    #[test]
+    fn who_has_something_to_do_beside_a_large_write_needs_no_thread_for_it() {
+        let volume = volume();
+        let _thread_is_at_it = volume.disk.queue.lock().unwrap();
+        let large = || {
+            let (mut large, outcome) = request(Durability::Sync);
+            let delete = Record::Delete { space: Space::Object, key: &[b'k'; 1000] };
+            (0..=SMALL_BYTES / 1000).for_each(|_| large.proposal.push(&delete));
+            (large, outcome)
+        };
+        let (written, outcome) = large();
+        volume.write_beside(written, &outcome, || ());
+        // The store is closed: who has asked is answered, and that is all.
+        assert!(outcome.is_given());
+        // But small writes that are waited for go before it.
+        volume.disk.beside_small.store(1, Ordering::Relaxed);
+        let ((queued, waits), mut has_run) = (large(), false);
+        volume.write_beside(queued, &waits, || has_run = true);
+        assert!(has_run && !waits.is_given());
     }
 
     #[test]

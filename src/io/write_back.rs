@@ -31,7 +31,12 @@ impl WriteBack {
     /// was written up to `end`, if it is much.
     pub(crate) fn ready(&mut self, end: u64) -> Option<Range<u64>> {
         let is_much = end >= self.started + STEP_BYTES;
-        is_much.then(|| std::mem::replace(&mut self.started, end)..end)
+        is_much.then(|| self.rest(end))
+    }
+
+    /// The same, however little it is.
+    pub(crate) fn rest(&mut self, end: u64) -> Range<u64> {
+        std::mem::replace(&mut self.started, end)..end
     }
 }
 

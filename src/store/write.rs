@@ -301,13 +301,14 @@ impl Shared {
             let (request, outcome) = Request::new(proposal, durability, uses_reserve, share);
             let looks_ahead = look_ahead::is_worth_it(keys.len(), framed_bytes);
             if looks_ahead {
-                volume.submit(request);
+                volume.write_beside(request, &outcome, || {
+                    // Behind others', it would be one of a group, after whose changes this says nothing.
+                    if volume.load().queued_bytes <= framed_bytes {
+                        self.look_ahead(&turn, keys);
+                    }
+                });
             } else {
                 volume.write(request, &outcome);
-            }
-            // Behind others', it would be one of a group, after whose changes this says nothing.
-            if looks_ahead && volume.load().queued_bytes <= framed_bytes {
-                self.look_ahead(&turn, keys);
             }
             match outcome.wait() {
                 Ok(Ack::Done { first }) => return Ok(first),

@@ -1,6 +1,7 @@
 //! The writing end of a track.
 
 use std::io::IoSlice;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::TrackFile;
@@ -115,6 +116,11 @@ impl Appender {
             self.track.file.start_write_back(range);
         }
         Ok(())
+    }
+
+    /// What the device is to begin with, which is what was appended and not said of it before.
+    pub(crate) fn begin_write_back(&mut self) -> (Arc<TrackFile>, Range<u64>) {
+        (self.track.clone(), self.write_back.rest(bytes(self.end)))
     }
 
     /// How many blank chunks are to be written before the next sync, of a track of so many chunks.
