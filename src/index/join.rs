@@ -14,7 +14,7 @@ use super::books::STATE_KEY;
 use super::prefixes::Counts;
 use super::rows::Rows;
 use super::view::family_of;
-use super::{Books, Family, Index, Ready, graves};
+use super::{Books, Family, Index, Ready, bounds, graves};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::chain::{DirectoryEntry, Spot};
 use crate::format::entry::{self, Entry, Extent, FreeRow, Grave, Place, SegmentRow, TrackRow};
@@ -44,18 +44,30 @@ pub(crate) struct ChainFacts {
 /// What was found of some objects' keys when batch `batch` was the last one.
 pub(crate) struct Ahead {
     batch: u64,
+    found: LookedUp,
+}
+
+/// What was looked up, and what was learnt beside.
+struct LookedUp {
     rows: Rows,
+    bounds: bounds::Found,
 }
 
 impl Index {
     /// Looks up objects' keys before the chain that they are from is brought in. Batch `batch` was
     /// there before this is called.
     pub(crate) fn look_ahead(&self, batch: u64, keys: &[&[u8]]) -> Result<Ahead> {
-        Ok(Ahead { batch, rows: self.look_up(keys)? })
+        Ok(Ahead { batch, found: self.look_up(keys)? })
     }
 
-    fn look_up(&self, keys: &[&[u8]]) -> Result<Rows> {
-        Rows::look_up(keys, |keys| self.get_sorted(keys))
+    fn look_up(&self, keys: &[&[u8]]) -> Result<LookedUp> {
+        let mut found = bounds::Found::new();
+        let rows = Rows::look_up(keys, |keys| {
+            let (rows, bounds) = self.get_sorted(keys)?;
+            found = bounds;
+            Ok::<_, Error>(rows)
+        })?;
+        Ok(LookedUp { rows, bounds: found })
     }
 }
 
@@ -158,13 +170,18 @@ impl<'a> Join<'a> {
     fn look_up(&mut self, records: &[DirectoryEntry<'_>], ahead: Option<Ahead>) -> Result<()> {
         let keys = keys_of(records);
         let ahead =
-            ahead.filter(|ahead| ahead.batch + 1 == self.number && ahead.rows.are_of(&keys));
-        if let Some(Ahead { rows, .. }) = ahead {
-            self.entries[Space::Object as usize] = rows;
-        } else if keys.len() > 1 {
-            self.entries[Space::Object as usize] = self.index.look_up(&keys)?;
+            ahead.filter(|ahead| ahead.batch + 1 == self.number && ahead.found.rows.are_of(&keys));
+        match ahead {
+            Some(ahead) => self.take_in(ahead.found),
+            None if keys.len() > 1 => self.take_in(self.index.look_up(&keys)?),
+            None => {}
         }
         Ok(())
+    }
+
+    fn take_in(&mut self, found: LookedUp) {
+        self.entries[Space::Object as usize] = found.rows;
+        self.index.learn_bounds(found.bounds);
     }
 
     /// Looks up what records are about that will be brought in one by one: all at once, which costs less.
@@ -173,7 +190,7 @@ impl<'a> Join<'a> {
         &mut self,
         records: impl IntoIterator<Item = &'r DirectoryEntry<'r>>,
     ) -> Result<()> {
-        self.entries[Space::Object as usize] = self.index.look_up(&keys_of(records))?;
+        self.take_in(self.index.look_up(&keys_of(records))?);
         Ok(())
     }
 
@@ -567,6 +584,8 @@ impl<'a> Join<'a> {
         self.books.state.batch = self.number;
         set(Family::State, STATE_KEY, Some(&self.books.state.encode()));
         let size = batch.size_in_bytes() + batch.len() * ROW_OVERHEAD_BYTES + prefixes_bytes;
+        let objects = self.entries[Space::Object as usize].changed();
+        self.index.bounds().raise(objects.filter_map(|(key, row)| row.and(Some(key))));
         self.index.write(batch)?;
         Ok(size)
     }

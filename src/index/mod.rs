@@ -5,6 +5,7 @@
 //! tracks (invariant I1).
 
 mod books;
+mod bounds;
 mod cursor;
 mod error;
 mod files;
@@ -41,6 +42,7 @@ pub(crate) use ready::Ready;
 pub(crate) use segments::segments;
 pub(crate) use view::{View, ViewRef};
 
+use self::bounds::Bounds;
 use self::prefixes::Prefixes;
 use crate::error::{Error, Result};
 use crate::format::Fault;
@@ -154,6 +156,7 @@ pub(crate) struct Index {
     compacts_itself: AtomicBool,
     /// Locked by whoever holds the apply lock.
     prefixes: Mutex<Prefixes>,
+    bounds: Mutex<Bounds>,
 }
 
 impl Index {
@@ -171,6 +174,7 @@ impl Index {
             without_log,
             compacts_itself: AtomicBool::new(compacts_itself),
             prefixes: Mutex::default(),
+            bounds: Mutex::default(),
         })
     }
 
@@ -226,8 +230,8 @@ impl Index {
         row.map_err(|e| self.error(e))
     }
 
-    /// The rows of objects' keys in ascending order, as they are now.
-    fn get_sorted(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
+    /// The rows of objects' keys in ascending order, as they are now, each looked up.
+    fn get_each(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
         let objects = self.column(Column::Objects);
         let rows = self.db.batched_multi_get_cf(objects, keys.iter().copied(), true);
         let owned = |row: std::result::Result<Option<DBPinnableSlice<'_>>, _>| {
@@ -322,6 +326,10 @@ impl Index {
 
     fn prefixes(&self) -> MutexGuard<'_, Prefixes> {
         self.prefixes.lock().expect("no panic holds it")
+    }
+
+    fn bounds(&self) -> MutexGuard<'_, Bounds> {
+        self.bounds.lock().expect("no panic holds it")
     }
 
     fn column(&self, column: Column) -> &ColumnFamily {

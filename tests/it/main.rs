@@ -26,6 +26,7 @@ mod marks;
 mod missing;
 mod model;
 mod moving;
+mod new_keys;
 #[cfg(feature = "object_store")]
 mod object_store;
 mod pause;
