@@ -21,9 +21,13 @@ impl Bell {
     /// Sleeps until there are so many jobs, one of them urgent, or it is `until`; `there` counts them.
     pub(super) fn wait(&self, jobs: usize, until: Instant, there: impl Fn() -> usize) {
         let mut looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
-        // Before it is counted, as the others send before they look here: one of both sees the other.
-        self.at.store(jobs, Ordering::SeqCst);
-        while there() < jobs && !self.is_urgent.swap(false, Ordering::SeqCst) {
+        loop {
+            // Before it is counted, as the others send before they look here: one of both sees the other. And
+            // again after each ring, which may be of somebody who was late for the wait before.
+            self.at.store(jobs, Ordering::SeqCst);
+            if there() >= jobs || self.is_urgent.swap(false, Ordering::SeqCst) {
+                break;
+            }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -98,6 +102,20 @@ mod tests {
         assert_eq!(sleeper.join().unwrap(), 2);
         send(&shared, true);
         assert_eq!(wait(&shared, 9, Duration::from_secs(3600)), 3);
+    }
+
+    #[test]
+    fn who_rings_late_for_another_wait_takes_nothing_from_this_one() {
+        let shared = Shared::default();
+        let sleeper = sleeper(&shared, 2);
+        assert_eq!(shared.0.at.swap(0, Ordering::SeqCst), 2);
+        drop(shared.0.looking.lock().unwrap());
+        shared.0.rings.notify_one();
+        while shared.0.at.load(Ordering::SeqCst) == 0 {
+            thread::yield_now();
+        }
+        (0..2).for_each(|_| send(&shared, false));
+        assert_eq!(sleeper.join().unwrap(), 2);
     }
 
     #[test]

@@ -132,8 +132,8 @@ impl Volume {
     /// as nobody else is at it.
     pub(crate) fn write(self: &Arc<Self>, request: Request, outcome: &Outcome<Ack>) {
         self.enqueued(request.proposal.bytes() as u64);
-        if !is_small(&request) && self.disk.beside_small.load(Ordering::Relaxed) == 0 {
-            return self.write_large(request, outcome);
+        if self.is_written_by_caller(&request) {
+            return self.write_large(request, outcome, || ());
         }
         // One that panicked while it was held is told by the thread, which then ends. It is never held while
         // somebody sends: the channel may be full until the thread has it.
@@ -159,38 +159,42 @@ impl Volume {
         meanwhile: impl FnOnce(),
     ) {
         self.enqueued(request.proposal.bytes() as u64);
-        if is_small(&request) || self.disk.beside_small.load(Ordering::Relaxed) > 0 {
-            self.send(request);
-            return meanwhile();
+        if self.is_written_by_caller(&request) {
+            let is_awaited = is_awaited(&request);
+            return self.write_large(request, outcome, || {
+                if is_awaited {
+                    self.start_write_back();
+                }
+                meanwhile();
+            });
         }
-        // To wake the thread for it takes longer than to write it.
+        self.send(request);
+        meanwhile();
+    }
+
+    /// Whether a request is large, and holds up no small ones that somebody waits for.
+    fn is_written_by_caller(&self, request: &Request) -> bool {
+        !is_small(request) && self.disk.beside_small.load(Ordering::Relaxed) == 0
+    }
+
+    fn write_large(
+        self: &Arc<Self>,
+        request: Request,
+        outcome: &Outcome<Ack>,
+        meanwhile: impl FnOnce(),
+    ) {
         let is_awaited = is_awaited(&request);
         self.append(vec![request]);
         if outcome.is_given() {
             return;
         }
-        if is_awaited {
-            self.start_write_back();
-        }
         meanwhile();
-        if self.try_settle() {
+        if !is_awaited {
+            // Who has the turn will hardly have it for long.
+            self.settle_and_hand_over();
+        } else if self.try_settle() {
+            // Where somebody has it, he syncs, and this waits for the next sync in any case.
             self.send_settle();
-        }
-    }
-
-    fn write_large(self: &Arc<Self>, request: Request, outcome: &Outcome<Ack>) {
-        let is_awaited = is_awaited(&request);
-        self.append(vec![request]);
-        match () {
-            () if outcome.is_given() => {}
-            // Who has the turn syncs, and this waits for the next sync in any case.
-            () if is_awaited => {
-                if self.try_settle() {
-                    self.send_settle();
-                }
-            }
-            // Who has it will hardly have it for long.
-            () => self.settle_and_hand_over(),
         }
     }
 

@@ -10,9 +10,11 @@ use crate::error::Result;
 use crate::format::entry::PREFIX_DELIMITER;
 
 /// For fewer keys below a prefix, looking for its bound takes longer than looking them up.
-const MIN_KEYS: usize = 4;
+const MIN_KEYS: usize = 8;
+/// For so many bounds one looks at a time: where prefixes come once and never again, it is in vain.
+const MOST_FOUND: usize = 32;
 /// Rows that were deleted lately over which one goes for a bound. Where there are more, all is looked up.
-const MOST_PASSED: u64 = 1000;
+const MOST_DELETED: u64 = 1000;
 /// Bounds take no more memory than this, about; then one begins anew.
 const MOST_BYTES: usize = 1 << 20;
 /// What a bound takes beside its bytes.
@@ -37,12 +39,17 @@ impl Bounds {
     /// Under the apply lock, and nothing has changed since they were found.
     pub(super) fn learn(&mut self, found: Found) {
         for (prefix, bound) in found {
-            let bytes = prefix.len() + bound.len() + BOUND_BYTES;
-            if self.bytes + bytes > MOST_BYTES {
-                *self = Bounds::default();
+            self.bytes += bytes_of(&prefix, &bound);
+            if let Some(before) = self.known.insert(prefix.clone(), bound) {
+                self.bytes -= bytes_of(&prefix, &before);
             }
-            self.bytes += bytes;
-            self.known.insert(prefix, bound);
+        }
+        self.keep_small();
+    }
+
+    fn keep_small(&mut self) {
+        if self.bytes > MOST_BYTES {
+            *self = Bounds::default();
         }
     }
 
@@ -63,16 +70,21 @@ impl Bounds {
             }
         }
         greatest.into_iter().for_each(|(prefix, most)| self.raise_to(prefix, most));
+        self.keep_small();
     }
 
     fn raise_to(&mut self, prefix: &[u8], key: &[u8]) {
         if let Some(bound) = self.known.get_mut(prefix)
             && **bound < *key
         {
-            self.bytes += key.len().saturating_sub(bound.len());
+            self.bytes = self.bytes + key.len() - bound.len();
             key.clone_into(bound);
         }
     }
+}
+
+fn bytes_of(prefix: &[u8], bound: &[u8]) -> usize {
+    prefix.len() + bound.len() + BOUND_BYTES
 }
 
 /// What a key is right below.
@@ -114,7 +126,7 @@ impl Index {
         if let Some(bound) = self.bounds().known.get(prefix) {
             return Ok(count(bound));
         }
-        if keys.len() < MIN_KEYS {
+        if keys.len() < MIN_KEYS || found.len() == MOST_FOUND {
             return Ok(keys.len());
         }
         let bound = self.find_bound(prefix)?;
@@ -132,7 +144,7 @@ impl Index {
         if let Some(end) = &end {
             options.set_iterate_upper_bound(&end[..]);
         }
-        options.set_max_skippable_internal_keys(MOST_PASSED);
+        options.set_max_skippable_internal_keys(MOST_DELETED);
         let objects = self.column(Column::Objects);
         let mut rows = self.db.raw_iterator_cf_opt(objects, options);
         rows.seek_to_last();
@@ -184,13 +196,14 @@ mod tests {
         for number in 0..100_000 {
             let prefix = format!("{number}/").into_bytes();
             bounds.learn(vec![(prefix.clone(), prefix)]);
-            let taken: usize = bounds
-                .known
-                .iter()
-                .map(|(prefix, bound)| prefix.len() + bound.len() + BOUND_BYTES)
-                .sum();
+            bounds.raise([format!("{number}/{}", number % 9 * 1111).as_bytes()]);
+            let taken = bounds.known.iter().map(|(prefix, bound)| bytes_of(prefix, bound));
+            let taken: usize = taken.sum();
             assert!(number % 1000 > 0 || (taken == bounds.bytes && taken <= MOST_BYTES));
         }
-        assert_eq!(bound(&bounds, "99999/").as_deref(), Some("99999/"));
+        assert!(bound(&bounds, "99999/").is_some());
+        let long = [&b"99999/"[..], &vec![b'z'; MOST_BYTES]].concat();
+        bounds.raise([&long[..]]);
+        assert_eq!((bounds.known.len(), bounds.bytes), (0, 0));
     }
 }

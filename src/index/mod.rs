@@ -156,6 +156,7 @@ pub(crate) struct Index {
     compacts_itself: AtomicBool,
     /// Locked by whoever holds the apply lock.
     prefixes: Mutex<Prefixes>,
+    /// Changed by whoever holds it; looked at without it.
     bounds: Mutex<Bounds>,
 }
 

@@ -1,8 +1,7 @@
-//! Looking up what a batch replaces while its disk appends it.
+//! Looking up what a batch replaces before its turn comes to be applied.
 //!
-//! What the keys of a chain meant before has to be known when it is applied. The caller of a batch
-//! would only wait meanwhile, so it looks its keys up itself, beside the append and the sync, and
-//! without the apply lock. What it finds counts only if no other change was applied since, so that
+//! What the keys of a chain meant before has to be known when it is applied. The caller of a batch looks its keys up
+//! itself, while the disk's thread or the device has the batch, and without the apply lock. What it finds counts only if no other change was applied since, so that
 //! it is what would be found under the lock; where several callers write at once none looks ahead.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,8 +12,8 @@ use crate::index::Ahead;
 
 /// For fewer records it is not worth it.
 const MIN_RECORDS: usize = 64;
-/// Nor for larger ones: to look one up takes as long as the disk's thread takes to copy so much of what a caller
-/// has written, and a caller who appends it himself need not have it copied.
+/// Nor for larger ones: what is looked up is little beside what is written, and a caller who appends so much is
+/// better at it.
 const MAX_RECORD_BYTES: u64 = 4 << 10;
 
 /// Whether it is worth it for a chain of so many records, with so many bytes.

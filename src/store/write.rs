@@ -280,8 +280,8 @@ impl Shared {
         self.append_looking_ahead(bytes, durability, uses_reserve, frame, &[])
     }
 
-    /// The same; looks up these objects' keys, which the records are about, in their order, while the
-    /// disk appends.
+    /// The same; looks up these objects' keys, which the records are about, in their order, before their
+    /// turn comes.
     fn append_looking_ahead(
         &self,
         bytes: usize,

@@ -118,7 +118,7 @@ impl Appender {
         Ok(())
     }
 
-    /// What the device is to begin with, which is what was appended and not said of it before.
+    /// What the device is to begin with: what was appended since it was last told, but for steps of one append.
     pub(crate) fn begin_write_back(&mut self) -> (Arc<TrackFile>, Range<u64>) {
         (self.track.clone(), self.write_back.rest(bytes(self.end)))
     }

@@ -119,11 +119,11 @@ fn one_key_before_many_that_were_deleted_is_not_taken_to_be_new() {
         assert!(store.delete_with(key, &os).unwrap());
     }
     let mut batch = Batch::new();
-    for key in &keys[..6] {
+    for key in &keys[..10] {
         batch.put(key, "second");
     }
     store.write(batch).unwrap();
-    assert_eq!(store.stats().unwrap().objects, 6);
+    assert_eq!(store.stats().unwrap().objects, 10);
     assert_sound(&store);
 }
 
