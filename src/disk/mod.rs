@@ -9,6 +9,7 @@
 
 mod bell;
 mod commit;
+mod groups;
 mod identity;
 mod lane;
 mod output;

@@ -1,8 +1,9 @@
 //! Looking up what a batch replaces before its turn comes to be applied.
 //!
-//! What the keys of a chain meant before has to be known when it is applied. The caller of a batch looks its keys up
-//! itself, while the disk's thread or the device has the batch, and without the apply lock. What it finds counts only if no other change was applied since, so that
-//! it is what would be found under the lock; where several callers write at once none looks ahead.
+//! What the keys of a chain meant before has to be known when it is applied. The caller of a batch looks its
+//! keys up itself, while the disk's thread or the device has the batch, and without the apply lock. What it finds
+//! counts only if no other change was applied since, so that it is what would be found under the lock; where
+//! several callers write at once none looks ahead.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, TryLockError};
