@@ -13,6 +13,10 @@ use crate::io::{self, Map};
 /// processor's cache until they are verified.
 const BATCH_CHUNKS: usize = 64;
 
+/// Bytes that a processor can fetch at once: told to fetch more, it waits for the first of them
+/// before it does anything else.
+const FETCHED_AT_ONCE: usize = 1024;
+
 /// Where a value's bytes lie in a track.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct ValuePlace {
@@ -77,26 +81,32 @@ impl TrackFile {
 
     fn copy_mapped(&self, map: &[u8], place: &ValuePlace, skip: u64, out: &mut [u8]) -> Result<()> {
         let mut done = 0;
-        io::prefetch(chunk_of(map, place.piece(skip, 0).chunk));
+        io::prefetch(begin_of(chunk_of(map, place.piece(skip, 0).chunk)));
         while done < out.len() {
             let piece = place.piece(skip + done as u64, out.len() - done);
-            if done + piece.len < out.len() {
-                io::prefetch(chunk_of(map, piece.chunk.saturating_add(1)));
-            }
-            let bytes = self.mapped_piece(map, place, piece)?;
+            let goes_on = done + piece.len < out.len();
+            let bytes = self.open_piece(map, piece.chunk, place, piece, goes_on)?;
             out[done..done + piece.len].copy_from_slice(bytes);
             done += piece.len;
         }
         Ok(())
     }
 
-    fn mapped_piece<'a>(
+    /// The piece's bytes in its chunk, the `nth` of `chunks`. If the next one is read as well, it is
+    /// fetched while this one is summed and used.
+    fn open_piece<'a>(
         &self,
-        map: &'a [u8],
+        chunks: &'a [u8],
+        nth: u32,
         place: &ValuePlace,
         piece: Piece,
+        goes_on: bool,
     ) -> Result<&'a [u8]> {
-        let opened = chunk::open(chunk_of(map, piece.chunk), self.place(piece.chunk));
+        let next = if goes_on { chunk_of(chunks, nth.saturating_add(1)) } else { &[] };
+        let begin = begin_of(next);
+        io::prefetch(begin);
+        let opened = chunk::open(chunk_of(chunks, nth), self.place(piece.chunk));
+        io::prefetch(&next[begin.len()..]);
         self.check(opened, place, piece)
     }
 
@@ -207,6 +217,11 @@ fn chunk_of(chunks: &[u8], chunk: u32) -> &[u8] {
     chunks.get(start..start + CHUNK_BYTES).unwrap_or_default()
 }
 
+/// What of a chunk is fetched before anything is done with it.
+fn begin_of(chunk: &[u8]) -> &[u8] {
+    &chunk[..FETCHED_AT_ONCE.min(chunk.len())]
+}
+
 /// A value read piece by piece: straight from a map where there is one, else through a window.
 #[derive(Debug)]
 pub(crate) struct Bytes {
@@ -259,19 +274,17 @@ impl Bytes {
             Source::Growing(map) => (0, &***map),
             Source::Window { first, bytes } => (*first, &**bytes),
         };
-        let chunk = chunk_of(bytes, piece.chunk - first);
-        if self.verified != Some(piece.chunk) {
-            let next = piece.chunk.saturating_add(1);
-            let goes_on =
-                at == 0 || self.verified.is_some_and(|last| last == piece.chunk.saturating_sub(1));
-            if goes_on && left > piece.len as u64 {
-                io::prefetch(chunk_of(bytes, next - first));
-            }
-            let opened = chunk::open(chunk, self.track.place(piece.chunk));
-            self.track.check(opened, &self.place, piece)?;
-            self.verified = Some(piece.chunk);
+        let nth = piece.chunk - first;
+        if self.verified == Some(piece.chunk) {
+            let start = HEADER_BYTES + piece.start;
+            return Ok(&chunk_of(bytes, nth)[start..start + piece.len]);
         }
-        Ok(&chunk[HEADER_BYTES + piece.start..HEADER_BYTES + piece.start + piece.len])
+        let in_order =
+            at == 0 || self.verified.is_some_and(|last| last == piece.chunk.saturating_sub(1));
+        let goes_on = in_order && left > piece.len as u64;
+        let found = self.track.open_piece(bytes, nth, &self.place, piece, goes_on)?;
+        self.verified = Some(piece.chunk);
+        Ok(found)
     }
 
     /// Says that the rest of the value will be read soon.
