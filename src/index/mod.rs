@@ -27,8 +27,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use rocksdb::{
-    ColumnFamily, DB, DBPinnableSlice, DEFAULT_COLUMN_FAMILY_NAME, FlushOptions, WriteBatch,
-    WriteOptions, properties,
+    ColumnFamily, DB, DBPinnableSlice, DEFAULT_COLUMN_FAMILY_NAME, FlushOptions, ReadOptions,
+    WriteBatch, WriteOptions, properties,
 };
 
 pub(crate) use books::Books;
@@ -152,6 +152,8 @@ fn is_rocksdb_file(name: &str) -> bool {
 pub(crate) struct Index {
     db: DB,
     path: PathBuf,
+    /// Options of reading what is there now: to make them takes some time of a look-up.
+    read_now: ReadOptions,
     without_log: WriteOptions,
     compacts_itself: AtomicBool,
     /// Locked by whoever holds the apply lock.
@@ -172,6 +174,7 @@ impl Index {
         Ok(Index {
             db,
             path: path.to_owned(),
+            read_now: ReadOptions::default(),
             without_log,
             compacts_itself: AtomicBool::new(compacts_itself),
             prefixes: Mutex::default(),
@@ -227,7 +230,8 @@ impl Index {
 
     /// A row, as it is now.
     pub(crate) fn get(&self, family: Family, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>> {
-        let row = self.db.get_pinned_cf(self.column(family.column()), family.key(key));
+        let (column, key) = (self.column(family.column()), family.key(key));
+        let row = self.db.get_pinned_cf_opt(column, key, &self.read_now);
         row.map_err(|e| self.error(e))
     }
 

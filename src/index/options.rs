@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, InfoLogger, LogLevel,
-    Options,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DataBlockIndexType,
+    InfoLogger, LogLevel, Options,
 };
 
 use super::Column;
@@ -13,6 +13,13 @@ use super::Column;
 /// A memtable of this size flushes by itself, which invariant I1 forbids: far beyond what the
 /// store lets collect before it calls for a checkpoint.
 const UNREACHABLE_BYTES: usize = 64 << 30;
+
+/// Of a file of rows. Small, since a look-up has all of a block read and kept.
+const BLOCK_BYTES: usize = 4 << 10;
+
+/// Keys to a bucket of a block's hash, of a byte each. Where two share a bucket the block is searched
+/// after all: by default, with three keys to four buckets, for every other key.
+const KEYS_A_BUCKET: f64 = 0.5;
 
 /// What the store allows.
 pub(super) struct Tuning {
@@ -34,7 +41,8 @@ static PLAIN: LazyLock<Result<[Options; 2], rocksdb::Error>> = LazyLock::new(|| 
 });
 
 pub(super) fn open(path: &Path, tuning: &Tuning) -> Result<DB, rocksdb::Error> {
-    let cache = Cache::new_lru_cache(tuning.cache_bytes);
+    // A look-up takes no lock of it. It has places for as many blocks as fit in if they are whole.
+    let cache = Cache::new_hyper_clock_cache(tuning.cache_bytes, BLOCK_BYTES);
     let [plain, never_by_itself] = PLAIN.as_ref().map_err(Clone::clone)?;
     let columns = Column::ALL.map(|column| {
         ColumnFamilyDescriptor::new(column.name(), rows(plain, column, tuning, &cache))
@@ -77,9 +85,12 @@ fn log(level: LogLevel, line: &str) {
 fn rows(plain: &Options, column: Column, tuning: &Tuning, cache: &Cache) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
-    blocks.set_block_size(4 << 10);
-    // A seek goes over the rows behind the restart point that it finds, one by one.
+    blocks.set_block_size(BLOCK_BYTES);
+    // A seek goes over the rows behind the restart point that it finds, one by one; looking up one
+    // key finds that point by a hash.
     blocks.set_block_restart_interval(4);
+    blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
+    blocks.set_data_block_hash_ratio(KEYS_A_BUCKET);
     blocks.set_cache_index_and_filter_blocks(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
     blocks.set_optimize_filters_for_memory(true);
