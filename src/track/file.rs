@@ -228,9 +228,17 @@ impl TrackFile {
         Error::io(doing, &self.path, e)
     }
 
-    /// Marks the track as used since the cache last looked; gives whether it was.
-    pub(super) fn touch(&self, used: bool) -> bool {
-        self.used.swap(used, Ordering::Relaxed)
+    /// Marks the track as used since the cache last looked. Written once, lest every reader waits for
+    /// the mark to come from another's processor.
+    pub(super) fn touch(&self) {
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the track was used since the last call.
+    pub(super) fn take_used(&self) -> bool {
+        self.used.swap(false, Ordering::Relaxed)
     }
 }
 

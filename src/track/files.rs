@@ -75,7 +75,7 @@ impl TrackFiles {
     /// The open track.
     pub(crate) fn get(&self, id: TrackId) -> Result<Arc<TrackFile>> {
         if let Some(track) = self.tracks.read().expect("no panic holds it").open.get(&id) {
-            track.touch(true);
+            track.touch();
             return Ok(track.clone());
         }
         let known = self.tracks.read().expect("no panic holds it").places.get(&id).cloned();
@@ -99,7 +99,7 @@ impl Tracks {
     /// Closes tracks that were not used since the last call, where there are too many.
     fn evict(&mut self) {
         if self.open.len() >= MAX_OPEN {
-            self.open.retain(|_, track| track.touch(false) || Arc::strong_count(track) > 1);
+            self.open.retain(|_, track| track.take_used() || Arc::strong_count(track) > 1);
         }
         if self.open.len() >= MAX_OPEN {
             let idle = self.open.iter().find(|(_, track)| Arc::strong_count(track) == 1);
