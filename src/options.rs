@@ -13,6 +13,10 @@ use crate::format::chunk::CHUNK_BYTES;
 use crate::io::{Io, RealIo};
 use crate::store::RetentionRule;
 
+/// The unflushed index takes no more, however much memory is allowed: a checkpoint comes before
+/// RocksDB would flush by itself.
+pub(crate) const MEMTABLE_AT_MOST_BYTES: usize = 16 << 30;
+
 /// When a write is acknowledged.
 ///
 /// ```
@@ -547,7 +551,7 @@ impl Options {
     /// The unflushed index may take this much: writers wait for a checkpoint at the whole of it,
     /// and a checkpoint begins at three quarters.
     pub(crate) fn memtable_bytes(&self) -> usize {
-        self.memory_bytes / 4
+        (self.memory_bytes / 4).min(MEMTABLE_AT_MOST_BYTES)
     }
 
     /// RocksDB's block cache, filters included.

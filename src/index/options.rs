@@ -9,10 +9,11 @@ use rocksdb::{
 };
 
 use super::Column;
+use crate::options::MEMTABLE_AT_MOST_BYTES;
 
 /// A memtable of this size flushes by itself, which invariant I1 forbids: far beyond what the
 /// store lets collect before it calls for a checkpoint.
-const UNREACHABLE_BYTES: usize = 64 << 30;
+const UNREACHABLE_BYTES: usize = 4 * MEMTABLE_AT_MOST_BYTES;
 
 /// Of a file of rows. Small, since a look-up has all of a block read and kept.
 const BLOCK_BYTES: usize = 4 << 10;
@@ -20,6 +21,12 @@ const BLOCK_BYTES: usize = 4 << 10;
 /// Keys to a bucket of a block's hash, of a byte each. Where two share a bucket the block is searched
 /// after all: by default, with three keys to four buckets, for every other key.
 const KEYS_A_BUCKET: f64 = 0.5;
+
+/// A cache of which the table may be made at once: it is 32 MiB then.
+const UNLOCKED_AT_MOST_BYTES: usize = 1 << 30;
+
+/// A memtable's filter, which is written when it is made: enough for 25 million keys.
+const MEMTABLE_FILTER_AT_MOST_BYTES: usize = 32 << 20;
 
 /// What the store allows.
 pub(super) struct Tuning {
@@ -41,13 +48,23 @@ static PLAIN: LazyLock<Result<[Options; 2], rocksdb::Error>> = LazyLock::new(|| 
 });
 
 pub(super) fn open(path: &Path, tuning: &Tuning) -> Result<DB, rocksdb::Error> {
-    // A look-up takes no lock of it. It has places for as many blocks as fit in if they are whole.
-    let cache = Cache::new_hyper_clock_cache(tuning.cache_bytes, BLOCK_BYTES);
+    let cache = block_cache(tuning.cache_bytes);
     let [plain, never_by_itself] = PLAIN.as_ref().map_err(Clone::clone)?;
     let columns = Column::ALL.map(|column| {
         ColumnFamilyDescriptor::new(column.name(), rows(plain, column, tuning, &cache))
     });
     DB::open_cf_descriptors(&database(never_by_itself), path, columns)
+}
+
+/// A cache without a lock for those who look up. Its table has places for as many blocks as fit in if
+/// they are whole, and takes up to a twentieth of it from the begin: not where all that is allowed may
+/// be more than there is.
+fn block_cache(bytes: usize) -> Cache {
+    if bytes <= UNLOCKED_AT_MOST_BYTES {
+        Cache::new_hyper_clock_cache(bytes, BLOCK_BYTES)
+    } else {
+        Cache::new_lru_cache(bytes)
+    }
 }
 
 fn database(never_by_itself: &Options) -> Options {
@@ -99,7 +116,8 @@ fn rows(plain: &Options, column: Column, tuning: &Tuning, cache: &Cache) -> Opti
         // Most keys that are looked up before they are put are new: the filters say so, that of
         // the memtable (its size a share of the write buffer's) as well as those of the files.
         blocks.set_bloom_filter(10.0, false);
-        let share = tuning.memtable_bytes as f64 / 16.0 / UNREACHABLE_BYTES as f64;
+        let filter_bytes = (tuning.memtable_bytes / 16).min(MEMTABLE_FILTER_AT_MOST_BYTES);
+        let share = filter_bytes as f64 / UNREACHABLE_BYTES as f64;
         options.set_memtable_prefix_bloom_ratio(share);
         options.set_memtable_whole_key_filtering(true);
     }

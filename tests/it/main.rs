@@ -23,6 +23,7 @@ mod listing;
 mod lock;
 mod machine;
 mod marks;
+mod memory;
 mod missing;
 mod model;
 mod moving;
