@@ -27,6 +27,11 @@
 
 #![deny(unsafe_code, missing_docs)]
 
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!(
+    "tracks are mapped whole, and bounds are counted in `usize`: a 64-bit processor is needed"
+);
+
 #[macro_use]
 mod step;
 
