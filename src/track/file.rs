@@ -38,7 +38,7 @@ pub(crate) struct TrackFile {
     /// failure to one caller only, and all whose bytes it concerns have to see it (invariant I2).
     refill_failed: Mutex<bool>,
     /// Second chance of the cache of open tracks.
-    pub(super) used: AtomicBool,
+    used: AtomicBool,
 }
 
 impl TrackFile {
