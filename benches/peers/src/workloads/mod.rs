@@ -1,6 +1,7 @@
 //! What engines are asked to do. Each workload has its module, which says what is timed.
 
 mod batches;
+mod changes;
 mod churn;
 mod deletes;
 mod fill;
@@ -165,6 +166,9 @@ pub fn all() -> Vec<Box<dyn Workload>> {
         all.push(Box::new(open::Opening { objects, set }));
     }
     all.push(Box::new(open::Rebuild));
+    for (objects, set) in [(10_000, Set::Full), (1_000_000, Set::Full), (20_000_000, Set::Growth)] {
+        all.push(Box::new(changes::Changes { objects, set }));
+    }
     all.push(Box::new(mixed::Mixed));
     all.push(Box::new(deletes::Deletes));
     for bytes in [MIB, 4 << 10] {
