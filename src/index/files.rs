@@ -66,14 +66,19 @@ impl Index {
     }
 }
 
-/// Whether there is room for RocksDB to rewrite what is at `path`, beside a flush.
-pub(super) fn has_room_to_compact(path: &Path, memtable_bytes: usize) -> bool {
+/// Bytes of the files of rows at `path`.
+pub(super) fn tables_bytes(path: &Path) -> u64 {
     let size = |file: fs::DirEntry| {
         let is_table = file.path().extension().is_some_and(|extension| extension == "sst");
         if is_table { file.metadata().map_or(0, |data| data.len()) } else { 0 }
     };
-    let tables: u64 = fs::read_dir(path).map_or(0, |files| files.flatten().map(size).sum());
-    let needed = tables.min(super::MOST_COMPACTION_BYTES) + 2 * memtable_bytes as u64;
+    fs::read_dir(path).map_or(0, |files| files.flatten().map(size).sum())
+}
+
+/// Whether there is room for RocksDB to rewrite the files of rows at `path`, of so many bytes, beside a
+/// flush.
+pub(super) fn has_room_to_compact(path: &Path, tables_bytes: u64, memtable_bytes: usize) -> bool {
+    let needed = tables_bytes.min(super::MOST_COMPACTION_BYTES) + 2 * memtable_bytes as u64;
     // A new index has no directory yet.
     let available = path.ancestors().find_map(|dir| fs2::available_space(dir).ok());
     available.is_some_and(|available| available >= needed)
@@ -104,7 +109,7 @@ mod tests {
     #[test]
     fn an_index_that_is_still_to_be_made_has_the_room_of_the_directory_it_will_lie_in() {
         let dir = tempfile::tempdir().expect("a directory");
-        assert!(has_room_to_compact(&dir.path().join("store/index"), 1));
-        assert!(!has_room_to_compact(&dir.path().join("store/index"), usize::MAX / 4));
+        assert!(has_room_to_compact(&dir.path().join("store/index"), 0, 1));
+        assert!(!has_room_to_compact(&dir.path().join("store/index"), 0, usize::MAX / 4));
     }
 }

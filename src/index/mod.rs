@@ -155,7 +155,10 @@ pub(crate) struct Index {
     /// Options of reading what is there now: to make them takes some time of a look-up.
     read_now: ReadOptions,
     without_log: WriteOptions,
+    cache_bytes: usize,
     compacts_itself: AtomicBool,
+    /// Whether files are written as a large index has them.
+    is_large: AtomicBool,
     /// Locked by whoever holds the apply lock.
     prefixes: Mutex<Prefixes>,
     /// Changed by whoever holds it; looked at without it.
@@ -166,8 +169,10 @@ impl Index {
     /// Opens the index, or makes an empty one.
     pub(crate) fn open(path: &Path, memtable_bytes: usize, cache_bytes: usize) -> Result<Self> {
         manifest::check(path)?;
-        let compacts_itself = files::has_room_to_compact(path, memtable_bytes);
-        let tuning = options::Tuning { memtable_bytes, cache_bytes, compacts_itself };
+        let tables_bytes = files::tables_bytes(path);
+        let compacts_itself = files::has_room_to_compact(path, tables_bytes, memtable_bytes);
+        let is_large = options::is_large(tables_bytes, cache_bytes);
+        let tuning = options::Tuning { memtable_bytes, cache_bytes, compacts_itself, is_large };
         let db = options::open(path, &tuning).map_err(|e| error::index(path, e))?;
         let mut without_log = WriteOptions::default();
         without_log.disable_wal(true);
@@ -176,7 +181,9 @@ impl Index {
             path: path.to_owned(),
             read_now: ReadOptions::default(),
             without_log,
+            cache_bytes,
             compacts_itself: AtomicBool::new(compacts_itself),
+            is_large: AtomicBool::new(is_large),
             prefixes: Mutex::default(),
             bounds: Mutex::default(),
         })
@@ -274,6 +281,10 @@ impl Index {
     }
 
     fn flush_columns(&self, waits: bool) -> Result<()> {
+        if let Err(error) = self.note_size() {
+            // Look-ups will take longer than they need.
+            tracing::warn!(%error, "the index is large, and its files can't be written accordingly");
+        }
         self.write_prefixes()?;
         let mut options = FlushOptions::default();
         options.set_wait(waits);
@@ -306,9 +317,7 @@ impl Index {
 
     /// Room that RocksDB may need to compact itself: as much as what it rewrites takes.
     pub(crate) fn compaction_bytes(&self) -> u64 {
-        let files = Column::ALL
-            .map(|column| self.property(column, properties::TOTAL_SST_FILES_SIZE).unwrap_or(0));
-        files.iter().sum::<u64>().min(MOST_COMPACTION_BYTES)
+        self.files_bytes().min(MOST_COMPACTION_BYTES)
     }
 
     /// Lets RocksDB compact itself, or not. Where it runs out of room doing so, it flushes no more.
@@ -323,6 +332,27 @@ impl Index {
             let set = self.db.set_options_cf(column, &[("disable_auto_compactions", disabled)]);
             set.map_err(|e| self.error(e))
         })
+    }
+
+    /// Has files written from now on as a large index has them, where it has become one.
+    fn note_size(&self) -> Result<()> {
+        if self.is_large.load(Ordering::Relaxed)
+            || !options::is_large(self.files_bytes(), self.cache_bytes)
+            || self.is_large.swap(true, Ordering::Relaxed)
+        {
+            return Ok(());
+        }
+        tracing::info!("the index has become large");
+        Column::ALL.iter().try_for_each(|column| {
+            let set = self.db.set_options_cf(self.column(*column), &[options::IN_PARTS]);
+            set.map_err(|e| self.error(e))
+        })
+    }
+
+    fn files_bytes(&self) -> u64 {
+        let files = Column::ALL
+            .map(|column| self.property(column, properties::TOTAL_SST_FILES_SIZE).unwrap_or(0));
+        files.iter().sum()
     }
 
     fn write(&self, batch: WriteBatch) -> Result<()> {
