@@ -327,9 +327,13 @@ impl Index {
         }
         tracing::info!(yes, "the index compacts itself");
         let disabled = if yes { "false" } else { "true" };
+        self.set_option(("disable_auto_compactions", disabled))
+    }
+
+    /// Sets an option of all column families, as text.
+    fn set_option(&self, option: (&str, &str)) -> Result<()> {
         Column::ALL.iter().try_for_each(|column| {
-            let column = self.column(*column);
-            let set = self.db.set_options_cf(column, &[("disable_auto_compactions", disabled)]);
+            let set = self.db.set_options_cf(self.column(*column), &[option]);
             set.map_err(|e| self.error(e))
         })
     }
@@ -343,10 +347,7 @@ impl Index {
             return Ok(());
         }
         tracing::info!("the index has become large");
-        Column::ALL.iter().try_for_each(|column| {
-            let set = self.db.set_options_cf(self.column(*column), &[options::IN_PARTS]);
-            set.map_err(|e| self.error(e))
-        })
+        self.set_option(options::IN_PARTS)
     }
 
     fn files_bytes(&self) -> u64 {
